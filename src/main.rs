@@ -1,0 +1,3 @@
+//! The `filmgate` binary: hands over to the command line.
+
+fn main() {}
