@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::names::{ArtifactId, GenerationId};
 
 /// What an output is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -73,3 +76,44 @@ pub struct MediaFacts {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codecs: Vec<String>,
 }
+
+/// Stored bytes with their facts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Artifact {
+    /// Its name.
+    pub id: ArtifactId,
+    /// The generation that made it; absent for an upload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<GenerationId>,
+    /// What it is.
+    pub kind: Kind,
+    /// What looking at the bytes told.
+    pub facts: MediaFacts,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the bytes in lower-case hexadecimal.
+    pub sha256: String,
+    /// Where the bytes are; several artifacts may refer to one blob.
+    pub blob: BlobKey,
+    /// True if the sample provider made it.
+    pub sample: bool,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+impl Artifact {
+    /// The same bytes as the `index`th output of another generation.
+    pub fn shared_with(&self, generation: GenerationId, index: usize, now: Timestamp) -> Self {
+        Self {
+            id: ArtifactId::output(generation, index),
+            generation: Some(generation),
+            created_at: now,
+            ..self.clone()
+        }
+    }
+}
+
+/// Where a blob is: `{attempt}/{index}/{fence}`. The fence is new for every storing, so nobody who was fenced out overwrites it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BlobKey(String);

@@ -1,3 +1,12 @@
 //! What things are. No I/O, no clock, no generated types: every function here is pure.
 
 pub mod artifact;
+pub mod attempt;
+pub mod card;
+pub mod failure;
+pub mod generation;
+pub mod life;
+pub mod money;
+pub mod names;
+pub mod order;
+pub mod session;

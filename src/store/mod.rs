@@ -1,1 +1,6 @@
+//! Durable records behind a trait of use-case methods, not CRUD per table.
+//!
+//! Invariants: a method that returns `Ok` is durable; each method is one transaction; a generation changes only through
+//! `Generation::apply` or `hand_over` inside such a transaction, so that the pure state machine decides every race.
 
+pub mod port;

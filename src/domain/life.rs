@@ -1,0 +1,563 @@
+//! The life of a generation as a pure state machine: an event and a time in, the next record out.
+//!
+//! Invariants, property-tested below: an end is final whatever comes later; `sequence` grows by one with every change; history numbers
+//! have no gaps; an intent that was stored leads to `Unresolved` or to the provider's word, never back to a second submit, unless the
+//! submit certainly had no effect or a person says so; money is held exactly while an attempt is open.
+
+use jiff::Timestamp;
+
+use super::{
+    artifact::Artifact,
+    attempt::{Attempt, AttemptOutcome, AttemptStage, Ticket},
+    failure::{Charged, Failure, FailurePhase, FailureReason, UnresolvedReason},
+    generation::{Generation, HistoryEvent, State, Unresolved},
+    money::{MicroUsd, Usage},
+    names::{AttemptId, GenerationId, SubmitKey},
+};
+
+/// Something that happened to a generation.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Something happened to one of its attempts; refused if that one is not open any more.
+    Attempt(AttemptId, AttemptEvent),
+    /// A caller asked for its end.
+    CancelRequested,
+    /// `max_duration` is over.
+    DeadlinePassed,
+    /// It has been unknown, cancelling or storing for as long as we ask.
+    GaveUp,
+    /// A person decided about what is unknown.
+    Resolved(Resolution),
+    /// The generation whose job it shares has ended so.
+    LeaderEnded(Box<Generation>),
+}
+
+/// Something that happened to an attempt.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttemptEvent {
+    /// The intent: a submit call with this mark is about to be sent.
+    Submitting(SubmitKey),
+    /// The submit call certainly had no effect and will be made again later.
+    Postponed(String),
+    /// The provider took the order, or its job was found again.
+    Accepted(Ticket),
+    /// The answer of the submit call was lost.
+    AnswerLost(String),
+    /// The provider says how far it is.
+    Progressed(Advance),
+    /// The provider could not be asked several times in a row.
+    Silent(String),
+    /// The provider no longer knows the job.
+    TicketForgotten(String),
+    /// The provider is done.
+    OutputsReady,
+    /// The outputs are stored.
+    Stored(Vec<Artifact>, Usage),
+    /// It certainly ended without outputs.
+    Failed(Failure, Usage),
+    /// The provider confirms that it stopped.
+    Stopped(Charged, Usage),
+}
+
+/// How far a provider is. What it does not say is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advance {
+    /// The provider's own word.
+    pub phase: Option<String>,
+    /// 0 to 100.
+    pub percent: Option<u8>,
+    /// End of its log.
+    pub log_tail: Option<String>,
+}
+
+/// What a person decides about an unresolved generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resolution {
+    /// End it as failed, charged unknown.
+    Failed,
+    /// Send it again.
+    Resubmit,
+}
+
+/// What an event did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// The record changed; a history entry belongs to it if the change is more than progress.
+    Changed(Option<HistoryEvent>),
+    /// It says nothing new.
+    Unchanged,
+}
+
+/// Why an event does not apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It has ended.
+    #[error("the generation has ended")]
+    Ended(State),
+    /// Another attempt is open, or none.
+    #[error("the attempt is not open")]
+    StaleAttempt,
+    /// It does not fit the state.
+    #[error("the event does not fit the state")]
+    WrongState(State),
+}
+
+impl Generation {
+    /// Applies `event` at `now`. On an error nothing has changed.
+    pub fn apply(&mut self, event: &Event, now: Timestamp) -> Result<Applied, Refused> {
+        if self.state.is_terminal() {
+            // Asking again for a cancel that was done is no mistake.
+            let repeated = self.state == State::Cancelled && *event == Event::CancelRequested;
+            return if repeated { Ok(Applied::Unchanged) } else { Err(Refused::Ended(self.state)) };
+        }
+        let before = (self.state, self.phase.clone(), self.progress_percent, self.provider_logs.len());
+        let told = match event {
+            Event::Attempt(id, event) => {
+                if self.open_attempt().is_none_or(|attempt| attempt.id != *id) {
+                    return Err(Refused::StaleAttempt);
+                }
+                self.apply_to_attempt(event, now)?
+            }
+            Event::CancelRequested => self.request_cancel(now),
+            Event::DeadlinePassed => self.pass_deadline(now)?,
+            Event::GaveUp => self.give_up(now)?,
+            Event::Resolved(resolution) => self.resolve(*resolution, now)?,
+            Event::LeaderEnded(leader) => self.follow_to_the_end(leader, now),
+        };
+        match told {
+            Told::Nothing => Ok(Applied::Unchanged),
+            Told::Progress => {
+                let after = (self.state, self.phase.clone(), self.progress_percent, self.provider_logs.len());
+                if before == after {
+                    return Ok(Applied::Unchanged);
+                }
+                self.touch(now);
+                Ok(Applied::Changed(None))
+            }
+            Told::Event(what, message) => {
+                self.touch(now);
+                Ok(Applied::Changed(Some(self.record(what, message, now))))
+            }
+        }
+    }
+
+    /// Adds an entry to the history of the current snapshot.
+    pub fn record(&mut self, what: &str, message: String, now: Timestamp) -> HistoryEvent {
+        self.n_events += 1;
+        HistoryEvent {
+            number: self.n_events,
+            at: now,
+            what: what.to_owned(),
+            state: self.state,
+            message,
+            sequence: self.sequence,
+        }
+    }
+
+    /// Hands the provider job to `follower` and ends as `ending` says: attempts, ticket and held money move, so nothing is bought again.
+    ///
+    /// The follower must share this generation's job. Returns the history entries of both.
+    pub fn hand_over(
+        &mut self,
+        follower: &mut Self,
+        ending: HandOver,
+        now: Timestamp,
+    ) -> Result<(HistoryEvent, HistoryEvent), Refused> {
+        if self.state.is_terminal() {
+            return Err(Refused::Ended(self.state));
+        }
+        if follower.state.is_terminal() || follower.leader != Some(self.id) {
+            return Err(Refused::WrongState(follower.state));
+        }
+        follower.leader = None;
+        follower.attempts = std::mem::take(&mut self.attempts);
+        follower.candidates.clone_from(&self.candidates);
+        follower.state = self.state;
+        follower.phase.clone_from(&self.phase);
+        follower.progress_percent = self.progress_percent;
+        follower.provider_logs = std::mem::take(&mut self.provider_logs);
+        follower.unresolved = self.unresolved.take();
+        follower.started_at = self.started_at;
+        follower.cost = self.cost.clone();
+        follower.touch(now);
+        let promoted = follower.record("promoted", format!("took over the job of {}", self.id), now);
+
+        self.successor = Some(follower.id);
+        self.cost.settled = Some(MicroUsd::ZERO);
+        let told = match ending {
+            HandOver::Cancelled => self.end(State::Cancelled, "cancelled", now),
+            HandOver::DeadlinePassed => {
+                self.failure = Some(deadline_exceeded());
+                self.end(State::Failed, "failed", now)
+            }
+        };
+        self.touch(now);
+        Ok((self.record(told, format!("its job goes on as {}", follower.id), now), promoted))
+    }
+
+    fn touch(&mut self, now: Timestamp) {
+        self.sequence += 1;
+        self.updated_at = now;
+    }
+
+    fn apply_to_attempt(&mut self, event: &AttemptEvent, now: Timestamp) -> Result<Told, Refused> {
+        match event {
+            AttemptEvent::Submitting(key) => self.intend(*key, now),
+            AttemptEvent::Postponed(why) => {
+                self.with_attempt(|attempt| attempt.stage = AttemptStage::Waiting);
+                if self.state == State::Cancelling {
+                    return Ok(self.close_cancelled(Charged::No, &Usage::default(), now));
+                }
+                self.set(State::Queued, "waiting to try again");
+                Ok(Told::Event("postponed", why.clone()))
+            }
+            AttemptEvent::Accepted(ticket) => Ok(self.accepted(ticket, now)),
+            AttemptEvent::AnswerLost(why) => Ok(self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now)),
+            AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
+            AttemptEvent::Silent(why) => Ok(self.become_unresolved(UnresolvedReason::ProviderSilent, why, now)),
+            AttemptEvent::TicketForgotten(why) => Ok(self.become_unresolved(UnresolvedReason::TicketUnknown, why, now)),
+            AttemptEvent::OutputsReady => {
+                if self.state == State::Storing {
+                    return Ok(Told::Nothing);
+                }
+                // A cancel that came too late stays visible until the outputs are in.
+                if self.state != State::Cancelling {
+                    self.set(State::Storing, "storing");
+                    self.unresolved = None;
+                }
+                self.progress_percent = Some(100);
+                Ok(Told::Event("outputs_ready", String::new()))
+            }
+            AttemptEvent::Stored(artifacts, usage) => Ok(self.succeed(artifacts, usage, now)),
+            AttemptEvent::Failed(failure, usage) => Ok(self.attempt_failed(failure, usage, now)),
+            AttemptEvent::Stopped(charged, usage) => {
+                if self.cancel_requested_at.is_some() {
+                    return Ok(self.close_cancelled(*charged, usage, now));
+                }
+                let failure = Failure::new(
+                    FailureReason::ProviderJobCancelled,
+                    FailurePhase::Provider,
+                    *charged,
+                    "the job was cancelled at the provider",
+                );
+                Ok(self.attempt_failed(&failure, usage, now))
+            }
+        }
+    }
+
+    fn intend(&mut self, key: SubmitKey, now: Timestamp) -> Result<Told, Refused> {
+        let waiting = self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Waiting);
+        if self.state != State::Queued || !waiting {
+            return Err(Refused::WrongState(self.state));
+        }
+        self.with_attempt(|attempt| {
+            attempt.stage = AttemptStage::Submitting;
+            attempt.submit_key = Some(key);
+            attempt.submit_at = Some(now);
+        });
+        self.set(State::Running, "submitting");
+        let model = self.attempts.last().map(|attempt| attempt.model.to_string()).unwrap_or_default();
+        Ok(Told::Event("submitting", model))
+    }
+
+    fn accepted(&mut self, ticket: &Ticket, now: Timestamp) -> Told {
+        if self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Accepted) {
+            return Told::Nothing;
+        }
+        self.with_attempt(|attempt| {
+            attempt.stage = AttemptStage::Accepted;
+            attempt.ticket = Some(ticket.clone());
+        });
+        self.started_at = Some(now);
+        // Past the deadline it stays unknown when it will end; a cancel still waits for the provider's word.
+        if self.state != State::Cancelling {
+            if now < self.deadline {
+                self.set(State::Running, "accepted");
+                self.unresolved = None;
+            } else {
+                self.become_unresolved(UnresolvedReason::DeadlinePassed, "found again after the deadline", now);
+            }
+        }
+        Told::Event("submitted", ticket.job.clone())
+    }
+
+    fn advance(&mut self, advance: &Advance) -> Told {
+        if self.state == State::Storing {
+            return Told::Nothing;
+        }
+        let silent = |unresolved: &Unresolved| match unresolved.reason {
+            UnresolvedReason::ProviderSilent | UnresolvedReason::TicketUnknown => true,
+            UnresolvedReason::SubmitAnswerLost | UnresolvedReason::DeadlinePassed => false,
+        };
+        let answered_again = self.state == State::Unresolved && self.unresolved.as_ref().is_some_and(silent);
+        if answered_again {
+            self.state = State::Running;
+            self.unresolved = None;
+        }
+        // A provider that says less than before has not gone back.
+        if let Some(phase) = &advance.phase {
+            self.phase.clone_from(phase);
+        }
+        self.progress_percent = self.progress_percent.max(advance.percent.map(|percent| percent.min(100)));
+        if let Some(tail) = &advance.log_tail {
+            self.provider_logs.clone_from(tail);
+        }
+        if answered_again { Told::Event("answered_again", String::new()) } else { Told::Progress }
+    }
+
+    fn become_unresolved(&mut self, reason: UnresolvedReason, why: &str, now: Timestamp) -> Told {
+        if self.state == State::Unresolved {
+            return Told::Nothing;
+        }
+        self.unresolved = Some(Unresolved { reason, message: why.to_owned(), since: now });
+        if self.state != State::Cancelling {
+            self.set(State::Unresolved, "unresolved");
+        }
+        Told::Event("unresolved", why.to_owned())
+    }
+
+    fn succeed(&mut self, artifacts: &[Artifact], usage: &Usage, now: Timestamp) -> Told {
+        let price = self.charge(Charged::Yes, usage);
+        self.close_attempt(AttemptOutcome::Succeeded, Charged::Yes, price, String::new(), now);
+        self.artifacts = artifacts.to_vec();
+        self.progress_percent = Some(100);
+        let what = self.end(State::Succeeded, "succeeded", now);
+        Told::Event(what, format!("{} artifact(s)", artifacts.len()))
+    }
+
+    fn attempt_failed(&mut self, failure: &Failure, usage: &Usage, now: Timestamp) -> Told {
+        if self.cancel_requested_at.is_some() {
+            return self.close_cancelled(failure.charged, usage, now);
+        }
+        let price = self.charge(failure.charged, usage);
+        self.close_attempt(AttemptOutcome::Failed, failure.charged, price, failure.message.clone(), now);
+        self.unresolved = None;
+        if let Some(next) = self.next_candidate(failure) {
+            let candidate = &self.candidates[next];
+            if candidate.stand_in {
+                self.provider_error = Some(failure.message.clone());
+            }
+            let model = candidate.model.clone();
+            self.cost.estimated = candidate.estimate;
+            self.cost.held = candidate.estimate.unwrap_or_default();
+            self.attempts.push(Attempt::new(next, model.clone(), now));
+            self.progress_percent = None;
+            self.started_at = None;
+            self.set(State::Queued, "trying the next model");
+            return Told::Event("attempt_failed", format!("{}; next: {model}", failure.message));
+        }
+        self.fail(failure.clone(), now)
+    }
+
+    /// The next model, if the failure allows it: the last attempt certainly ended (the event says so), took no money, and was no content
+    /// refusal unless the caller allows that. The stand-in costs nothing and dodges no refusal, so it may always follow.
+    fn next_candidate(&self, failure: &Failure) -> Option<usize> {
+        let next = self.attempts.last().map_or(0, |attempt| attempt.candidate + 1);
+        let refused = failure.reason == FailureReason::ProviderRefusedContent;
+        let buys_again = failure.charged == Charged::No && (!refused || self.fallback_on_refusal);
+        (next..self.candidates.len()).find(|&index| self.candidates[index].stand_in || buys_again)
+    }
+
+    fn request_cancel(&mut self, now: Timestamp) -> Told {
+        if self.cancel_requested_at.is_some() {
+            return Told::Nothing;
+        }
+        self.cancel_requested_at = Some(now);
+        let nothing_sent =
+            self.leader.is_some() || self.open_attempt().is_none_or(|attempt| attempt.stage == AttemptStage::Waiting);
+        if nothing_sent {
+            return self.close_cancelled(Charged::No, &Usage::default(), now);
+        }
+        self.set(State::Cancelling, "cancelling");
+        Told::Event("cancel_requested", String::new())
+    }
+
+    fn close_cancelled(&mut self, charged: Charged, usage: &Usage, now: Timestamp) -> Told {
+        let price = self.charge(charged, usage);
+        self.close_attempt(AttemptOutcome::Cancelled, charged, price, String::new(), now);
+        Told::Event(self.end(State::Cancelled, "cancelled", now), String::new())
+    }
+
+    fn pass_deadline(&mut self, now: Timestamp) -> Result<Told, Refused> {
+        if now < self.deadline {
+            return Err(Refused::WrongState(self.state));
+        }
+        match self.state {
+            State::Queued => {
+                let failure = deadline_exceeded();
+                self.close_attempt(
+                    AttemptOutcome::Failed,
+                    Charged::No,
+                    Some(MicroUsd::ZERO),
+                    failure.message.clone(),
+                    now,
+                );
+                Ok(self.fail(failure, now))
+            }
+            State::Running => Ok(self.become_unresolved(
+                UnresolvedReason::DeadlinePassed,
+                "max_duration is over; the provider is asked further",
+                now,
+            )),
+            State::Storing | State::Cancelling | State::Unresolved => Ok(Told::Nothing),
+            State::Succeeded | State::Failed | State::Cancelled => Err(Refused::Ended(self.state)),
+        }
+    }
+
+    fn give_up(&mut self, now: Timestamp) -> Result<Told, Refused> {
+        let failure = match self.state {
+            State::Storing => Failure::new(
+                FailureReason::ArtifactLost,
+                FailurePhase::Download,
+                Charged::Yes,
+                "the outputs could not be fetched and stored in time",
+            ),
+            State::Unresolved | State::Cancelling => Failure::new(
+                FailureReason::UnresolvedExpired,
+                FailurePhase::Provider,
+                Charged::Unknown,
+                "what became of the provider's job was never learned",
+            ),
+            State::Queued | State::Running | State::Succeeded | State::Failed | State::Cancelled => {
+                return Err(Refused::WrongState(self.state));
+            }
+        };
+        let failure = match self.attempts.last() {
+            Some(attempt) => failure.at(&attempt.model.provider),
+            None => failure,
+        };
+        let price = self.charge(failure.charged, &Usage::default());
+        self.close_attempt(AttemptOutcome::Unknown, failure.charged, price, failure.message.clone(), now);
+        Ok(self.fail(failure, now))
+    }
+
+    fn resolve(&mut self, resolution: Resolution, now: Timestamp) -> Result<Told, Refused> {
+        if self.state != State::Unresolved || self.leader.is_some() {
+            return Err(Refused::WrongState(self.state));
+        }
+        let charged = Charged::Unknown;
+        self.close_attempt(AttemptOutcome::Unknown, charged, None, "resolved by a person".to_owned(), now);
+        match resolution {
+            Resolution::Failed => {
+                let message = "a person resolved it as failed";
+                Ok(self
+                    .fail(Failure::new(FailureReason::ResolvedByPerson, FailurePhase::Provider, charged, message), now))
+            }
+            Resolution::Resubmit => {
+                let index = self.attempts.last().map_or(0, |attempt| attempt.candidate);
+                let model = self.candidates[index].model.clone();
+                self.cost.held = self.candidates[index].estimate.unwrap_or_default();
+                self.attempts.push(Attempt::new(index, model, now));
+                self.unresolved = None;
+                self.progress_percent = None;
+                self.started_at = None;
+                self.deadline = now.checked_add(self.max_duration).unwrap_or(Timestamp::MAX);
+                self.set(State::Queued, "sent again by a person");
+                Ok(Told::Event("resubmitted", String::new()))
+            }
+        }
+    }
+
+    fn follow_to_the_end(&mut self, leader: &Self, now: Timestamp) -> Told {
+        self.leader = None;
+        self.provider_logs.clone_from(&leader.provider_logs);
+        self.provider_error.clone_from(&leader.provider_error);
+        self.cost.settled = Some(MicroUsd::ZERO);
+        if leader.state == State::Succeeded {
+            self.artifacts = shared_outputs(leader, self.id, now);
+            self.cost.saved = leader.cost.settled.or(leader.cost.estimated).unwrap_or_default();
+            self.progress_percent = Some(100);
+            return Told::Event(self.end(State::Succeeded, "succeeded", now), format!("with {}", leader.id));
+        }
+        let failure = leader.failure.clone().unwrap_or_else(|| {
+            let message = "the job that this generation shared was cancelled";
+            Failure::new(FailureReason::ProviderJobCancelled, FailurePhase::Provider, Charged::No, message)
+        });
+        // The money, if any, was the leader's.
+        self.failure = Some(Failure { charged: Charged::No, ..failure });
+        Told::Event(self.end(State::Failed, "failed", now), format!("with {}", leader.id))
+    }
+
+    fn fail(&mut self, failure: Failure, now: Timestamp) -> Told {
+        let message = failure.message.clone();
+        self.failure = Some(failure);
+        Told::Event(self.end(State::Failed, "failed", now), message)
+    }
+
+    fn end(&mut self, state: State, what: &'static str, now: Timestamp) -> &'static str {
+        self.set(state, what);
+        self.unresolved = None;
+        self.cost.held = MicroUsd::ZERO;
+        if self.cost.settled.is_none() && !self.attempts.is_empty() {
+            let each: Option<Vec<i64>> = self.attempts.iter().map(|a| a.settled.map(|price| price.0)).collect();
+            self.cost.settled = each.map(|each| MicroUsd(each.into_iter().fold(0, i64::saturating_add)));
+        } else if self.attempts.is_empty() {
+            self.cost.settled = Some(MicroUsd::ZERO);
+        }
+        self.ended_at = Some(now);
+        what
+    }
+
+    /// What an attempt that ended so cost, if it can be told.
+    fn charge(&self, charged: Charged, usage: &Usage) -> Option<MicroUsd> {
+        let candidate = self.candidate()?;
+        match charged {
+            Charged::No => Some(MicroUsd::ZERO),
+            Charged::Yes => candidate.price.as_ref()?.of(usage).or(candidate.estimate),
+            Charged::Unknown => None,
+        }
+    }
+
+    fn close_attempt(
+        &mut self,
+        outcome: AttemptOutcome,
+        charged: Charged,
+        settled: Option<MicroUsd>,
+        message: String,
+        now: Timestamp,
+    ) {
+        self.with_attempt(|attempt| {
+            attempt.outcome = outcome;
+            attempt.charged = Some(charged);
+            attempt.settled = settled;
+            attempt.message = message;
+            attempt.ended_at = Some(now);
+        });
+    }
+
+    fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {
+        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.is_open()) {
+            change(attempt);
+        }
+    }
+
+    fn set(&mut self, state: State, phase: &str) {
+        self.state = state;
+        phase.clone_into(&mut self.phase);
+    }
+}
+
+/// How a generation ends that hands its job over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HandOver {
+    /// Its caller cancelled it.
+    Cancelled,
+    /// Its deadline passed before anything was sent.
+    DeadlinePassed,
+}
+
+/// The outputs of `source` as outputs of another generation: the same bytes under new names.
+pub fn shared_outputs(source: &Generation, id: GenerationId, now: Timestamp) -> Vec<Artifact> {
+    source.artifacts.iter().enumerate().map(|(index, artifact)| artifact.shared_with(id, index, now)).collect()
+}
+
+enum Told {
+    Nothing,
+    Progress,
+    Event(&'static str, String),
+}
+
+fn deadline_exceeded() -> Failure {
+    let message = "max_duration was over before anything was sent to a provider";
+    Failure::new(FailureReason::DeadlineExceeded, FailurePhase::Deadline, Charged::No, message)
+}

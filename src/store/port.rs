@@ -1,0 +1,268 @@
+//! The port: what the engine and the doors ask of a store.
+
+use std::{fmt, ops::ControlFlow};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::{
+    artifact::{Artifact, BlobKey, Kind},
+    generation::{CacheKey, Generation, HistoryEvent, State},
+    life::{Event, Refused},
+    names::{ArtifactId, GenerationId, RequestId, SessionId, TenantId},
+    session::{Message, Session},
+};
+
+/// A store. Names are looked up within a tenant: another tenant's things do not exist.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Accepts a request, in one transaction and in this order: attach to the same `request_id`; refuse above `max_unfinished`; make the session
+    /// if it is new and read its last messages; let `draft` make the generation of them; answer it from the cache; or let it share an identical job
+    /// in flight; append the session's messages.
+    ///
+    /// `draft` must be quick and pure: a store may run many acceptances in one transaction.
+    async fn accept(&self, acceptance: Acceptance, draft: Box<dyn Draft>) -> Result<Accepted, AcceptError>;
+
+    /// The earlier generation that `accept` would answer from, so that the presence of its bytes can be checked first.
+    async fn cached(
+        &self,
+        tenant: &TenantId,
+        session: Option<&SessionId>,
+        digest: &str,
+    ) -> Result<Option<Generation>, StoreError>;
+
+    /// Forgets every cached answer by this generation.
+    async fn forget_cached(&self, tenant: &TenantId, generation: GenerationId) -> Result<(), StoreError>;
+
+    /// Applies an event. When the generation handed its job over, an event of an attempt goes to the successor. When it ended: its session gets
+    /// its closing message, its outputs become artifacts and, if its policy says so, a cached answer, and the generations that share its job end
+    /// with it, all in the same transaction. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over.
+    async fn apply(&self, id: GenerationId, event: Event, now: Timestamp) -> Result<Changes, ApplyError>;
+
+    /// A generation of any tenant; for the engine only.
+    async fn load(&self, id: GenerationId) -> Result<Option<Generation>, StoreError>;
+
+    /// The oldest `limit` unfinished generations created after `after`, for recovery.
+    async fn unfinished(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Generation>, StoreError>;
+
+    /// True if an open attempt other than of `besides` holds a ticket for this job.
+    async fn job_is_claimed(
+        &self,
+        provider: &str,
+        account: &str,
+        job: &str,
+        besides: GenerationId,
+    ) -> Result<bool, StoreError>;
+
+    /// How many open attempts other than of `besides` have an intent without a ticket at this model, for the rule of the only candidate.
+    async fn lost_submits(&self, model: &str, besides: GenerationId) -> Result<u64, StoreError>;
+
+    /// A generation of the tenant; deleted ones do not exist.
+    async fn generation(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>, StoreError>;
+
+    /// Generations, newest first.
+    async fn generations(
+        &self,
+        tenant: &TenantId,
+        filter: &GenerationFilter,
+        page: Page<GenerationId>,
+    ) -> Result<Vec<Generation>, StoreError>;
+
+    /// The history of a generation, oldest first; the key of a page is the last number seen.
+    async fn history(&self, id: GenerationId, page: Page<u64>) -> Result<Vec<HistoryEvent>, StoreError>;
+
+    /// Deletes an ended generation and its artifacts. A tombstone stays: its request id keeps answering.
+    async fn delete_generation(&self, tenant: &TenantId, id: GenerationId) -> Result<(), DeleteError>;
+
+    /// Makes an empty session.
+    async fn create_session(&self, tenant: &TenantId, id: &SessionId, now: Timestamp) -> Result<Session, StoreError>;
+
+    /// A session.
+    async fn session(&self, tenant: &TenantId, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Sessions, newest first; the key of a page is the last row's `(created_at, id)`.
+    async fn sessions(&self, tenant: &TenantId, page: Page<(Timestamp, SessionId)>)
+    -> Result<Vec<Session>, StoreError>;
+
+    /// Deletes a session with its messages; false if there is none.
+    async fn delete_session(&self, tenant: &TenantId, id: &SessionId) -> Result<bool, StoreError>;
+
+    /// Messages with their numbers from 1, oldest first; the key of a page is the last number seen.
+    async fn messages(
+        &self,
+        tenant: &TenantId,
+        id: &SessionId,
+        page: Page<u64>,
+    ) -> Result<Vec<(u64, Message)>, StoreError>;
+
+    /// Stores an upload's record.
+    async fn add_artifact(&self, tenant: &TenantId, artifact: &Artifact) -> Result<(), StoreError>;
+
+    /// An artifact.
+    async fn artifact(&self, tenant: &TenantId, id: &ArtifactId) -> Result<Option<Artifact>, StoreError>;
+
+    /// Artifacts, newest first; the key of a page is the last row's `(created_at, id)`.
+    async fn artifacts(
+        &self,
+        tenant: &TenantId,
+        filter: &ArtifactFilter,
+        page: Page<(Timestamp, ArtifactId)>,
+    ) -> Result<Vec<Artifact>, StoreError>;
+
+    /// Deletes an artifact; the blob to delete, if no other artifact refers to it, or nothing if there is none.
+    async fn delete_artifact(
+        &self,
+        tenant: &TenantId,
+        id: &ArtifactId,
+    ) -> Result<ControlFlow<(), Option<BlobKey>>, StoreError>;
+
+    /// Those of `keys` that no artifact refers to.
+    async fn unreferenced(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, StoreError>;
+
+    /// Forgets request ids older than `before`, at most 10 000 a call.
+    async fn expire_request_ids(&self, before: Timestamp) -> Result<u64, StoreError>;
+
+    /// Proves that writing works.
+    async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError>;
+}
+
+/// What an acceptance needs besides the generation itself.
+#[derive(Debug, Clone)]
+pub struct Acceptance {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The session, perhaps new.
+    pub session: SessionId,
+    /// The caller's key and the request as it was sent.
+    pub request: Option<(RequestId, SentRequest)>,
+    /// Refuse when this many generations are unfinished.
+    pub max_unfinished: u64,
+    /// The time of acceptance.
+    pub now: Timestamp,
+}
+
+/// A request as it was sent, field by field in the contract's order: name and canonical value, bytes as their SHA-256.
+pub type SentRequest = Vec<(String, String)>;
+
+/// Makes the generation once the session's last messages are known.
+pub trait Draft: Send {
+    /// The generation with its user and assistant messages, given the session's last messages (at most 6, oldest first).
+    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>);
+}
+
+/// What became of an acceptance.
+#[derive(Debug)]
+pub enum Accepted {
+    /// It is stored; it may be answered from the cache already, or share another's job.
+    New(Box<Generation>),
+    /// The request id was known: the generation of the first such request, as it is now.
+    Replayed(Box<Generation>),
+}
+
+/// Why an acceptance was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The request id was used for a different request.
+    #[error("the request id was used for a request with another {field}")]
+    RequestIdReused {
+        /// The first field that differs.
+        field: String,
+    },
+    /// Too many generations are unfinished.
+    #[error("{unfinished} generations are unfinished")]
+    QueueFull {
+        /// How many.
+        unfinished: u64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What an event changed. The first is the generation that the event went to.
+#[derive(Debug, Clone)]
+pub struct Changes {
+    /// The generation after the event: the successor, if the event went there.
+    pub generation: Generation,
+    /// Others that changed with it: followers that ended, or the one that took over.
+    pub others: Vec<Generation>,
+}
+
+/// Why an event was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// No such generation.
+    #[error("no such generation")]
+    NotFound,
+    /// The state machine refused it; the generation as it is.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: Refused,
+        /// The generation as it is.
+        generation: Box<Generation>,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a generation was not deleted.
+#[derive(Debug, thiserror::Error)]
+pub enum DeleteError {
+    /// No such generation.
+    #[error("no such generation")]
+    NotFound,
+    /// It has not ended.
+    #[error("the generation is {}", .0.as_str())]
+    Unfinished(State),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot be read or written now: a full disk, a lost database. Trying later may help.
+    #[error("the store is unavailable")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What was read makes no sense, or a statement is wrong: a defect.
+    #[error("the store is broken")]
+    Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Which generations to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GenerationFilter {
+    /// Only these states; empty for all.
+    pub states: Vec<State>,
+    /// Only this session's.
+    pub session: Option<SessionId>,
+    /// Only this kind.
+    pub kind: Option<Kind>,
+}
+
+/// Which artifacts to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArtifactFilter {
+    /// Only this kind.
+    pub kind: Option<Kind>,
+    /// Only outputs of this generation.
+    pub generation: Option<GenerationId>,
+}
+
+/// A page by keyset: rows after `after`, at most `limit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<K> {
+    /// The last row already seen.
+    pub after: Option<K>,
+    /// Most rows.
+    pub limit: usize,
+}
+
+/// The cache row a finished generation leaves, if its result may be used again: never a sample, never a partial result.
+pub fn cacheable(generation: &Generation) -> Option<&CacheKey> {
+    let whole = generation.state == State::Succeeded && !generation.artifacts.is_empty() && !generation.is_sample();
+    generation.cache_key.as_ref().filter(|_| whole && generation.cached_from.is_none())
+}
