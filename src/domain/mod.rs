@@ -3,6 +3,7 @@
 pub mod artifact;
 pub mod attempt;
 pub mod card;
+pub mod catalog;
 pub mod failure;
 pub mod generation;
 pub mod life;

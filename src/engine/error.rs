@@ -1,0 +1,55 @@
+//! Why the engine refuses a call. The door turns each into a status; nothing here knows gRPC.
+
+use crate::{
+    domain::{generation::State, names::ProviderId, order::Violation},
+    store::port::StoreError,
+};
+
+/// Why the engine refuses a call.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields are wrong that only the engine can judge, for example an input artifact of the wrong kind.
+    #[error("the request is invalid")]
+    Invalid(Vec<Violation>),
+    /// No such generation.
+    #[error("generation not found")]
+    GenerationNotFound,
+    /// The request id was used for a different request.
+    #[error("the request id was used for a request with another {field}")]
+    RequestIdReused {
+        /// The first field that differs.
+        field: String,
+    },
+    /// A provider cannot serve this kind here.
+    #[error("{provider} cannot serve this: {why}")]
+    SampleMissing {
+        /// The provider.
+        provider: ProviderId,
+        /// Why.
+        why: String,
+    },
+    /// It has succeeded or failed.
+    #[error("the generation has {}", .0.as_str())]
+    Finished(State),
+    /// It has not ended.
+    #[error("the generation is {}", .0.as_str())]
+    Unfinished(State),
+    /// It is not unresolved.
+    #[error("the generation is {}", .0.as_str())]
+    NotUnresolved(State),
+    /// Too many generations are unfinished.
+    #[error("{unfinished} generations are unfinished")]
+    QueueFull {
+        /// How many.
+        unfinished: u64,
+    },
+    /// The server is shutting down.
+    #[error("the server is shutting down")]
+    Draining,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Bytes could not be stored.
+    #[error("bytes could not be stored")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
