@@ -1,1 +1,195 @@
+//! Settings, judged once: what comes out of here is valid, and nothing else in the house reads the environment.
+//!
+//! Every setting can be given by flag, environment variable or key of `filmgate.toml`; the first of these wins, then the default. An
+//! empty value counts as not set. All problems are reported at once and none of them shows a secret.
 
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use secrecy::SecretString;
+use url::Url;
+
+pub use self::{
+    problem::Problem,
+    settings::{ReplicateSettings, SettingDoc, Settings, Text},
+    surroundings::{Surroundings, load_dotenv},
+};
+
+mod parse;
+mod problem;
+mod resolve;
+mod settings;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+
+/// All settings, valid.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the one port is opened.
+    pub listen: SocketAddr,
+    /// Folder of records and artifacts. Need not exist yet.
+    pub data_dir: PathBuf,
+    /// How generations are driven.
+    pub jobs: JobsConfig,
+    /// How the process ends.
+    pub drain: DrainConfig,
+    /// What is taken in and how patiently.
+    pub artifacts: ArtifactsConfig,
+    /// The stand-in provider.
+    pub sample: SampleConfig,
+    /// The Replicate adapter.
+    pub replicate: ReplicateConfig,
+    /// Logs, traces, metrics.
+    pub telemetry: TelemetryConfig,
+    /// Route name → its models (`provider/name`) in order of preference, at least one each.
+    pub routes: BTreeMap<String, Vec<String>>,
+    /// The user's model cards as written under `[[models]]`; each adapter judges its own.
+    pub models: Vec<toml::Value>,
+    /// The file that was read, if any.
+    pub file: Option<PathBuf>,
+    /// What works but is probably not meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// How generations are driven.
+#[derive(Debug, Clone)]
+pub struct JobsConfig {
+    /// Life of a generation whose request sets no other, above zero.
+    pub max_duration: Duration,
+    /// How long an unresolved generation is asked about, above zero.
+    pub unresolved_for: Duration,
+    /// Wait before the first retry, above zero; the second is three times as long, the third nine times.
+    pub retry_base: Duration,
+    /// Wait before the first poll, above zero.
+    pub poll_interval: Duration,
+    /// Longest wait between two polls, at least `poll_interval`.
+    pub poll_interval_max: Duration,
+    /// Time of one call of a provider's API, above zero.
+    pub provider_timeout: Duration,
+    /// Jobs in flight at one provider, at least 1.
+    pub concurrency: usize,
+    /// Unfinished generations held, at least 1.
+    pub max_unfinished: usize,
+    /// Model (`provider/name`) of a request that names none.
+    pub default_model: Option<String>,
+    /// Text put before every prompt.
+    pub system_prompt: Option<String>,
+}
+
+/// How the process ends. `delay` is shorter than `deadline`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// Time between "not ready" and closing; may be zero.
+    pub delay: Duration,
+    /// Longest time from the first signal to the end.
+    pub deadline: Duration,
+}
+
+/// What is taken in and how patiently.
+#[derive(Debug, Clone)]
+pub struct ArtifactsConfig {
+    /// Largest artifact in bytes, at least 1.
+    pub max_bytes: u64,
+    /// A download with no byte for this long is broken off.
+    pub download_timeout: Duration,
+}
+
+/// The stand-in provider.
+#[derive(Debug, Clone)]
+pub struct SampleConfig {
+    /// Folder whose files are served; the built-in ones without it.
+    pub dir: Option<PathBuf>,
+    /// How long it seems to work; may be zero.
+    pub latency: Duration,
+}
+
+/// The Replicate adapter.
+#[derive(Debug, Clone)]
+pub struct ReplicateConfig {
+    /// Without it the provider is not configured. Visible ASCII.
+    pub api_token: Option<SecretString>,
+    /// http or https, without credentials, query and fragment; may end in a path without slash.
+    pub base_url: Url,
+    /// Replicate's `owner/name` for a request that names no model.
+    pub model: String,
+    /// Jobs in flight, in place of [`JobsConfig::concurrency`]; at least 1.
+    pub concurrency: Option<usize>,
+}
+
+/// Logs, traces, metrics.
+#[derive(Debug, Clone)]
+pub struct TelemetryConfig {
+    /// A valid filter in the form of `tracing_subscriber::EnvFilter`.
+    pub log: String,
+    /// Form of each line.
+    pub log_format: LogFormat,
+    /// Folder of daily files beside the standard error stream.
+    pub log_dir: Option<PathBuf>,
+    /// OTLP collector, gRPC. Nothing is sent without it.
+    pub otlp_endpoint: Option<Url>,
+    /// `service.name` of everything sent.
+    pub service_name: String,
+    /// Part of the traces kept, 0 to 1, where the caller has not decided.
+    pub trace_ratio: f64,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line, for machines.
+    Json,
+}
+
+impl Config {
+    /// Puts flags over this process's environment, the file of settings and the defaults, and judges the result.
+    ///
+    /// # Errors
+    /// Every problem there is, at least one.
+    pub fn resolve(flags: Settings) -> Result<Self, Vec<Problem>> {
+        Self::resolve_in(flags, &Surroundings::of_process())
+    }
+
+    /// As [`Config::resolve`], in given surroundings.
+    ///
+    /// # Errors
+    /// Every problem there is, at least one.
+    pub fn resolve_in(flags: Settings, surroundings: &Surroundings) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut layer = |read: Result<Settings, Problem>| {
+            read.unwrap_or_else(|problem| {
+                problems.push(problem);
+                Settings::default()
+            })
+        };
+
+        let variables = Settings::from_variables(|name| surroundings.variables.get(name).cloned());
+        let chosen = flags.over(layer(variables.map_err(|error| unreadable("environment", &error.kind()))));
+        let asked = chosen.config.as_ref().map(|text| Path::new(&text.0));
+        let file = surroundings.settings_file(asked);
+        let chosen =
+            chosen.over(file.as_deref().map_or_else(Settings::default, |file| layer(Settings::load_file(file))));
+        let defaults = layer(Settings::defaults().map_err(|error| unreadable("defaults", &error.message())));
+
+        resolve::resolve(chosen, defaults, surroundings, problems).map(|config| Self { file, ..config })
+    }
+
+    /// What documentation says about each setting, from the definitions in force.
+    pub fn settings_table() -> Vec<SettingDoc> {
+        Settings::table()
+    }
+}
+
+fn unreadable(setting: &str, cause: &dyn std::fmt::Debug) -> Problem {
+    Problem {
+        setting: setting.to_owned(),
+        message: format!("cannot be read: {cause:?}"),
+        fix: "please report this as a bug".to_owned(),
+    }
+}

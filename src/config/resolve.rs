@@ -1,0 +1,261 @@
+//! From texts to a valid [`Config`]. Every setting is judged before the first problem is reported.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use secrecy::{ExposeSecret, SecretString};
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    ArtifactsConfig, Config, DrainConfig, JobsConfig, LogFormat, Problem, ReplicateConfig, ReplicateSettings,
+    SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
+};
+
+const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
+const TIME_OR_ZERO: &str = "a time such as 0s, 500ms, 30s or 15m";
+const COUNT: &str = "a whole number of at least 1";
+const URL: &str = "an address such as https://host/path, without user, query and fragment";
+const MODEL: &str = "provider/name, such as sample/video";
+
+/// Judges `chosen` over `defaults`, after the `problems` that reading them brought.
+pub(super) fn resolve(
+    chosen: Settings,
+    defaults: Settings,
+    surroundings: &Surroundings,
+    problems: Vec<Problem>,
+) -> Result<Config, Vec<Problem>> {
+    let port_only = if chosen.listen.is_none() { chosen.port.clone() } else { None };
+    let settings = chosen.over(defaults);
+    let mut judge = Judge { table: Settings::table(), problems };
+    let config = judge.config(settings, port_only, surroundings);
+    match config {
+        Some(config) if judge.problems.is_empty() => Ok(config),
+        _ => Err(judge.problems),
+    }
+}
+
+struct Judge {
+    table: Vec<SettingDoc>,
+    problems: Vec<Problem>,
+}
+
+impl Judge {
+    /// `None` only if there is a problem, here and in the groups below: what has a default is always there.
+    fn config(&mut self, settings: Settings, port: Option<Text>, surroundings: &Surroundings) -> Option<Config> {
+        let listen = self.listen(settings.listen.as_ref(), port.as_ref());
+        let data_dir = self.data_dir(settings.data_dir.as_ref(), surroundings);
+        let jobs = self.jobs(&settings);
+        let drain = self.drain(&settings);
+        let artifacts = self.artifacts(&settings);
+        let sample_latency =
+            self.value("sample_latency", &settings.sample_latency, TIME_OR_ZERO, parse::duration_or_zero);
+        let telemetry = self.telemetry(&settings);
+        let replicate = self.replicate(settings.replicate);
+        let routes = self.routes(settings.routes.unwrap_or_default());
+
+        let listen = listen?;
+        let mut warnings = surroundings.unknown_variables();
+        if !listen.ip().is_loopback() {
+            warnings.push(self.problem(
+                "listen",
+                format!("{listen} can be reached from other machines and there is no access control"),
+                "use a loopback address, or let only trusted callers through the network",
+            ));
+        }
+        Some(Config {
+            listen,
+            data_dir: data_dir?,
+            jobs: jobs?,
+            drain: drain?,
+            artifacts: artifacts?,
+            sample: SampleConfig { dir: settings.sample_dir.map(path), latency: sample_latency? },
+            replicate: replicate?,
+            telemetry: telemetry?,
+            routes,
+            models: settings.models.unwrap_or_default(),
+            file: None,
+            warnings,
+        })
+    }
+
+    fn listen(&mut self, listen: Option<&Text>, port: Option<&Text>) -> Option<SocketAddr> {
+        if let Some(port) = port {
+            let port = self.value("port", &Some(port.clone()), "a port from 0 to 65535", |text| text.parse().ok())?;
+            return Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
+        }
+        let shape = "an IP address and a port, such as 127.0.0.1:50051 or [::]:50051";
+        self.value("listen", &listen.cloned(), shape, |text| text.parse().ok())
+    }
+
+    fn data_dir(&mut self, given: Option<&Text>, surroundings: &Surroundings) -> Option<PathBuf> {
+        let usual = surroundings.data_home.as_ref().map(|home| home.join("filmgate"));
+        let folder = given.cloned().map(path).or(usual);
+        if folder.is_none() {
+            let message = "not set, and there is no home folder to put it in".to_owned();
+            let problem = self.problem("data_dir", message, "set it to a folder that this process may write");
+            self.problems.push(problem);
+        }
+        folder
+    }
+
+    fn jobs(&mut self, settings: &Settings) -> Option<JobsConfig> {
+        let max_duration = self.time("max_duration", &settings.max_duration);
+        let unresolved_for = self.time("unresolved_for", &settings.unresolved_for);
+        let retry_base = self.time("retry_base", &settings.retry_base);
+        let poll_interval = self.time("poll_interval", &settings.poll_interval);
+        let poll_interval_max = self.time("poll_interval_max", &settings.poll_interval_max);
+        let provider_timeout = self.time("provider_timeout", &settings.provider_timeout);
+        let concurrency = self.value("concurrency", &settings.concurrency, COUNT, parse::count);
+        let max_unfinished = self.value("max_unfinished", &settings.max_unfinished, COUNT, parse::count);
+        let default_model = self.value("default_model", &settings.default_model, MODEL, parse::model);
+        self.in_order(("poll_interval", poll_interval), ("poll_interval_max", poll_interval_max), |low, high| {
+            low <= high
+        });
+        Some(JobsConfig {
+            max_duration: max_duration?,
+            unresolved_for: unresolved_for?,
+            retry_base: retry_base?,
+            poll_interval: poll_interval?,
+            poll_interval_max: poll_interval_max?,
+            provider_timeout: provider_timeout?,
+            concurrency: concurrency?,
+            max_unfinished: max_unfinished?,
+            default_model,
+            system_prompt: settings.system_prompt.clone().map(|text| text.0),
+        })
+    }
+
+    fn drain(&mut self, settings: &Settings) -> Option<DrainConfig> {
+        let delay = self.value("drain_delay", &settings.drain_delay, TIME_OR_ZERO, parse::duration_or_zero);
+        let deadline = self.time("drain_deadline", &settings.drain_deadline);
+        self.in_order(("drain_delay", delay), ("drain_deadline", deadline), |low, high| low < high);
+        Some(DrainConfig { delay: delay?, deadline: deadline? })
+    }
+
+    fn artifacts(&mut self, settings: &Settings) -> Option<ArtifactsConfig> {
+        let size = "a size above zero such as 2147483648, 512MiB or 2GiB";
+        let max_bytes = self.value("max_artifact_bytes", &settings.max_artifact_bytes, size, parse::bytes);
+        let download_timeout = self.time("download_timeout", &settings.download_timeout);
+        Some(ArtifactsConfig { max_bytes: max_bytes?, download_timeout: download_timeout? })
+    }
+
+    fn replicate(&mut self, settings: ReplicateSettings) -> Option<ReplicateConfig> {
+        let model_shape = "owner/name, such as minimax/video-01";
+        let is_model =
+            |text: &str| (text.contains('/') && text.split('/').all(parse::is_visible)).then(|| text.to_owned());
+        let base_url = self.value("replicate.base_url", &settings.base_url, URL, parse::base_url);
+        let model = self.value("replicate.model", &settings.model, model_shape, is_model);
+        let concurrency = self.value("replicate.concurrency", &settings.concurrency, COUNT, parse::count);
+        self.secret("replicate.api_token", settings.api_token.as_ref());
+        Some(ReplicateConfig { api_token: settings.api_token, base_url: base_url?, model: model?, concurrency })
+    }
+
+    fn telemetry(&mut self, settings: &Settings) -> Option<TelemetryConfig> {
+        let filter_shape = "a level (error, warn, info, debug, trace) or target=level pairs with commas";
+        let is_filter = |text: &str| EnvFilter::try_new(text).is_ok().then(|| text.to_owned());
+        let format = |text: &str| match text {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        };
+        let log = self.value("log", &settings.log, filter_shape, is_filter);
+        let log_format = self.value("log_format", &settings.log_format, "text or json", format);
+        let otlp_endpoint = self.value("otlp_endpoint", &settings.otlp_endpoint, URL, parse::base_url);
+        let trace_ratio = self.value("trace_ratio", &settings.trace_ratio, "a number from 0 to 1", parse::ratio);
+        Some(TelemetryConfig {
+            log: log?,
+            log_format: log_format?,
+            log_dir: settings.log_dir.clone().map(path),
+            otlp_endpoint,
+            service_name: settings.service_name.clone()?.0,
+            trace_ratio: trace_ratio?,
+        })
+    }
+
+    fn routes(&mut self, table: toml::Table) -> BTreeMap<String, Vec<String>> {
+        let mut routes = BTreeMap::new();
+        for (name, value) in table {
+            let names = value.as_array().filter(|models| !models.is_empty());
+            let models = names.and_then(|models| models.iter().map(|model| parse::model(model.as_str()?)).collect());
+            match models {
+                Some(models) if parse::is_word(&name) => drop(routes.insert(name, models)),
+                _ => self.problems.push(Problem {
+                    setting: format!("routes.{name}"),
+                    message: format!(
+                        "must be a name of lower-case letters, digits and dashes with a list of at least one {MODEL}"
+                    ),
+                    fix: "correct it in the file, for example: fast = [\"sample/video\"]".to_owned(),
+                }),
+            }
+        }
+        routes
+    }
+
+    fn time(&mut self, key: &str, text: &Option<Text>) -> Option<Duration> {
+        self.value(key, text, TIME, parse::duration)
+    }
+
+    /// The value of a text of the right shape; `None` if there is no text, or a problem.
+    fn value<T>(
+        &mut self,
+        key: &str,
+        text: &Option<Text>,
+        shape: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = text.as_ref()?.0.trim();
+        let value = parse(text);
+        if value.is_none() {
+            let problem = self.problem(
+                key,
+                format!("is {text:?} but must be {shape}"),
+                "correct it, or unset it for the default",
+            );
+            self.problems.push(problem);
+        }
+        value
+    }
+
+    fn secret(&mut self, key: &str, secret: Option<&SecretString>) {
+        if secret.is_some_and(|secret| !parse::is_visible(secret.expose_secret())) {
+            let message =
+                "holds a blank or another character that no key has; it must be visible ASCII (value not shown)"
+                    .to_owned();
+            let problem = self.problem(key, message, "copy the key again, without quotes and line ends");
+            self.problems.push(problem);
+        }
+    }
+
+    fn in_order(
+        &mut self,
+        (low_key, low): (&str, Option<Duration>),
+        (high_key, high): (&str, Option<Duration>),
+        fits: fn(Duration, Duration) -> bool,
+    ) {
+        if let (Some(low), Some(high)) = (low, high)
+            && !fits(low, high)
+        {
+            let (low, high) = (humantime::format_duration(low), humantime::format_duration(high));
+            let problem = self.problem(
+                low_key,
+                format!("is {low}, too long beside {high_key} ({high})"),
+                "shorten it or raise the other",
+            );
+            self.problems.push(problem);
+        }
+    }
+
+    fn problem(&self, key: &str, message: String, fix: &str) -> Problem {
+        let names = self.table.iter().find(|setting| setting.key == key);
+        let names = names.map(|setting| format!(" ({}, {})", setting.flag, setting.env.join(", "))).unwrap_or_default();
+        Problem { setting: format!("{key}{names}"), message, fix: fix.to_owned() }
+    }
+}
+
+fn path(text: Text) -> PathBuf {
+    PathBuf::from(text.0)
+}

@@ -1,0 +1,306 @@
+//! Settings as people write them: optional texts by flag, environment variable or file key, not judged yet.
+
+use std::fmt;
+
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Deserializer, de};
+
+/// A second environment variable of a setting, asked after the one in [`Settings`].
+const OTHER_VARIABLES: [(&str, &str); 2] =
+    [("system_prompt", "SYSTEM_PROMPT"), ("replicate.api_token", "REPLICATE_API_KEY")];
+
+const DEFAULTS: &str = include_str!("defaults.toml");
+
+// A plain comment, because clap would show a doc comment as the description of any command that flattens this.
+// Flags and environment through clap, the file through serde; an absent or empty value is "not set". The `id` of an argument is the
+// key in the file.
+#[expect(missing_docs, reason = "the doc comment of each field is its help text")]
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[command(next_help_heading = "Settings")]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// File of settings; else ./filmgate.toml, else filmgate/filmgate.toml in the XDG configuration folder, if there is one
+    #[arg(long, env = "FILMGATE_CONFIG", value_name = "FILE", hide_env_values = true)]
+    #[serde(skip)]
+    pub config: Option<Text>,
+    /// Address to listen on; there is no access control, so a wider one than loopback trusts the whole network (default 127.0.0.1:50051)
+    #[arg(long, env = "FILMGATE_LISTEN", value_name = "IP:PORT", hide_env_values = true)]
+    pub listen: Option<Text>,
+    /// Port in place of the default address's one; not used when `listen` is set
+    #[arg(long, env = "PORT", value_name = "PORT", hide_env_values = true)]
+    pub port: Option<Text>,
+    /// Folder of records and artifacts (default: filmgate in the XDG data folder)
+    #[arg(long, env = "FILMGATE_DATA_DIR", value_name = "FOLDER", hide_env_values = true)]
+    pub data_dir: Option<Text>,
+    /// Longest life of a generation that sets none itself (default 30m)
+    #[arg(long, env = "FILMGATE_MAX_DURATION", value_name = "TIME", hide_env_values = true)]
+    pub max_duration: Option<Text>,
+    /// How long an unresolved generation is still asked about (default 24h)
+    #[arg(long, env = "FILMGATE_UNRESOLVED_FOR", value_name = "TIME", hide_env_values = true)]
+    pub unresolved_for: Option<Text>,
+    /// Time between "not ready" and closing, for balancers to notice (default 5s)
+    #[arg(long, env = "FILMGATE_DRAIN_DELAY", value_name = "TIME", hide_env_values = true)]
+    pub drain_delay: Option<Text>,
+    /// Longest time from the first signal to the exit (default 30s)
+    #[arg(long, env = "FILMGATE_DRAIN_DEADLINE", value_name = "TIME", hide_env_values = true)]
+    pub drain_deadline: Option<Text>,
+    /// Wait before the first retry; each further one is three times as long (default 5s)
+    #[arg(long, env = "FILMGATE_RETRY_BASE", value_name = "TIME", hide_env_values = true)]
+    pub retry_base: Option<Text>,
+    /// Wait before the first poll of a provider's job (default 2s)
+    #[arg(long, env = "FILMGATE_POLL_INTERVAL", value_name = "TIME", hide_env_values = true)]
+    pub poll_interval: Option<Text>,
+    /// Longest wait between two polls (default 10s)
+    #[arg(long, env = "FILMGATE_POLL_INTERVAL_MAX", value_name = "TIME", hide_env_values = true)]
+    pub poll_interval_max: Option<Text>,
+    /// Jobs in flight at one provider (default 100)
+    #[arg(long, env = "FILMGATE_CONCURRENCY", value_name = "COUNT", hide_env_values = true)]
+    pub concurrency: Option<Text>,
+    /// Unfinished generations held at most; beyond it new ones are refused (default 50000)
+    #[arg(long, env = "FILMGATE_MAX_UNFINISHED", value_name = "COUNT", hide_env_values = true)]
+    pub max_unfinished: Option<Text>,
+    /// Largest artifact taken in (default 2GiB)
+    #[arg(long, env = "FILMGATE_MAX_ARTIFACT_BYTES", value_name = "SIZE", hide_env_values = true)]
+    pub max_artifact_bytes: Option<Text>,
+    /// A download with no byte for this long is broken off (default 180s)
+    #[arg(long, env = "FILMGATE_DOWNLOAD_TIMEOUT", value_name = "TIME", hide_env_values = true)]
+    pub download_timeout: Option<Text>,
+    /// Longest time of one call of a provider's API (default 30s)
+    #[arg(long, env = "FILMGATE_PROVIDER_TIMEOUT", value_name = "TIME", hide_env_values = true)]
+    pub provider_timeout: Option<Text>,
+    /// Model of a request that names none
+    #[arg(long, env = "FILMGATE_MODEL", value_name = "PROVIDER/NAME", hide_env_values = true)]
+    pub default_model: Option<Text>,
+    /// Folder whose files the sample provider serves in place of its own
+    #[arg(long, env = "FILMGATE_SAMPLE_DIR", value_name = "FOLDER", hide_env_values = true)]
+    pub sample_dir: Option<Text>,
+    /// How long the sample provider seems to work (default 2s)
+    #[arg(long, env = "FILMGATE_SAMPLE_LATENCY", value_name = "TIME", hide_env_values = true)]
+    pub sample_latency: Option<Text>,
+    /// Text put before every prompt
+    #[arg(long, env = "FILMGATE_SYSTEM_PROMPT", value_name = "TEXT", hide_env_values = true)]
+    pub system_prompt: Option<Text>,
+    /// What is logged: a level, or `target=level` pairs with commas (default info)
+    #[arg(long, env = "FILMGATE_LOG", value_name = "FILTER", hide_env_values = true)]
+    pub log: Option<Text>,
+    /// Form of the log: text or json (default text)
+    #[arg(long, env = "FILMGATE_LOG_FORMAT", value_name = "FORMAT", hide_env_values = true)]
+    pub log_format: Option<Text>,
+    /// Folder of daily log files, the last 30 of which are kept
+    #[arg(long, env = "FILMGATE_LOG_DIR", value_name = "FOLDER", hide_env_values = true)]
+    pub log_dir: Option<Text>,
+    /// OTLP collector (gRPC) for traces and metrics; none are sent without it
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", hide_env_values = true)]
+    pub otlp_endpoint: Option<Text>,
+    /// Name of this service in traces and metrics (default filmgate)
+    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME", hide_env_values = true)]
+    pub service_name: Option<Text>,
+    /// Part of the traces that is kept, unless the caller decided (default 1.0)
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "0..1", hide_env_values = true)]
+    pub trace_ratio: Option<Text>,
+    #[command(flatten)]
+    pub replicate: ReplicateSettings,
+    #[arg(skip)]
+    pub routes: Option<toml::Table>,
+    #[arg(skip)]
+    pub models: Option<Vec<toml::Value>>,
+}
+
+#[expect(missing_docs, reason = "the doc comment of each field is its help text")]
+#[derive(Debug, Clone, Default, Args, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplicateSettings {
+    /// Key of the Replicate account; better in the environment, where no process list shows it
+    #[arg(
+        id = "replicate.api_token",
+        long = "replicate-api-token",
+        env = "REPLICATE_API_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    #[serde(deserialize_with = "secret_in_file")]
+    pub api_token: Option<SecretString>,
+    /// Where Replicate's API is (default `https://api.replicate.com/v1`)
+    #[arg(
+        id = "replicate.base_url",
+        long = "replicate-base-url",
+        env = "FILMGATE_REPLICATE_BASE_URL",
+        value_name = "URL",
+        hide_env_values = true
+    )]
+    pub base_url: Option<Text>,
+    /// Replicate's model for a request that names none (default minimax/video-01)
+    #[arg(
+        id = "replicate.model",
+        long = "replicate-model",
+        env = "REPLICATE_MODEL",
+        value_name = "OWNER/NAME",
+        hide_env_values = true
+    )]
+    pub model: Option<Text>,
+    /// Jobs in flight at Replicate, in place of `concurrency`
+    #[arg(
+        id = "replicate.concurrency",
+        long = "replicate-concurrency",
+        env = "FILMGATE_REPLICATE_CONCURRENCY",
+        value_name = "COUNT",
+        hide_env_values = true
+    )]
+    pub concurrency: Option<Text>,
+}
+
+/// What documentation says about one setting, derived from the definitions that are in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingDoc {
+    /// Key in the file; a dot stands for a table.
+    pub key: String,
+    /// Flag, with its two dashes.
+    pub flag: String,
+    /// Environment variables, the first one wins.
+    pub env: Vec<String>,
+    /// Default as it would be written, if there is a fixed one.
+    pub default: Option<String>,
+    /// One sentence.
+    pub help: String,
+}
+
+impl Settings {
+    /// Every setting that has a flag, in the order of the help text.
+    pub fn table() -> Vec<SettingDoc> {
+        let defaults: toml::Table = DEFAULTS.parse().unwrap_or_default();
+        let command = Self::augment_args(clap::Command::new("filmgate"));
+        command.get_arguments().map(|argument| describe(argument, &defaults)).collect()
+    }
+
+    /// The lowest layer.
+    pub(super) fn defaults() -> Result<Self, toml::de::Error> {
+        toml::from_str(DEFAULTS)
+    }
+
+    /// The layer of the environment, through the same definitions as the flags.
+    pub(super) fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, clap::Error> {
+        let given = Self::table().into_iter().filter_map(|setting| {
+            let value = setting.env.iter().filter_map(|name| variable(name)).find(|value| !value.trim().is_empty())?;
+            Some(format!("{}={value}", setting.flag))
+        });
+        Self::parse_flags(std::iter::once("filmgate".to_owned()).chain(given))
+    }
+
+    /// Reads flags only: the process's environment plays no part.
+    pub(super) fn parse_flags(arguments: impl IntoIterator<Item = String>) -> Result<Self, clap::Error> {
+        use clap::FromArgMatches;
+        let command = Self::augment_args(clap::Command::new("filmgate"));
+        let command = command.mut_args(|argument| argument.env(None::<&'static str>));
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
+    /// This layer's values, and those of the layer below where this one has none.
+    pub(super) fn over(self, lower: Self) -> Self {
+        macro_rules! merged {
+            ($($field:ident)*) => {
+                Self {
+                    $($field: self.$field.filter(Text::is_given).or(lower.$field.filter(Text::is_given)),)*
+                    replicate: self.replicate.over(lower.replicate),
+                    routes: self.routes.or(lower.routes),
+                    models: self.models.or(lower.models),
+                }
+            };
+        }
+        merged! {
+            config listen port data_dir max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
+            poll_interval_max concurrency max_unfinished max_artifact_bytes download_timeout provider_timeout default_model
+            sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint service_name trace_ratio
+        }
+    }
+}
+
+impl ReplicateSettings {
+    fn over(self, lower: Self) -> Self {
+        let given = |token: &SecretString| !token.expose_secret().trim().is_empty();
+        Self {
+            api_token: self.api_token.filter(given).or(lower.api_token.filter(given)),
+            base_url: self.base_url.filter(Text::is_given).or(lower.base_url.filter(Text::is_given)),
+            model: self.model.filter(Text::is_given).or(lower.model.filter(Text::is_given)),
+            concurrency: self.concurrency.filter(Text::is_given).or(lower.concurrency.filter(Text::is_given)),
+        }
+    }
+}
+
+fn describe(argument: &clap::Arg, defaults: &toml::Table) -> SettingDoc {
+    let key = argument.get_id().to_string();
+    let default = match key.split_once('.') {
+        Some((table, key)) => defaults.get(table).and_then(|table| table.get(key)),
+        None => defaults.get(&key),
+    };
+    let default = default.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let first = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+    let second = OTHER_VARIABLES.iter().find(|(of, _)| *of == key).map(|(_, name)| (*name).to_owned());
+    SettingDoc {
+        flag: format!("--{}", argument.get_long().unwrap_or_default()),
+        env: first.into_iter().chain(second).collect(),
+        default,
+        help: argument.get_help().map(ToString::to_string).unwrap_or_default(),
+        key,
+    }
+}
+
+/// A value before it is parsed. In the file numbers may stand bare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text(pub String);
+
+impl Text {
+    fn is_given(&self) -> bool {
+        !self.0.trim().is_empty()
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+
+        impl de::Visitor<'_> for Scalar {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a number")
+            }
+
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<Text, E> {
+                Ok(value.into())
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Text, E> {
+                Ok(value.to_string().into())
+            }
+
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Text, E> {
+                Ok(value.to_string().into())
+            }
+        }
+
+        deserializer.deserialize_any(Scalar)
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the form clap asks of a value parser")]
+fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+    Ok(text.into())
+}
+
+fn secret_in_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    String::deserialize(deserializer).map(|text| Some(text.into()))
+}

@@ -1,0 +1,130 @@
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use etcetera::BaseStrategy;
+
+use super::{Problem, Settings};
+
+/// Variables of ours that are no settings of the server.
+const NO_SETTINGS: [&str; 1] = ["FILMGATE_SERVER"];
+const TEST_VARIABLES: &str = "FILMGATE_TEST_";
+
+/// What a process finds around it. Resolution reads this and nothing else, so that tests do not depend on the machine.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    /// Environment variables whose name and value are text.
+    pub variables: BTreeMap<String, String>,
+    /// Where `filmgate.toml` is looked for first.
+    pub folder: PathBuf,
+    /// XDG configuration folder, if there is a home.
+    pub config_home: Option<PathBuf>,
+    /// XDG data folder, if there is a home.
+    pub data_home: Option<PathBuf>,
+}
+
+// Variables may hold secrets, so only their names are shown.
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("variables", &self.variables.keys())
+            .field("folder", &self.folder)
+            .field("config_home", &self.config_home)
+            .field("data_home", &self.data_home)
+            .finish()
+    }
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        let home = etcetera::choose_base_strategy().ok();
+        Self {
+            variables: env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            folder: PathBuf::from("."),
+            config_home: home.as_ref().map(BaseStrategy::config_dir),
+            data_home: home.as_ref().map(BaseStrategy::data_dir),
+        }
+    }
+
+    /// The file of settings: the one asked for, which must then exist, else the first that does.
+    pub(super) fn settings_file(&self, asked: Option<&Path>) -> Option<PathBuf> {
+        let usual = || {
+            let home = self.config_home.as_ref().map(|home| home.join("filmgate"));
+            let folders = std::iter::once(self.folder.clone()).chain(home);
+            folders.map(|folder| folder.join("filmgate.toml")).find(|file| file.exists())
+        };
+        asked.map(Path::to_path_buf).or_else(usual)
+    }
+
+    /// Variables that look like ours and are not: most likely a slip of the pen.
+    pub(super) fn unknown_variables(&self) -> Vec<Problem> {
+        let known: Vec<String> = Settings::table().into_iter().flat_map(|setting| setting.env).collect();
+        self.variables
+            .keys()
+            .filter(|name| name.starts_with("FILMGATE_") && !name.starts_with(TEST_VARIABLES))
+            .filter(|name| !known.contains(name) && !NO_SETTINGS.contains(&name.as_str()))
+            .map(|name| Problem {
+                setting: name.clone(),
+                message: "no setting has this environment variable, so it has no effect".to_owned(),
+                fix: "correct its name, or unset it; `filmgate serve --help` lists all".to_owned(),
+            })
+            .collect()
+    }
+}
+
+/// Adds the variables of `.env` in the current folder to the environment; those already set stay. No such file is fine.
+///
+/// Call it first in `main`, while there is one thread: the environment is not safe to change later.
+///
+/// # Errors
+/// If the file cannot be read or a line is no assignment. No line is shown, as it may hold a secret.
+pub fn load_dotenv() -> Result<(), Problem> {
+    match dotenvy::from_path(".env") {
+        Ok(()) => Ok(()),
+        Err(error) if error.not_found() => Ok(()),
+        Err(error) => Err(Problem {
+            setting: ".env".to_owned(),
+            message: match error {
+                dotenvy::Error::Io(error) => format!("cannot be read: {error}"),
+                _ => "a line is not of the form NAME=value".to_owned(),
+            },
+            fix: "correct the file, quote values that hold spaces, or remove it".to_owned(),
+        }),
+    }
+}
+
+impl Settings {
+    /// Reads a file of settings (TOML).
+    ///
+    /// # Errors
+    /// If it cannot be read or holds an unknown key or a value of the wrong type. No line of the file is shown, as it may hold a secret.
+    pub fn load_file(path: &Path) -> Result<Self, Problem> {
+        let problem =
+            |message: String, fix: &str| Problem { setting: path.display().to_string(), message, fix: fix.to_owned() };
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                problem("there is no such file".to_owned(), "correct --config or FILMGATE_CONFIG")
+            }
+            _ => problem(format!("cannot be read: {error}"), "make it a readable text file"),
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            problem(format!("{place}{}", without_values(error.message())), "correct or remove that line")
+        })
+    }
+}
+
+/// TOML messages quote wrong values in double quotes and key names in back ticks.
+fn without_values(message: &str) -> String {
+    let mut shown = String::new();
+    for (index, part) in message.split('"').enumerate() {
+        shown.push_str(if index % 2 == 0 { part } else { "…" });
+    }
+    shown
+}

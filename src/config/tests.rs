@@ -1,0 +1,222 @@
+//! Layers, problems and secrets, in surroundings made for each test.
+
+use std::{fs, time::Duration};
+
+use super::*;
+
+const TOKEN: &str = "r8_not_to_be_seen";
+
+struct Case {
+    folder: tempfile::TempDir,
+    surroundings: Surroundings,
+    flags: Vec<String>,
+}
+
+fn case() -> Case {
+    let folder = tempfile::tempdir().unwrap();
+    let surroundings = Surroundings {
+        folder: folder.path().to_path_buf(),
+        data_home: Some("/data".into()),
+        config_home: Some(folder.path().join("home")),
+        ..Surroundings::default()
+    };
+    Case { folder, surroundings, flags: vec!["filmgate".to_owned()] }
+}
+
+impl Case {
+    fn env(mut self, name: &str, value: &str) -> Self {
+        self.surroundings.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn flag(mut self, flag: &str) -> Self {
+        self.flags.push(flag.to_owned());
+        self
+    }
+
+    fn file(self, text: &str) -> Self {
+        self.file_at("filmgate.toml", text)
+    }
+
+    fn file_at(self, name: &str, text: &str) -> Self {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn resolve(&self) -> Result<Config, Vec<Problem>> {
+        Config::resolve_in(Settings::parse_flags(self.flags.clone()).unwrap(), &self.surroundings)
+    }
+
+    fn config(&self) -> Config {
+        self.resolve().unwrap()
+    }
+
+    /// Every problem in words.
+    fn problems(&self) -> Vec<String> {
+        self.resolve().unwrap_err().iter().map(Problem::to_string).collect()
+    }
+}
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    let config = case().config();
+    assert_eq!(config.listen.to_string(), "127.0.0.1:50051");
+    assert_eq!(config.data_dir, Path::new("/data/filmgate"));
+    assert_eq!(config.jobs.max_duration, Duration::from_mins(30));
+    assert_eq!(config.jobs.unresolved_for, Duration::from_hours(24));
+    assert_eq!((config.jobs.concurrency, config.jobs.max_unfinished), (100, 50_000));
+    assert_eq!(config.drain, DrainConfig { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) });
+    assert_eq!(config.artifacts.max_bytes, 2 << 30);
+    assert_eq!(config.replicate.base_url.as_str(), "https://api.replicate.com/v1");
+    assert!(config.replicate.api_token.is_none() && config.file.is_none() && config.warnings.is_empty());
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
+    let case = case()
+        .file("retry_base = \"1s\"\npoll_interval = \"1s\"\nconcurrency = 1\n[replicate]\nmodel = \"file/model\"");
+    let case = case.env("FILMGATE_RETRY_BASE", "2s").env("FILMGATE_POLL_INTERVAL", "3s").flag("--retry-base=4s");
+    let config = case.env("REPLICATE_MODEL", "env/model").config();
+    assert_eq!(config.jobs.retry_base, Duration::from_secs(4));
+    assert_eq!(config.jobs.poll_interval, Duration::from_secs(3));
+    assert_eq!(config.jobs.concurrency, 1);
+    assert_eq!(config.replicate.model, "env/model");
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set() {
+    let case =
+        case().file("log = \"debug\"").env("FILMGATE_LOG", "").env("REPLICATE_API_TOKEN", " ").flag("--log-format=");
+    let config = case.config();
+    assert_eq!(config.telemetry.log, "debug");
+    assert_eq!(config.telemetry.log_format, LogFormat::Text);
+    assert!(config.replicate.api_token.is_none());
+}
+
+#[test]
+fn second_names_of_variables_are_asked_after_the_first() {
+    use secrecy::ExposeSecret;
+    let config = case()
+        .env("REPLICATE_API_KEY", TOKEN)
+        .env("SYSTEM_PROMPT", "second")
+        .env("FILMGATE_SYSTEM_PROMPT", "first")
+        .config();
+    assert_eq!(config.replicate.api_token.unwrap().expose_secret(), TOKEN);
+    assert_eq!(config.jobs.system_prompt.as_deref(), Some("first"));
+}
+
+#[test]
+fn port_replaces_only_the_port_of_the_default_address() {
+    assert_eq!(case().env("PORT", "8080").config().listen.to_string(), "127.0.0.1:8080");
+    let config = case().env("PORT", "8080").file("listen = \"[::]:9090\"").config();
+    assert_eq!(config.listen.to_string(), "[::]:9090");
+    assert!(config.warnings[0].to_string().contains("no access control"), "{:?}", config.warnings);
+}
+
+#[test]
+fn the_file_is_the_asked_one_else_the_local_one_else_the_one_at_home() {
+    let case = case().file_at("home/filmgate/filmgate.toml", "concurrency = 1");
+    assert_eq!(case.config().jobs.concurrency, 1);
+    let case = case.file("concurrency = 2");
+    assert_eq!(case.config().jobs.concurrency, 2);
+    let case = case.file_at("asked.toml", "concurrency = 3");
+    let asked = case.folder.path().join("asked.toml");
+    let case = case.env("FILMGATE_CONFIG", asked.to_str().unwrap());
+    assert_eq!(case.config().jobs.concurrency, 3);
+    assert_eq!(case.config().file, Some(asked));
+    let problems = case.flag("--config=/nowhere/filmgate.toml").problems();
+    assert!(problems[0].starts_with("/nowhere/filmgate.toml: there is no such file"), "{problems:?}");
+}
+
+#[test]
+fn all_problems_are_told_at_once_with_names_shapes_and_fixes() {
+    let case = case().env("FILMGATE_MAX_DURATION", "soon").env("FILMGATE_CONCURRENCY", "0").flag("--listen=here");
+    let case =
+        case.env("REPLICATE_API_TOKEN", &format!("{TOKEN} x")).file("[routes]\nfast = []\nBad = [\"sample/video\"]");
+    let problems = case.env("FILMGATE_DRAIN_DELAY", "30s").env("FILMGATE_LOG", "a=b=c").problems();
+    let expected = [
+        "listen (--listen, FILMGATE_LISTEN): is \"here\" but must be an IP address",
+        "max_duration (--max-duration, FILMGATE_MAX_DURATION): is \"soon\" but must be a time",
+        "concurrency (--concurrency, FILMGATE_CONCURRENCY): is \"0\" but must be a whole number",
+        "drain_delay (--drain-delay, FILMGATE_DRAIN_DELAY): is 30s, too long beside drain_deadline (30s)",
+        "log (--log, FILMGATE_LOG): is \"a=b=c\" but must be a level",
+        "replicate.api_token (--replicate-api-token, REPLICATE_API_TOKEN, REPLICATE_API_KEY): holds a blank",
+        "routes.Bad: must be a name",
+        "routes.fast: must be a name",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(expected), "{problem} should start with {expected}");
+    }
+    assert!(!problems.concat().contains(TOKEN));
+}
+
+#[test]
+fn a_wrong_file_is_told_by_line_and_never_quoted() {
+    for (text, expected) in [
+        (format!("[replicate]\napi_tokn = \"{TOKEN}\""), "line 2: unknown field `api_tokn`"),
+        (format!("replicate = \"{TOKEN}\""), "line 1: invalid type"),
+        (format!("[replicate]\napi_token = \"{TOKEN}"), "line 2: "),
+        (format!("concurrency = [\"{TOKEN}\"]"), "line 1: invalid type"),
+        ("config = \"other.toml\"".to_owned(), "line 1: unknown field `config`"),
+    ] {
+        let problems = case().file(&text).env("FILMGATE_CONCURRENCY", "many").problems();
+        assert_eq!(problems.len(), 2, "the other problems are told too: {problems:?}");
+        assert!(problems[0].contains(expected), "{problems:?} should hold {expected}");
+        assert!(!problems.concat().contains(TOKEN), "{problems:?}");
+    }
+}
+
+#[test]
+fn no_debug_output_shows_a_secret() {
+    let case = case().env("REPLICATE_API_TOKEN", TOKEN);
+    let settings = Settings::from_variables(|name| case.surroundings.variables.get(name).cloned()).unwrap();
+    assert!(settings.replicate.api_token.is_some());
+    let shown = format!("{:?} {:?} {settings:?}", case.config(), case.surroundings);
+    assert!(!shown.contains(TOKEN), "{shown}");
+}
+
+#[test]
+fn unknown_variables_of_ours_are_warned_about() {
+    let case =
+        case().env("FILMGATE_LISTN", "x").env("FILMGATE_SERVER", "x").env("FILMGATE_TEST_PYTHON", "x").env("HOME", "x");
+    let warned: Vec<String> = case.config().warnings.into_iter().map(|problem| problem.setting).collect();
+    assert_eq!(warned, ["FILMGATE_LISTN"]);
+}
+
+#[test]
+fn routes_and_model_cards_come_from_the_file() {
+    let text = "[routes]\nfast = [\"sample/video\", \"replicate/minimax/video-01\"]\n[[models]]\nname = \"own\"\n";
+    let config = case().file(text).config();
+    assert_eq!(config.routes["fast"], ["sample/video", "replicate/minimax/video-01"]);
+    assert_eq!(config.models[0]["name"].as_str(), Some("own"));
+}
+
+#[test]
+fn the_table_documents_every_setting_truthfully() {
+    let table = Config::settings_table();
+    for setting in &table {
+        let flag = setting.key.replace('.', "-").replace('_', "-");
+        assert_eq!(setting.flag, format!("--{flag}"));
+        assert!(!setting.env.is_empty() && !setting.help.is_empty(), "{setting:?}");
+        if let Some(default) = &setting.default {
+            assert!(
+                setting.help.contains(&format!("default {default}"))
+                    || setting.help.contains(&format!("default `{default}`")),
+                "{setting:?}"
+            );
+        }
+    }
+    let with_default = table.iter().filter(|setting| setting.default.is_some()).count();
+    assert_eq!(with_default, 20, "every line of defaults.toml belongs to a setting");
+}
+
+#[test]
+fn flattening_the_settings_leaves_a_command_its_own_description() {
+    use clap::Args;
+    let command = Settings::augment_args(clap::Command::new("serve").about("own"));
+    assert_eq!(command.get_about().map(ToString::to_string).as_deref(), Some("own"));
+    command.debug_assert();
+}
