@@ -1,1 +1,5 @@
+//! Owned bytes.
 
+mod probe;
+
+pub use probe::{Invalid, probe};
