@@ -93,9 +93,10 @@ class ScriptedServer:
         return [asked.request for asked in self.asked if asked.method == method]
 
     def _service(self, service: Any) -> grpc.GenericRpcHandler:
-        return grpc.method_handlers_generic_handler(service.full_name, {method.name: self._method(method) for method in service.methods})
+        methods = {method.name: self._method(method) for method in service.methods}
+        return grpc.method_handlers_generic_handler(service.full_name, methods)
 
-    def _method(self, method: Any) -> grpc.RpcMethodHandler:
+    def _method(self, method: Any) -> Any:
         def answer(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
             request = list(request) if method.client_streaming else request
             self.asked.append(Asked(method.name, request, dict(context.invocation_metadata())))

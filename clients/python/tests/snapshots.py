@@ -7,14 +7,14 @@ from typing import Any
 
 from filmgate.v1.artifact_pb2 import Artifact
 from filmgate.v1.artifact_service_pb2 import Chunk, DownloadArtifactResponse
-from filmgate.v1.generation_pb2 import Generation, State
+from filmgate.v1.generation_pb2 import Generation
 from filmgate.v1.generation_service_pb2 import GenerateVideoResponse, WatchGenerationResponse
 
 NAME = "generations/0193"
 
 
 def generation(state: str, sequence: int = 1, **fields: Any) -> Generation:
-    return Generation(name=NAME, state=State.Value(f"STATE_{state}"), sequence=sequence, **fields)
+    return Generation(name=NAME, state=f"STATE_{state}", sequence=sequence, **fields)
 
 
 def ordered(state: str = "QUEUED", sequence: int = 1, **fields: Any) -> GenerateVideoResponse:
