@@ -76,6 +76,16 @@ def test_an_order_whose_answer_was_lost_is_repeated_unchanged(server: ScriptedSe
     assert first == second == third
 
 
+def test_an_order_that_was_lost_for_good_tells_the_id_to_repeat_it_with(server: ScriptedServer) -> None:
+    server.on("GenerateVideo", draining(seconds=3), ordered())
+    with Client(server.target, reconnect_for=0) as client:
+        with pytest.raises(Unavailable) as caught:
+            client.generate_video("a lighthouse")
+        client.generate_video("a lighthouse", request_id=caught.value.order_id)
+    lost, repeated = server.requests("GenerateVideo")
+    assert lost == repeated
+
+
 def test_a_wrong_word_is_refused_before_anything_is_sent(server: ScriptedServer, client: Client) -> None:
     with pytest.raises(ValueError, match="QUALITY_CHEAP"):
         client.generate_video("a lighthouse", quality="cheap")  # type: ignore[arg-type]

@@ -222,7 +222,11 @@ class Client:
                 call.cancel()
             raise FilmgateError("the server accepted the order and did not name it")
 
-        return self._transport.persist(place)
+        try:
+            return self._transport.persist(place)
+        except FilmgateError as error:
+            error.order_id = request.request_id
+            raise
 
     def _rows(self, method: Any, request: Any, rows: Callable[[Any], Iterable[T]]) -> Iterator[T]:
         while True:

@@ -40,6 +40,9 @@ class FilmgateError(Exception):
         self.retry_after = retry_after
         #: The server's id of the refused call, to quote in a report.
         self.request_id = request_id
+        #: The request id of the order that was refused or lost. After `Unavailable` or `TimedOut` nobody knows whether it arrived:
+        #: order again with this id, which attaches to it if it did.
+        self.order_id: str | None = None
         #: The facts that the message mentions, by name.
         self.metadata: Mapping[str, str] = dict(metadata or {})
 
