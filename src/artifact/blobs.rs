@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     ops::Range,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -19,6 +19,8 @@ use object_store::{
 use tokio::{io::AsyncReadExt, task::spawn_blocking};
 
 use crate::domain::artifact::BlobKey;
+
+mod leftovers;
 
 /// How much of a file is in memory while it is stored. A remote store that has a least part size needs its own.
 const LOCAL_PART_BYTES: usize = 1024 * 1024;
@@ -47,6 +49,8 @@ pub enum Error {
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     part_bytes: usize,
+    /// The folder, if it is one: a crash in the middle of a put leaves a file there that no listing shows.
+    folder: Option<PathBuf>,
 }
 
 /// A blob seen in a listing.
@@ -65,12 +69,12 @@ impl Blobs {
     pub fn local(dir: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(dir)?;
         let store = LocalFileSystem::new_with_prefix(dir)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self::over(Arc::new(store), LOCAL_PART_BYTES))
+        Ok(Self { folder: Some(dir.to_owned()), ..Self::over(Arc::new(store), LOCAL_PART_BYTES) })
     }
 
     /// Blobs in any object store, uploaded in parts of `part_bytes` (S3 and its kin accept no part below 5 MiB but the last).
     pub fn over(store: Arc<dyn ObjectStore>, part_bytes: usize) -> Self {
-        Self { store, part_bytes: part_bytes.max(1) }
+        Self { store, part_bytes: part_bytes.max(1), folder: None }
     }
 
     /// Stores a copy of `file` under `key`, durably. One part is in memory at a time; a failure leaves no blob.
@@ -141,6 +145,13 @@ impl Blobs {
                 })))
             })
             .boxed()
+    }
+
+    /// Deletes what crashed puts left behind and nobody wrote to for `grace`; how many files it was. Remote stores have rules of
+    /// their own for uploads that were never completed.
+    pub async fn delete_leftovers(&self, grace: Duration) -> Result<u64, Error> {
+        let Some(folder) = self.folder.clone() else { return Ok(0) };
+        Ok(spawn_blocking(move || leftovers::delete(&folder, grace)).await.map_err(io::Error::other)??)
     }
 
     async fn outside(&self, key: &BlobKey, range: &Range<u64>) -> Option<Error> {

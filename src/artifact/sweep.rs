@@ -1,6 +1,6 @@
 //! Deletes blobs that no artifact refers to: outputs of a replica that lost its claim, of a crash between storing and finishing.
 
-use std::time::Duration;
+use std::{future, time::Duration};
 
 use futures_util::TryStreamExt;
 
@@ -33,19 +33,24 @@ pub struct Swept {
     pub n_deleted: u64,
     /// Bytes deleted.
     pub bytes_deleted: u64,
+    /// Files of crashed writes that were deleted.
+    pub n_leftovers: u64,
 }
 
 /// Deletes every blob older than `grace` (usually [`GRACE`]) that `unreferenced` names. It gets up to 500 keys and answers
 /// those of them that no row refers to; when in doubt it must fail.
-pub async fn sweep<E>(
+pub async fn sweep<E, F>(
     blobs: &Blobs,
     grace: Duration,
-    unreferenced: impl AsyncFn(Vec<BlobKey>) -> Result<Vec<BlobKey>, E>,
-) -> Result<Swept, SweepError<E>> {
-    let mut swept = Swept::default();
+    unreferenced: impl Fn(Vec<BlobKey>) -> F,
+) -> Result<Swept, SweepError<E>>
+where
+    F: Future<Output = Result<Vec<BlobKey>, E>>,
+{
+    let mut swept = Swept { n_leftovers: blobs.delete_leftovers(grace).await?, ..Swept::default() };
     let mut batches = blobs
         .list()
-        .try_filter(|listed| std::future::ready(listed.age >= grace))
+        .try_filter(|listed| future::ready(listed.age >= grace))
         .try_chunks(BATCH_KEYS)
         .map_err(|error| error.1);
     while let Some(batch) = batches.try_next().await? {
@@ -69,6 +74,7 @@ pub async fn sweep<E>(
 mod tests {
     use std::{collections::HashSet, fs, time::SystemTime};
 
+    use futures_util::future::BoxFuture;
     use tempfile::TempDir;
 
     use super::*;
@@ -103,6 +109,21 @@ mod tests {
         }
     }
 
+    /// Sweeps run in a task of their own, asking a store that answers with boxed futures.
+    #[tokio::test]
+    async fn a_sweep_can_move_between_threads() {
+        fn task<T: Send>(task: T) -> T {
+            task
+        }
+        let fixture = Fixture::new();
+        fixture.blob(OLD).await;
+        let blobs = fixture.blobs.clone();
+        let all = |keys| -> BoxFuture<'_, Result<Vec<BlobKey>, &str>> { Box::pin(future::ready(Ok(keys))) };
+        let swept = task(async move { sweep(&blobs, GRACE, all).await }).await.unwrap();
+        assert_eq!(swept.n_deleted, 1);
+        assert!(fixture.keys().await.is_empty());
+    }
+
     const OLD: Duration = Duration::from_secs(2 * 60 * 60);
     const YOUNG: Duration = Duration::from_secs(10 * 60);
 
@@ -113,25 +134,40 @@ mod tests {
         let young = fixture.blob(YOUNG).await;
         let orphan = fixture.blob(OLD).await;
         let named = young.clone();
-        let swept = sweep(&fixture.blobs, GRACE, async |keys: Vec<BlobKey>| {
+        let swept = sweep(&fixture.blobs, GRACE, |keys| {
             assert!(!keys.contains(&named), "a young blob is not even asked about");
             // An answer that names more than was asked deletes no more than was asked.
             let mut answer: Vec<_> = keys.into_iter().filter(|key| *key != kept).collect();
             answer.push(named.clone());
-            Ok::<_, &str>(answer)
+            future::ready(Ok::<_, &str>(answer))
         })
         .await
         .unwrap();
-        assert_eq!(swept, Swept { n_checked: 2, n_deleted: 1, bytes_deleted: 4 });
+        assert_eq!(swept, Swept { n_checked: 2, n_deleted: 1, bytes_deleted: 4, n_leftovers: 0 });
         assert_eq!(fixture.keys().await, HashSet::from([kept.clone(), young.clone()]));
         assert!(!fixture.keys().await.contains(&orphan));
+    }
+
+    #[tokio::test]
+    async fn what_a_crashed_write_left_behind_is_deleted_once_it_is_old() {
+        let fixture = Fixture::new();
+        let key = fixture.blob(YOUNG).await;
+        let stored = fixture.dir.path().join("blobs").join(key.as_str());
+        let (old, young) = (stored.with_file_name("0197#1"), stored.with_file_name("0198#2"));
+        for (path, age) in [(&old, OLD), (&young, YOUNG)] {
+            fs::write(path, "half").unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_modified(SystemTime::now() - age).unwrap();
+        }
+        let swept = sweep(&fixture.blobs, GRACE, |_| async { Ok::<_, &str>(Vec::new()) }).await.unwrap();
+        assert_eq!(swept, Swept { n_leftovers: 1, ..Swept::default() });
+        assert!(!old.exists() && young.exists() && stored.exists());
     }
 
     #[tokio::test]
     async fn a_store_that_does_not_answer_deletes_nothing() {
         let fixture = Fixture::new();
         let key = fixture.blob(OLD).await;
-        let result = sweep(&fixture.blobs, GRACE, async |_| Err::<Vec<BlobKey>, _>("down")).await;
+        let result = sweep(&fixture.blobs, GRACE, |_| async { Err::<Vec<BlobKey>, _>("down") }).await;
         assert!(matches!(result, Err(SweepError::References("down"))));
         assert_eq!(fixture.keys().await, HashSet::from([key]));
     }
