@@ -1,8 +1,8 @@
 //! Owned bytes: what a provider made is ours only once it is whole, checked and stored durably.
 //!
-//! One way in: [`Collector::spool`] writes arriving bytes to a temporary file while hashing, [`Collector::inspect`] looks at them
-//! ([`probe()`]), [`Collector::store`] copies them to [`Blobs`] under a key nobody else has. Then, and only then, a row may refer to
-//! them. Whatever is stored and gets no row is deleted by [`sweep()`]. Nothing here holds a whole file in memory, and nothing is
+//! One way in: `Collector::spool` writes arriving bytes to a temporary file while hashing, `Collector::inspect` looks at them
+//! (`probe()`), `Collector::store` copies them to `Blobs` under a key nobody else has. Then, and only then, a row may refer to
+//! them. Whatever is stored and gets no row is deleted by `sweep()`. Nothing here holds a whole file in memory, and nothing is
 //! written outside of the folders it was given.
 
 mod blobs;
