@@ -145,12 +145,12 @@ impl Collector {
         }
     }
 
-    /// Copies the bytes to the blob store under `key` and deletes the temporary file. Durable when this returns.
-    pub async fn store(&self, spooled: Spooled, key: BlobKey) -> Result<StoredBlob, CollectError> {
+    /// Copies the bytes to the blob store under `key`; durable when this returns.
+    ///
+    /// The temporary file stays until `spooled` is dropped, so that a full disk costs another try and not the paid bytes.
+    pub async fn store(&self, spooled: &Spooled, key: BlobKey) -> Result<StoredBlob, CollectError> {
         self.blobs.put_file(&key, &spooled.path).await?;
-        let Spooled { path, len, sha256 } = spooled;
-        blocking::<_, Infallible>(move || path.close()).await?;
-        Ok(StoredBlob { key, len, sha256 })
+        Ok(StoredBlob { key, len: spooled.len, sha256: spooled.sha256.clone() })
     }
 
     /// The most bytes one file may have.

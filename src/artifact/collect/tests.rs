@@ -60,12 +60,27 @@ async fn good_bytes_become_a_blob_and_leave_no_temporary_file() {
     assert_eq!((facts.media_type.as_str(), facts.width, facts.height), ("video/mp4", Some(512), Some(288)));
 
     let key = BlobKey::fresh(AttemptId::fresh(), 0);
-    let stored = fixture.collector.store(spooled, key.clone()).await.unwrap();
-    assert_eq!((stored.key, stored.len), (key.clone(), bytes.len() as u64));
+    let stored = fixture.collector.store(&spooled, key.clone()).await.unwrap();
+    assert_eq!((&stored.key, stored.len, &stored.sha256), (&key, bytes.len() as u64, &spooled.sha256));
+    drop(spooled);
     assert_eq!(fixture.n_spooled(), 0);
     let chunks: Vec<Bytes> =
         fixture.collector.blobs.open(&key, 0..stored.len).await.unwrap().try_collect().await.unwrap();
     assert!(chunks.concat() == bytes);
+}
+
+#[tokio::test]
+async fn bytes_that_could_not_be_stored_are_kept_for_another_try() {
+    let fixture = Fixture::new();
+    let spooled = fixture.spool(b"paid for").await.unwrap();
+    let key = BlobKey::fresh(AttemptId::fresh(), 0);
+    // A file where the blob's folder must be made.
+    let attempt = key.as_str().split('/').next().unwrap();
+    let obstacle = fixture.dir.path().join("blobs").join(attempt);
+    fs::write(&obstacle, "").unwrap();
+    assert!(matches!(fixture.collector.store(&spooled, key.clone()).await, Err(CollectError::Io(_))));
+    fs::remove_file(&obstacle).unwrap();
+    assert_eq!(fixture.collector.store(&spooled, key).await.unwrap().len, 8);
 }
 
 #[tokio::test]
