@@ -119,7 +119,7 @@ fn skip_blocks(source: &mut Source) -> Result<(), Invalid> {
     }
 }
 
-/// WebP and AVI say how long they are in their first eight bytes.
+/// `WebP` and AVI say how long they are in their first eight bytes.
 pub(super) fn riff(source: &mut Source) -> Result<Found, Invalid> {
     source.seek(4)?;
     let size = u64::from(source.u32_le()?);

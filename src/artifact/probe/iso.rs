@@ -1,4 +1,4 @@
-//! MP4, QuickTime, M4A and AVIF: boxes inside boxes.
+//! MP4, `QuickTime`, M4A and AVIF: boxes inside boxes.
 //!
 //! The walk reads box headers and a few fixed fields. Sample tables are streamed, not loaded, so that an hour-long film costs no
 //! more memory than a clip. A fragmented file has empty tables and often no length: those facts stay absent.
@@ -82,7 +82,7 @@ impl Part {
         }
     }
 
-    /// The boxes inside. Fewer bytes than a header at the end are QuickTime's terminator.
+    /// The boxes inside. Fewer bytes than a header at the end are `QuickTime`'s terminator.
     fn children(&self, source: &mut Source) -> Result<Vec<Self>, Invalid> {
         let mut children = Vec::new();
         let mut at = self.body;
@@ -116,14 +116,14 @@ fn read_movie(source: &mut Source, movie: &Part, found: &mut Found) -> Result<()
             b"mvhd" => {
                 let (scale, units) = read_times(source, &part)?;
                 timescale = scale;
-                found.duration = found.duration.or(units.and_then(|units| duration(units, scale)));
+                found.duration = found.duration.or_else(|| units.and_then(|units| duration(units, scale)));
             }
             // The length of all fragments, in the movie's time scale.
             b"mvex" => {
                 for extra in part.children(source)? {
                     if &extra.kind == b"mehd" {
                         let units = read_fragment_duration(source, &extra)?;
-                        found.duration = found.duration.filter(|d| !d.is_zero()).or(duration(units, timescale));
+                        found.duration = found.duration.filter(|d| !d.is_zero()).or_else(|| duration(units, timescale));
                     }
                 }
             }
@@ -244,15 +244,15 @@ impl Track {
             // Time codes, subtitles and hints are not what a caller asks for.
             _ => return,
         }
-        if let Some(name) = codec_name(&self.codec) {
+        if let Some(name) = codec_name(self.codec) {
             found.codec(name);
         }
     }
 }
 
 /// The usual short name; an unknown sample entry keeps its four letters.
-fn codec_name(entry: &[u8; 4]) -> Option<String> {
-    let name = match entry {
+fn codec_name(entry: [u8; 4]) -> Option<String> {
+    let name = match &entry {
         b"avc1" | b"avc3" => "h264",
         b"hvc1" | b"hev1" | b"dvh1" | b"dvhe" => "hevc",
         b"av01" => "av1",

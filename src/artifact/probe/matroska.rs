@@ -1,4 +1,4 @@
-//! WebM and Matroska: EBML elements inside elements.
+//! `WebM` and Matroska: EBML elements inside elements.
 //!
 //! A live recording has a segment and clusters of unknown size; their children are then walked in line with everything else,
 //! since the identifiers of each level are distinct.
@@ -215,7 +215,7 @@ fn codec_name(id: &[u8]) -> String {
         "A_MPEG/L3" => "mp3",
         _ if id.starts_with("A_PCM/") => "pcm",
         _ if id.starts_with("A_AAC") => "aac",
-        _ => id.strip_prefix("V_").or(id.strip_prefix("A_")).unwrap_or_default(),
+        _ => id.strip_prefix("V_").or_else(|| id.strip_prefix("A_")).unwrap_or_default(),
     };
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '/');
     if plain { name.to_ascii_lowercase() } else { String::new() }

@@ -58,7 +58,7 @@ fn found(codec: &str, walk: &Walk, n_samples: u64) -> Found {
     }
 }
 
-/// Passes over ID3v2 tags, which may hold a cover picture.
+/// Passes over `ID3v2` tags, which may hold a cover picture.
 fn after_tags(source: &mut Source) -> Result<u64, Invalid> {
     let mut at = 0;
     loop {
