@@ -1,5 +1,313 @@
 //! What happens: admission, and one readable async function that drives each generation.
+//!
+//! `admit` stores a request, `drive` takes it to its end through the pure `plan`, `watch` shows it, `recover` starts again after a restart.
+//! Nothing here names generated types, SQL or a vendor.
 
 pub mod error;
 pub mod request;
 pub mod view;
+
+mod admit;
+mod brief;
+mod clock;
+mod drive;
+mod gate;
+mod housekeeping;
+mod library;
+mod outputs;
+mod plan;
+mod recover;
+mod retry;
+mod watch;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::watch as channel;
+
+pub use self::{
+    admit::Admitted,
+    clock::Clock,
+    error::Error,
+    library::{UploadClaims, UploadError},
+    retry::{Backoff, Pace},
+    watch::Watch,
+};
+use self::{gate::Gate, view::View, watch::Hub};
+use crate::{
+    artifact::{blobs::Blobs, collect::Collector},
+    domain::{
+        attempt::AttemptStage,
+        catalog::Catalog,
+        generation::{Generation, HistoryEvent, State},
+        life::{Event, Resolution},
+        names::{GenerationId, ProviderId, TenantId},
+    },
+    lifecycle::{Drain, Tasks},
+    provider::{port::Provider, registry::Registry},
+    store::port::{ApplyError, DeleteError, GenerationFilter, Page, Store},
+    telemetry::Metrics,
+};
+
+/// The engine; a cheap handle.
+#[derive(Debug, Clone)]
+pub struct Engine(Arc<Inner>);
+
+/// What the engine works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Durable records.
+    pub store: Arc<dyn Store>,
+    /// The providers.
+    pub registry: Registry,
+    /// What can be ordered.
+    pub catalog: Catalog,
+    /// Owned bytes.
+    pub blobs: Blobs,
+    /// How bytes come in.
+    pub collector: Collector,
+    /// Owner of every task.
+    pub tasks: Tasks,
+    /// Tells of the shutdown.
+    pub drain: Drain,
+    /// Instruments.
+    pub metrics: Metrics,
+    /// Where the time comes from.
+    pub clock: Clock,
+    /// Settings.
+    pub settings: EngineSettings,
+}
+
+/// The engine's settings.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Bounds a job whose request says nothing.
+    pub max_duration: Duration,
+    /// How long what is unknown is asked for.
+    pub unresolved_for: Duration,
+    /// Waits between repeated calls.
+    pub backoff: Backoff,
+    /// Waits between polls.
+    pub pace: Pace,
+    /// Most generations at work at one provider.
+    pub concurrency: usize,
+    /// The same for single providers.
+    pub concurrency_of: BTreeMap<ProviderId, usize>,
+    /// Most unfinished generations.
+    pub max_unfinished: u64,
+    /// Put before every brief.
+    pub system_prompt: Option<String>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    gates: BTreeMap<ProviderId, Arc<Gate>>,
+    hub: Hub,
+    ready: channel::Sender<bool>,
+}
+
+/// A provider with what was seen of it lately.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderState {
+    /// Which.
+    pub id: ProviderId,
+    /// What to set to configure it; absent if it is configured.
+    pub missing: Option<String>,
+    /// Whether the last call was answered; absent before the first call.
+    pub up: Option<bool>,
+    /// Generations at work there.
+    pub n_running: usize,
+    /// Generations waiting for a place.
+    pub n_queued: usize,
+    /// Most at work at once.
+    pub concurrency: usize,
+}
+
+impl Engine {
+    /// An engine that does nothing yet; `recover` takes up what an earlier process left.
+    pub fn new(parts: Parts) -> Self {
+        let gates = parts.catalog.providers.keys().map(|id| {
+            let n_places = parts.settings.concurrency_of.get(id).copied().unwrap_or(parts.settings.concurrency);
+            (id.clone(), Arc::new(Gate::new(n_places)))
+        });
+        let gates = gates.collect();
+        Self(Arc::new(Inner { gates, parts, hub: Hub::default(), ready: channel::Sender::new(false) }))
+    }
+
+    /// The snapshots of a generation, from the current one to the last.
+    pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
+        let known = self.find(tenant, id).await?;
+        let own = self.hub().subscribe(Arc::new(known));
+        // What ended between reading and subscribing would otherwise be missed.
+        let now = self.find(tenant, id).await?;
+        self.hub().publish(Arc::new(now));
+        Ok(Watch::new(self.clone(), own, after_sequence))
+    }
+
+    /// A generation.
+    pub async fn get(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
+        Ok(self.view(Arc::new(self.find(tenant, id).await?)))
+    }
+
+    /// Generations, newest first.
+    pub async fn list(&self, tenant: &TenantId, filter: &GenerationFilter, page: Page<GenerationId>) -> Result<Vec<View>, Error> {
+        let listed = self.store().generations(tenant, filter, page).await?;
+        Ok(listed.into_iter().map(|generation| self.view(Arc::new(generation))).collect())
+    }
+
+    /// Asks for the end of a generation; repeating it succeeds.
+    pub async fn cancel(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
+        self.find(tenant, id).await?;
+        let cancelled = match self.apply(id, Event::CancelRequested).await {
+            // The job may have moved on to another generation; the caller asked about this one.
+            Ok(generation) if generation.id != id => return self.get(tenant, id).await,
+            Ok(generation) => generation,
+            Err(ApplyError::Refused { generation, .. }) if generation.state == State::Cancelled => Arc::from(generation),
+            Err(ApplyError::Refused { generation, .. }) => return Err(Error::Finished(generation.state)),
+            Err(ApplyError::NotFound) => return Err(Error::GenerationNotFound),
+            Err(ApplyError::Store(error)) => return Err(error.into()),
+        };
+        Ok(self.view(cancelled))
+    }
+
+    /// Ends what is unknown by a person's decision.
+    pub async fn resolve(&self, tenant: &TenantId, id: GenerationId, resolution: Resolution) -> Result<View, Error> {
+        self.find(tenant, id).await?;
+        match self.apply(id, Event::Resolved(resolution)).await {
+            Ok(generation) => Ok(self.view(generation)),
+            Err(ApplyError::Refused { generation, .. }) => Err(Error::NotUnresolved(generation.state)),
+            Err(ApplyError::NotFound) => Err(Error::GenerationNotFound),
+            Err(ApplyError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Deletes an ended generation with its artifacts.
+    pub async fn delete(&self, tenant: &TenantId, id: GenerationId) -> Result<(), Error> {
+        match self.store().delete_generation(tenant, id).await {
+            Ok(()) => Ok(()),
+            Err(DeleteError::NotFound) => Err(Error::GenerationNotFound),
+            Err(DeleteError::Unfinished(state)) => Err(Error::Unfinished(state)),
+            Err(DeleteError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// The history of a generation, oldest first.
+    pub async fn history(&self, tenant: &TenantId, id: GenerationId, page: Page<u64>) -> Result<Vec<HistoryEvent>, Error> {
+        self.find(tenant, id).await?;
+        Ok(self.store().history(id, page).await?)
+    }
+
+    /// The providers with their live state, by name.
+    pub fn providers(&self) -> Vec<ProviderState> {
+        let state = |(id, entry): (&ProviderId, &crate::domain::catalog::ProviderEntry)| {
+            let gate = self.gate(id);
+            ProviderState {
+                id: id.clone(),
+                missing: entry.missing.clone(),
+                up: self.0.parts.registry.get(id).and_then(|provider| provider.is_up()),
+                n_running: gate.n_running(),
+                n_queued: gate.n_queued(),
+                concurrency: gate.n_places(),
+            }
+        };
+        self.catalog().providers.iter().map(state).collect()
+    }
+
+    /// What can be ordered.
+    pub fn catalog(&self) -> &Catalog {
+        &self.0.parts.catalog
+    }
+
+    /// Durable records, for plain reads.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.0.parts.store
+    }
+
+    /// Whether calls can be served; changes are signalled.
+    pub fn readiness(&self) -> channel::Receiver<bool> {
+        self.0.ready.subscribe()
+    }
+
+    /// Applies an event and shows what it changed to all who watch.
+    async fn apply(&self, id: GenerationId, event: Event) -> Result<Arc<Generation>, ApplyError> {
+        let changes = self.store().apply(id, event, self.now()).await?;
+        let generation = Arc::new(changes.generation);
+        for changed in changes.others.into_iter().map(Arc::new).chain([Arc::clone(&generation)]) {
+            if changed.state.is_terminal() && changed.updated_at >= changed.ended_at.unwrap_or(Timestamp::MAX) {
+                self.metrics().finished(changed.state.as_str());
+            }
+            self.hub().publish(changed);
+        }
+        Ok(generation)
+    }
+
+    /// Starts the driver of a generation that has not ended.
+    fn start(&self, generation: &Arc<Generation>) {
+        if !generation.state.is_terminal() {
+            recover::spawn(self, Arc::clone(generation), recover::Origin::Accepted);
+        }
+    }
+
+    async fn find(&self, tenant: &TenantId, id: GenerationId) -> Result<Generation, Error> {
+        self.store().generation(tenant, id).await?.ok_or(Error::GenerationNotFound)
+    }
+
+    fn view(&self, generation: Arc<Generation>) -> View {
+        let leader = generation.leader.and_then(|leader| self.hub().shown(leader));
+        let job = leader.as_ref().unwrap_or(&generation);
+        let attempt = job.open_attempt();
+        let waiting = attempt.filter(|attempt| job.state == State::Queued && attempt.stage == AttemptStage::Waiting);
+        let queue_position = waiting.and_then(|attempt| self.gate(&attempt.model.provider).position(job.id));
+        let expected = job.candidate().and_then(|candidate| candidate.expected_time);
+        let eta = match (job.state, job.started_at, expected) {
+            (State::Running, Some(started), Some(expected)) => started.checked_add(expected).ok().filter(|eta| *eta > self.now()),
+            (_, _, _) => None,
+        };
+        View { queue_position, eta, leader, unresolved_for: self.settings().unresolved_for, generation }
+    }
+
+    fn provider(&self, id: &ProviderId) -> Option<Arc<dyn Provider>> {
+        self.0.parts.registry.get(id).map(|provider| Arc::clone(provider) as Arc<dyn Provider>)
+    }
+
+    fn gate(&self, id: &ProviderId) -> Arc<Gate> {
+        self.0.gates.get(id).map_or_else(|| Arc::new(Gate::new(self.settings().concurrency)), Arc::clone)
+    }
+
+    fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    fn settings(&self) -> &EngineSettings {
+        &self.0.parts.settings
+    }
+
+    fn blobs(&self) -> &Blobs {
+        &self.0.parts.blobs
+    }
+
+    fn collector(&self) -> &Collector {
+        &self.0.parts.collector
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.parts.metrics
+    }
+
+    fn drain(&self) -> &Drain {
+        &self.0.parts.drain
+    }
+
+    fn is_closing(&self) -> bool {
+        self.drain().is_closing()
+    }
+
+    fn clock(&self) -> Clock {
+        self.0.parts.clock
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock().now()
+    }
+}

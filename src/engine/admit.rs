@@ -1,0 +1,247 @@
+//! Admission: from a valid request to a stored generation, in one transaction of the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tracing::info;
+
+use super::{
+    Engine,
+    brief::{brief, digest},
+    error::Error,
+    request::{AskedSource, Request},
+    view::View,
+};
+use crate::{
+    domain::{
+        artifact::Kind,
+        attempt::Attempt,
+        generation::{CacheKey, Cost, Generation, State},
+        names::{ArtifactId, GenerationId, SessionId},
+        order::{CachePolicy, Input, InputSource, OptionName, Violation},
+        session::{Message, Role},
+    },
+    store::port::{Acceptance, AcceptError, Accepted, Draft},
+};
+
+/// A request that was accepted.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The generation now.
+    pub view: View,
+    /// True if the request id was known.
+    pub replayed: bool,
+}
+
+impl Engine {
+    /// Accepts a request: when this returns, the generation is stored and will reach its end whatever happens to this process.
+    pub async fn accept(&self, request: Request) -> Result<Admitted, Error> {
+        if self.is_closing() {
+            return Err(Error::Draining);
+        }
+        self.check_ready(&request)?;
+        let inputs = self.own_inputs(&request).await?;
+        let digest = digest(
+            &request.tenant,
+            self.settings().system_prompt.as_deref(),
+            &request.prompt,
+            &request.candidates,
+            &inputs,
+            request.fallback_on_refusal,
+        );
+        if request.cache == CachePolicy::Default {
+            self.forget_if_gone(&request, &digest).await?;
+        }
+        let now = self.now();
+        let acceptance = Acceptance {
+            tenant: request.tenant.clone(),
+            session: request.session.clone().unwrap_or_else(SessionId::fresh),
+            request: request.request_id.clone(),
+            max_unfinished: self.settings().max_unfinished,
+            now,
+        };
+        let draft = self.draft(request, inputs, digest, acceptance.session.clone(), now);
+        let (generation, replayed) = match self.store().accept(acceptance, Box::new(draft)).await {
+            Ok(Accepted::New(generation)) => (generation, false),
+            Ok(Accepted::Replayed(generation)) => (generation, true),
+            Err(AcceptError::RequestIdReused { field }) => return Err(Error::RequestIdReused { field }),
+            Err(AcceptError::QueueFull { unfinished }) => return Err(Error::QueueFull { unfinished }),
+            Err(AcceptError::Store(error)) => return Err(error.into()),
+        };
+        let generation: Arc<Generation> = Arc::from(generation);
+        if !replayed {
+            info!(generation.name = %generation.id, cached = generation.cached_from.is_some(), coalesced = generation.coalesced, "accepted");
+            self.metrics().accepted(generation.kind.as_str());
+            self.hub().publish(Arc::clone(&generation));
+            self.start(&generation);
+        }
+        Ok(Admitted { view: self.view(generation), replayed })
+    }
+
+    /// The provider of the first model must be able to serve the kind at all, which the sample without its files is not.
+    fn check_ready(&self, request: &Request) -> Result<(), Error> {
+        let Some(first) = request.candidates.first() else {
+            return Err(Error::Invalid(vec![Violation::new("model", "names no model")]));
+        };
+        match self.provider(&first.model.provider) {
+            Some(provider) => provider
+                .ready(request.kind)
+                .map_err(|why| Error::SampleMissing { provider: first.model.provider.clone(), why }),
+            None => Err(Error::Invalid(vec![Violation::new("model", "its provider is not configured")])),
+        }
+    }
+
+    /// Inline bytes become artifacts, and named artifacts must be there.
+    async fn own_inputs(&self, request: &Request) -> Result<Vec<Input>, Error> {
+        let mut inputs = Vec::with_capacity(request.inputs.len());
+        let mut violations = Vec::new();
+        for (index, input) in request.inputs.iter().enumerate() {
+            let found = match &input.source {
+                AskedSource::Url(url) => Ok(InputSource::Url(url.clone())),
+                AskedSource::Artifact(id) => self.check_input(request, id).await?.map(|()| InputSource::Artifact(id.clone())),
+                AskedSource::Bytes(bytes) => self.own_bytes(request, bytes).await?.map(InputSource::Artifact),
+            };
+            match found {
+                Ok(source) => inputs.push(Input { role: input.role, source }),
+                Err(why) => violations.push(Violation::new(format!("inputs[{index}]"), why)),
+            }
+        }
+        if violations.is_empty() { Ok(inputs) } else { Err(Error::Invalid(violations)) }
+    }
+
+    async fn check_input(&self, request: &Request, id: &ArtifactId) -> Result<Result<(), String>, Error> {
+        Ok(match self.store().artifact(&request.tenant, id).await? {
+            None => Err(format!("there is no {id}")),
+            Some(artifact) if artifact.kind != Kind::Image => Err(format!("{id} is a {}; an image is needed", artifact.kind)),
+            Some(artifact) if artifact.size > super::outputs::MAX_INPUT_BYTES => {
+                Err(format!("{id} has {} bytes; an input has at most {}", artifact.size, super::outputs::MAX_INPUT_BYTES))
+            }
+            Some(_) => Ok(()),
+        })
+    }
+
+    async fn own_bytes(&self, request: &Request, bytes: &Bytes) -> Result<Result<ArtifactId, String>, Error> {
+        // Named after the content, so that a repeated request finds its bytes instead of storing them again.
+        let name = format!("input-{}", &hex::encode(Sha256::digest(bytes))[..32]);
+        let Ok(id) = ArtifactId::from_id(name) else { return Ok(Err("cannot be named".to_owned())) };
+        if self.store().artifact(&request.tenant, &id).await?.is_some() {
+            return Ok(Ok(id));
+        }
+        self.keep_input(&request.tenant, id.clone(), bytes.clone()).await.map(|kept| kept.map(|()| id))
+    }
+
+    /// A cached answer whose bytes were deleted behind our back is no answer.
+    async fn forget_if_gone(&self, request: &Request, digest: &str) -> Result<(), Error> {
+        if let Some(cached) = self.store().cached(&request.tenant, request.session.as_ref(), digest).await? {
+            for artifact in &cached.artifacts {
+                if !self.blobs().exists(&artifact.blob).await.unwrap_or(false) {
+                    self.store().forget_cached(&request.tenant, cached.id).await?;
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn draft(&self, request: Request, inputs: Vec<Input>, digest: String, session: SessionId, now: Timestamp) -> NewGeneration {
+        let cards = request.candidates.iter().filter_map(|candidate| self.catalog().card(&candidate.model));
+        NewGeneration {
+            most: cards.map(|card| card.prompt.max).min().unwrap_or(usize::MAX),
+            system_prompt: self.settings().system_prompt.clone(),
+            max_duration: request.max_duration.unwrap_or(self.settings().max_duration),
+            request,
+            inputs,
+            digest,
+            session,
+            now,
+        }
+    }
+}
+
+/// A generation that only lacks its session's context.
+#[derive(Debug)]
+struct NewGeneration {
+    request: Request,
+    inputs: Vec<Input>,
+    digest: String,
+    session: SessionId,
+    system_prompt: Option<String>,
+    /// Most characters of a brief.
+    most: usize,
+    max_duration: std::time::Duration,
+    now: Timestamp,
+}
+
+impl Draft for NewGeneration {
+    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>) {
+        let Self { request, inputs, digest, session, system_prompt, most, max_duration, now } = *self;
+        let id = GenerationId::fresh();
+        let brief = brief(system_prompt.as_deref(), &request.prompt, earlier, most);
+        let messages = opening_messages(&request, &brief, id, now);
+        let first = request.candidates.first();
+        let estimated = first.and_then(|candidate| candidate.estimate);
+        let generation = Generation {
+            id,
+            tenant: request.tenant,
+            session,
+            kind: request.kind,
+            request_id: request.request_id.map(|(id, _)| id),
+            prompt: request.prompt,
+            brief,
+            attempts: first.map(|candidate| Attempt::new(0, candidate.model.clone(), now)).into_iter().collect(),
+            candidates: request.candidates,
+            inputs,
+            fallback_on_refusal: request.fallback_on_refusal,
+            labels: request.labels,
+            cache: request.cache,
+            cache_key: (request.cache != CachePolicy::Bypass).then(|| CacheKey { digest, first_turn: earlier.is_empty() }),
+            max_duration,
+            deadline: now.checked_add(max_duration).unwrap_or(Timestamp::MAX),
+            state: State::Queued,
+            phase: "queued".to_owned(),
+            sequence: 1,
+            n_events: 0,
+            progress_percent: None,
+            provider_logs: String::new(),
+            artifacts: Vec::new(),
+            cost: Cost { estimated, held: estimated.unwrap_or_default(), ..Cost::default() },
+            cached_from: None,
+            leader: None,
+            coalesced: false,
+            successor: None,
+            failure: None,
+            unresolved: None,
+            cancel_requested_at: None,
+            provider_error: None,
+            trace: request.trace,
+            created_at: now,
+            started_at: None,
+            ended_at: None,
+            updated_at: now,
+        };
+        (generation, messages)
+    }
+}
+
+/// The turn that a request opens in its session.
+fn opening_messages(request: &Request, brief: &str, id: GenerationId, now: Timestamp) -> Vec<Message> {
+    let seconds = request.candidates.first().and_then(|candidate| candidate.options.get(&OptionName::Duration));
+    let length = seconds.map(|seconds| format!(" ({seconds}s)")).unwrap_or_default();
+    let kind = request.kind;
+    let reply =
+        format!("Generating a short{length} preview {kind} based on your prompt. I'll return the {kind} when ready.");
+    let message = |role, text, meta: Value| Message {
+        role,
+        text,
+        meta: meta.as_object().cloned().unwrap_or_else(Map::new),
+        created_at: now,
+        generation: Some(id),
+    };
+    vec![
+        message(Role::User, request.prompt.clone(), json!({ "source": request.source })),
+        message(Role::Assistant, reply, json!({ "brief": brief })),
+    ]
+}

@@ -1,0 +1,148 @@
+//! The prompt really sent: the request's prompt with the conversation's context, and what identical orders have in common.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::domain::{
+    names::TenantId,
+    order::{Candidate, Input, InputSource},
+    session::{Message, Role},
+};
+
+/// How many messages a brief looks back on, the new one included.
+pub const CONTEXT: usize = 6;
+
+/// Most characters of a brief with context.
+const MOST: usize = 600;
+
+/// The prompt with the last messages of its session, the new one included, as `prompt — Context: role: text | …`.
+///
+/// Cut at 600 characters (or the model's `most`, if that is less) plus `...`. The prompt itself is never cut: one that leaves no room goes alone.
+pub fn brief(system: Option<&str>, prompt: &str, earlier: &[Message], most: usize) -> String {
+    let from = earlier.len().saturating_sub(CONTEXT - 1);
+    let said = earlier[from..].iter().map(|message| (message.role, message.text.as_str()));
+    let said: Vec<String> = said
+        .chain([(Role::User, prompt)])
+        .map(|(role, text)| format!("{}: {}", role.as_str(), text.split_whitespace().collect::<Vec<_>>().join(" ")))
+        .collect();
+    let with_context = format!("{prompt} — Context: {}", said.join(" | "));
+    let most = MOST.min(most.saturating_sub(3));
+    let body = if prompt.chars().count() + " — Context: ".chars().count() >= most {
+        prompt.to_owned()
+    } else if with_context.chars().count() > most {
+        let cut: String = with_context.chars().take(most).collect();
+        format!("{cut}...")
+    } else {
+        with_context
+    };
+    match system {
+        Some(system) => format!("{system}\n\n{body}"),
+        None => body,
+    }
+}
+
+/// Two orders with the same digest give the same result, but for the conversation: tenant, model, normalised prompt, every resolved option,
+/// provider options, inputs, and what may stand in for a failure.
+pub fn digest(
+    tenant: &TenantId,
+    system: Option<&str>,
+    prompt: &str,
+    candidates: &[Candidate],
+    inputs: &[Input],
+    fallback_on_refusal: bool,
+) -> String {
+    let first = candidates.first();
+    let inputs: Vec<Value> = inputs
+        .iter()
+        .map(|input| match &input.source {
+            // Inline bytes got an artifact named after their hash, so equal bytes are equal inputs.
+            InputSource::Artifact(id) => json!([input.role, id.id()]),
+            InputSource::Url(url) => json!([input.role, url.as_str()]),
+        })
+        .collect();
+    let order = json!([
+        tenant.id(),
+        system,
+        normalised(prompt),
+        first.map(|candidate| candidate.model.to_string()),
+        first.map(|candidate| serde_json::to_value(&candidate.options).unwrap_or_default()),
+        first.map(|candidate| sorted(&Value::Object(candidate.provider_options.clone()))),
+        inputs,
+        candidates.last().is_some_and(|candidate| candidate.stand_in),
+        fallback_on_refusal,
+    ]);
+    hex::encode(Sha256::digest(order.to_string().as_bytes()))
+}
+
+/// NFKC, trimmed, lower case, white space folded.
+fn normalised(prompt: &str) -> String {
+    let lower = prompt.nfkc().collect::<String>().to_lowercase();
+    lower.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The same value with the keys of every object in order, as text.
+pub fn sorted(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            let fields: Vec<String> =
+                keys.into_iter().map(|key| format!("{}:{}", Value::from(key.as_str()), sorted(&map[key]))).collect();
+            format!("{{{}}}", fields.join(","))
+        }
+        Value::Array(items) => format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(",")),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use serde_json::Map;
+
+    use super::*;
+
+    fn message(role: Role, text: &str) -> Message {
+        Message { role, text: text.to_owned(), meta: Map::new(), created_at: Timestamp::UNIX_EPOCH, generation: None }
+    }
+
+    #[test]
+    fn a_brief_holds_the_last_six_messages_the_new_one_included() {
+        let earlier: Vec<Message> = (0..16).map(|n| message(Role::User, &format!("turn {n}"))).collect();
+        let brief = brief(None, "a cat", &earlier, 32_000);
+        assert_eq!(
+            brief,
+            "a cat — Context: user: turn 11 | user: turn 12 | user: turn 13 | user: turn 14 | user: turn 15 | user: a cat"
+        );
+    }
+
+    #[test]
+    fn a_brief_with_context_is_cut_at_600_characters() {
+        let earlier = vec![message(Role::Assistant, &"é".repeat(900))];
+        let brief = brief(None, "a cat", &earlier, 32_000);
+        assert_eq!(brief.chars().count(), 603);
+        assert!(brief.starts_with("a cat — Context: assistant: é") && brief.ends_with("..."));
+    }
+
+    #[test]
+    fn the_prompt_itself_is_never_cut() {
+        let prompt = "x".repeat(5_000);
+        assert_eq!(brief(None, &prompt, &[message(Role::User, "before")], 5_000), prompt);
+        assert_eq!(brief(Some("Be calm."), "a", &[], 14), "Be calm.\n\na");
+    }
+
+    #[test]
+    fn prompts_that_differ_in_case_and_space_only_are_the_same() {
+        assert_eq!(normalised("A  Cat "), normalised("a cat"));
+        assert_eq!(normalised("ｃａｔ"), "cat");
+        assert_ne!(normalised("a cat"), normalised("a cat!"));
+    }
+
+    #[test]
+    fn the_order_of_keys_says_nothing() {
+        let (left, right): (Value, Value) =
+            (serde_json::from_str(r#"{"a":{"x":1,"y":2},"b":3}"#).unwrap(), serde_json::from_str(r#"{"b":3,"a":{"y":2,"x":1}}"#).unwrap());
+        assert_eq!(sorted(&left), sorted(&right));
+    }
+}

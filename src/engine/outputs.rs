@@ -1,0 +1,196 @@
+//! From a vendor's outputs to artifacts of our own: fetched, checked, stored. A vendor's address is never shown or kept.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{TryStreamExt, stream};
+
+use super::Engine;
+use crate::{
+    artifact::{blobs, collect::CollectError, probe},
+    domain::{
+        artifact::{Artifact, BlobKey},
+        catalog::SAMPLE,
+        generation::Generation,
+        money::Usage,
+        names::{ArtifactId, AttemptId, TenantId},
+        order::{InputSource, OptionName, OptionValue},
+    },
+    provider::{
+        error::ProviderError,
+        port::{ByteSource, InputFile, Order, OrderInput, Provider, RemoteOutput},
+    },
+    store::port::StoreError,
+};
+
+/// Most bytes of a file to start from: it is in memory while it is handed over.
+pub const MAX_INPUT_BYTES: u64 = 32 << 20;
+
+/// Why outputs were not kept.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// The vendor did not hand them over: fresh links may help.
+    Fetch(ProviderError),
+    /// They are no sound media of the kind ordered.
+    Invalid(probe::Invalid),
+    /// One is larger than the cap.
+    TooLarge {
+        /// The cap in bytes.
+        max: u64,
+    },
+    /// Our own disk or store failed.
+    Storage(String),
+}
+
+/// Why an order could not be put together.
+#[derive(Debug)]
+pub(super) enum NoOrder {
+    /// An input is gone.
+    InputGone(ArtifactId),
+    /// It cannot be read now.
+    Unavailable(String),
+}
+
+impl Engine {
+    /// Fetches, checks and stores the outputs that `kept` lacks. What is in `kept` stays there when a later one fails.
+    pub(super) async fn keep_outputs(
+        &self,
+        generation: &Generation,
+        attempt: AttemptId,
+        provider: &dyn Provider,
+        outputs: &[RemoteOutput],
+        kept: &mut Vec<Artifact>,
+    ) -> Result<(), Trouble> {
+        for (index, output) in outputs.iter().enumerate().skip(kept.len()) {
+            let ByteSource { stream, length } = provider.open(output).await.map_err(Trouble::Fetch)?;
+            let spooled = self.collector().spool(stream, length).await.map_err(trouble)?;
+            let facts = self.collector().inspect(&spooled, generation.kind).await.map_err(|error| trouble(error.widen()))?;
+            let stored = self
+                .collector()
+                .store(spooled, BlobKey::fresh(attempt, index))
+                .await
+                .map_err(|error| trouble(error.widen()))?;
+            self.metrics().artifact_stored(stored.len);
+            kept.push(Artifact {
+                id: ArtifactId::output(generation.id, index),
+                generation: Some(generation.id),
+                kind: generation.kind,
+                facts,
+                size: stored.len,
+                sha256: stored.sha256,
+                blob: stored.key,
+                sample: provider.id().id() == SAMPLE,
+                created_at: self.now(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The order as the current candidate's provider gets it, with the inputs' bytes.
+    pub(super) async fn order(&self, generation: &Generation) -> Result<Order, NoOrder> {
+        let Some(candidate) = generation.candidate() else {
+            return Err(NoOrder::Unavailable("the record names no model".to_owned()));
+        };
+        let mut inputs = Vec::with_capacity(generation.inputs.len());
+        for input in &generation.inputs {
+            let file = match &input.source {
+                InputSource::Url(url) => InputFile::Url(url.clone()),
+                InputSource::Artifact(id) => self.input_file(&generation.tenant, id).await?,
+            };
+            inputs.push(OrderInput { role: input.role, file });
+        }
+        Ok(Order {
+            kind: generation.kind,
+            model: candidate.model.name.clone(),
+            card: self.catalog().card(&candidate.model).cloned(),
+            prompt: generation.brief.clone(),
+            options: candidate.options.clone(),
+            provider_options: candidate.provider_options.clone(),
+            inputs,
+        })
+    }
+
+    /// Stores bytes of a request as an artifact; the inner error says why they are no image.
+    pub(super) async fn keep_input(
+        &self,
+        tenant: &TenantId,
+        id: ArtifactId,
+        bytes: Bytes,
+    ) -> Result<Result<(), String>, super::Error> {
+        let storage = |error: CollectError| super::Error::Storage(Box::new(error));
+        let source = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
+        let spooled = self.collector().spool(source, None).await;
+        let spooled = match spooled {
+            Ok(spooled) => spooled,
+            Err(CollectError::Invalid(why)) => return Ok(Err(why.to_string())),
+            Err(error) => return Err(storage(error)),
+        };
+        let facts = match self.collector().inspect(&spooled, crate::domain::artifact::Kind::Image).await {
+            Ok(facts) => facts,
+            Err(CollectError::Invalid(why)) => return Ok(Err(why.to_string())),
+            Err(error) => return Err(storage(error)),
+        };
+        let stored = self.collector().store(spooled, BlobKey::fresh(AttemptId::fresh(), 0)).await.map_err(storage)?;
+        let artifact = Artifact {
+            id,
+            generation: None,
+            kind: crate::domain::artifact::Kind::Image,
+            facts,
+            size: stored.len,
+            sha256: stored.sha256,
+            blob: stored.key,
+            sample: false,
+            created_at: self.now(),
+        };
+        self.store().add_artifact(tenant, &artifact).await?;
+        Ok(Ok(()))
+    }
+
+    async fn input_file(&self, tenant: &TenantId, id: &ArtifactId) -> Result<InputFile, NoOrder> {
+        let unavailable = |error: &dyn std::fmt::Display| NoOrder::Unavailable(error.to_string());
+        let artifact = match self.store().artifact(tenant, id).await {
+            Ok(Some(artifact)) => artifact,
+            Ok(None) => return Err(NoOrder::InputGone(id.clone())),
+            Err(error @ (StoreError::Unavailable(_) | StoreError::Broken(_))) => return Err(unavailable(&error)),
+        };
+        let read = async {
+            let stream = self.blobs().open(&artifact.blob, 0..artifact.size.min(MAX_INPUT_BYTES)).await?;
+            stream.try_fold(BytesMut::new(), |mut all, chunk| async move {
+                all.extend_from_slice(&chunk);
+                Ok(all)
+            })
+            .await
+        };
+        match read.await {
+            Ok(data) => Ok(InputFile::Bytes { media_type: artifact.facts.media_type, data: data.freeze() }),
+            Err(blobs::Error::NotFound) => Err(NoOrder::InputGone(id.clone())),
+            Err(error) => Err(unavailable(&error)),
+        }
+    }
+}
+
+/// What the vendor says was used, and what was measured where it says nothing.
+pub(super) fn measured(usage: &Usage, generation: &Generation, artifacts: &[Artifact]) -> Usage {
+    let seconds: Option<Duration> = artifacts.iter().map(|artifact| artifact.facts.duration).sum();
+    let asked_audio = generation.candidate().and_then(|candidate| candidate.options.get(&OptionName::Audio));
+    let audio = match asked_audio {
+        Some(OptionValue::Bool(audio)) => Some(*audio),
+        Some(OptionValue::Int(_) | OptionValue::Number(_) | OptionValue::Text(_)) | None => None,
+    };
+    Usage {
+        output_seconds: usage.output_seconds.or(seconds.map(|seconds| seconds.as_secs_f64())),
+        outputs: usage.outputs.or(u32::try_from(artifacts.len()).ok()),
+        compute_seconds: usage.compute_seconds,
+        audio: usage.audio.or(audio),
+    }
+}
+
+fn trouble(error: CollectError<ProviderError>) -> Trouble {
+    match error {
+        CollectError::Source(error) => Trouble::Fetch(error),
+        CollectError::Invalid(why) => Trouble::Invalid(why),
+        CollectError::TooLarge { max } => Trouble::TooLarge { max },
+        CollectError::NoSpace => Trouble::Storage("there is no space left for artifacts".to_owned()),
+        CollectError::Io(error) => Trouble::Storage(format!("storing failed: {error}")),
+    }
+}

@@ -1,0 +1,60 @@
+//! Starting drivers: for what was just accepted, and after a restart for everything that has not ended.
+
+use std::sync::Arc;
+
+use tracing::{Instrument, info, info_span};
+
+use super::{Engine, drive::drive};
+use crate::{
+    domain::generation::Generation,
+    lifecycle::{OnFailure, OnShutdown, Policy},
+    store::port::StoreError,
+    telemetry::{link_from_traceparent, set_parent},
+};
+
+/// Generations are read back this many at a time.
+const PAGE: usize = 500;
+
+/// Where a driver's generation comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was just accepted: its work belongs to the caller's trace.
+    Accepted,
+    /// An earlier process left it: its work is a new trace that points to the old one.
+    Recovered,
+}
+
+impl Engine {
+    /// Takes up every unfinished generation; how many. Called once, before the doors open.
+    pub async fn recover(&self) -> Result<usize, StoreError> {
+        let mut n_recovered = 0;
+        let mut after = None;
+        loop {
+            let page = self.store().unfinished(after, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id);
+            n_recovered += page.len();
+            for generation in page {
+                spawn(self, Arc::new(generation), Origin::Recovered);
+            }
+        }
+        if n_recovered > 0 {
+            info!(n_recovered, "took up unfinished generations");
+        }
+        Ok(n_recovered)
+    }
+}
+
+/// Starts the driver of a generation.
+pub(super) fn spawn(engine: &Engine, generation: Arc<Generation>, origin: Origin) {
+    let span = info_span!("generation", generation.name = %generation.id, kind = generation.kind.as_str());
+    match (origin, generation.trace.as_deref()) {
+        (Origin::Accepted, trace) => set_parent(&span, trace),
+        (Origin::Recovered, Some(trace)) => link_from_traceparent(&span, trace),
+        (Origin::Recovered, None) => {}
+    }
+    engine.hub().publish(Arc::clone(&generation));
+    // The vendor's work is never awaited at shutdown: the driver stops at a stored step, and the next process goes on.
+    let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
+    engine.0.parts.tasks.spawn("drive", policy, drive(engine.clone(), generation).instrument(span));
+}
