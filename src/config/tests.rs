@@ -198,7 +198,7 @@ fn routes_and_model_cards_come_from_the_file() {
 fn the_table_documents_every_setting_truthfully() {
     let table = Config::settings_table();
     for setting in &table {
-        let flag = setting.key.replace('.', "-").replace('_', "-");
+        let flag = setting.key.replace(['.', '_'], "-");
         assert_eq!(setting.flag, format!("--{flag}"));
         assert!(!setting.env.is_empty() && !setting.help.is_empty(), "{setting:?}");
         if let Some(default) = &setting.default {
