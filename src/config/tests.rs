@@ -170,6 +170,14 @@ fn a_wrong_file_is_told_by_line_and_never_quoted() {
 }
 
 #[test]
+fn a_wrong_line_of_dotenv_is_told_and_never_quoted() {
+    let case = case().file_at(".env", &format!("REPLICATE_API_TOKEN: {TOKEN}"));
+    let problem = surroundings::load_variables(&case.folder.path().join(".env")).unwrap_err().to_string();
+    assert!(problem.contains(".env: a line is not of the form NAME=value") && !problem.contains(TOKEN), "{problem}");
+    assert_eq!(surroundings::load_variables(Path::new("/nowhere/.env")), Ok(()));
+}
+
+#[test]
 fn no_debug_output_shows_a_secret() {
     let case = case().env("REPLICATE_API_TOKEN", TOKEN);
     let settings = Settings::from_variables(|name| case.surroundings.variables.get(name).cloned()).unwrap();
