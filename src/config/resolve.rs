@@ -31,7 +31,7 @@ pub(super) fn resolve(
     let port_only = if chosen.listen.is_none() { chosen.port.clone() } else { None };
     let settings = chosen.over(defaults);
     let mut judge = Judge { table: Settings::table(), problems };
-    let config = judge.config(settings, port_only, surroundings);
+    let config = judge.config(&settings, port_only.as_ref(), surroundings);
     match config {
         Some(config) if judge.problems.is_empty() => Ok(config),
         _ => Err(judge.problems),
@@ -45,17 +45,17 @@ struct Judge {
 
 impl Judge {
     /// `None` only if there is a problem, here and in the groups below: what has a default is always there.
-    fn config(&mut self, settings: Settings, port: Option<Text>, surroundings: &Surroundings) -> Option<Config> {
-        let listen = self.listen(settings.listen.as_ref(), port.as_ref());
+    fn config(&mut self, settings: &Settings, port: Option<&Text>, surroundings: &Surroundings) -> Option<Config> {
+        let listen = self.listen(settings.listen.as_ref(), port);
         let data_dir = self.data_dir(settings.data_dir.as_ref(), surroundings);
-        let jobs = self.jobs(&settings);
-        let drain = self.drain(&settings);
-        let artifacts = self.artifacts(&settings);
+        let jobs = self.jobs(settings);
+        let drain = self.drain(settings);
+        let artifacts = self.artifacts(settings);
         let sample_latency =
             self.value("sample_latency", &settings.sample_latency, TIME_OR_ZERO, parse::duration_or_zero);
-        let telemetry = self.telemetry(&settings);
-        let replicate = self.replicate(settings.replicate);
-        let routes = self.routes(settings.routes.unwrap_or_default());
+        let telemetry = self.telemetry(settings);
+        let replicate = self.replicate(&settings.replicate);
+        let routes = self.routes(settings.routes.as_ref());
 
         let listen = listen?;
         let mut warnings = surroundings.unknown_variables();
@@ -72,11 +72,11 @@ impl Judge {
             jobs: jobs?,
             drain: drain?,
             artifacts: artifacts?,
-            sample: SampleConfig { dir: settings.sample_dir.map(path), latency: sample_latency? },
+            sample: SampleConfig { dir: settings.sample_dir.clone().map(path), latency: sample_latency? },
             replicate: replicate?,
             telemetry: telemetry?,
             routes,
-            models: settings.models.unwrap_or_default(),
+            models: settings.models.clone().unwrap_or_default(),
             file: None,
             warnings,
         })
@@ -143,7 +143,7 @@ impl Judge {
         Some(ArtifactsConfig { max_bytes: max_bytes?, download_timeout: download_timeout? })
     }
 
-    fn replicate(&mut self, settings: ReplicateSettings) -> Option<ReplicateConfig> {
+    fn replicate(&mut self, settings: &ReplicateSettings) -> Option<ReplicateConfig> {
         let model_shape = "owner/name, such as minimax/video-01";
         let is_model =
             |text: &str| (text.contains('/') && text.split('/').all(parse::is_visible)).then(|| text.to_owned());
@@ -151,7 +151,7 @@ impl Judge {
         let model = self.value("replicate.model", &settings.model, model_shape, is_model);
         let concurrency = self.value("replicate.concurrency", &settings.concurrency, COUNT, parse::count);
         self.secret("replicate.api_token", settings.api_token.as_ref());
-        Some(ReplicateConfig { api_token: settings.api_token, base_url: base_url?, model: model?, concurrency })
+        Some(ReplicateConfig { api_token: settings.api_token.clone(), base_url: base_url?, model: model?, concurrency })
     }
 
     fn telemetry(&mut self, settings: &Settings) -> Option<TelemetryConfig> {
@@ -176,13 +176,13 @@ impl Judge {
         })
     }
 
-    fn routes(&mut self, table: toml::Table) -> BTreeMap<String, Vec<String>> {
+    fn routes(&mut self, table: Option<&toml::Table>) -> BTreeMap<String, Vec<String>> {
         let mut routes = BTreeMap::new();
-        for (name, value) in table {
+        for (name, value) in table.into_iter().flatten() {
             let names = value.as_array().filter(|models| !models.is_empty());
             let models = names.and_then(|models| models.iter().map(|model| parse::model(model.as_str()?)).collect());
             match models {
-                Some(models) if parse::is_word(&name) => drop(routes.insert(name, models)),
+                Some(models) if parse::is_word(name) => drop(routes.insert(name.clone(), models)),
                 _ => self.problems.push(Problem {
                     setting: format!("routes.{name}"),
                     message: format!(

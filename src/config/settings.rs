@@ -201,7 +201,7 @@ impl Settings {
         macro_rules! merged {
             ($($field:ident)*) => {
                 Self {
-                    $($field: self.$field.filter(Text::is_given).or(lower.$field.filter(Text::is_given)),)*
+                    $($field: first_given(self.$field, lower.$field, Text::is_given),)*
                     replicate: self.replicate.over(lower.replicate),
                     routes: self.routes.or(lower.routes),
                     models: self.models.or(lower.models),
@@ -218,14 +218,18 @@ impl Settings {
 
 impl ReplicateSettings {
     fn over(self, lower: Self) -> Self {
-        let given = |token: &SecretString| !token.expose_secret().trim().is_empty();
+        let is_given = |token: &SecretString| !token.expose_secret().trim().is_empty();
         Self {
-            api_token: self.api_token.filter(given).or(lower.api_token.filter(given)),
-            base_url: self.base_url.filter(Text::is_given).or(lower.base_url.filter(Text::is_given)),
-            model: self.model.filter(Text::is_given).or(lower.model.filter(Text::is_given)),
-            concurrency: self.concurrency.filter(Text::is_given).or(lower.concurrency.filter(Text::is_given)),
+            api_token: first_given(self.api_token, lower.api_token, is_given),
+            base_url: first_given(self.base_url, lower.base_url, Text::is_given),
+            model: first_given(self.model, lower.model, Text::is_given),
+            concurrency: first_given(self.concurrency, lower.concurrency, Text::is_given),
         }
     }
+}
+
+fn first_given<T>(upper: Option<T>, lower: Option<T>, is_given: fn(&T) -> bool) -> Option<T> {
+    upper.into_iter().chain(lower).find(is_given)
 }
 
 fn describe(argument: &clap::Arg, defaults: &toml::Table) -> SettingDoc {

@@ -8,8 +8,8 @@ use etcetera::BaseStrategy;
 
 use super::{Problem, Settings};
 
-/// Variables of ours that are no settings of the server.
-const NO_SETTINGS: [&str; 1] = ["FILMGATE_SERVER"];
+/// Variables of ours that are no settings of the server: the command line's and the test scripts'.
+const NO_SETTINGS: [&str; 2] = ["FILMGATE_BIN", "FILMGATE_SERVER"];
 const TEST_VARIABLES: &str = "FILMGATE_TEST_";
 
 /// What a process finds around it. Resolution reads this and nothing else, so that tests do not depend on the machine.
@@ -84,11 +84,15 @@ impl Surroundings {
 /// # Errors
 /// If the file cannot be read or a line is no assignment. No line is shown, as it may hold a secret.
 pub fn load_dotenv() -> Result<(), Problem> {
-    match dotenvy::from_path(".env") {
+    load_variables(Path::new(".env"))
+}
+
+pub(super) fn load_variables(file: &Path) -> Result<(), Problem> {
+    match dotenvy::from_path(file) {
         Ok(()) => Ok(()),
         Err(error) if error.not_found() => Ok(()),
         Err(error) => Err(Problem {
-            setting: ".env".to_owned(),
+            setting: file.display().to_string(),
             message: match error {
                 dotenvy::Error::Io(error) => format!("cannot be read: {error}"),
                 _ => "a line is not of the form NAME=value".to_owned(),

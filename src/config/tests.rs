@@ -170,6 +170,14 @@ fn a_wrong_file_is_told_by_line_and_never_quoted() {
 }
 
 #[test]
+fn a_wrong_line_of_dotenv_is_told_and_never_quoted() {
+    let case = case().file_at(".env", &format!("REPLICATE_API_TOKEN: {TOKEN}"));
+    let problem = surroundings::load_variables(&case.folder.path().join(".env")).unwrap_err().to_string();
+    assert!(problem.contains(".env: a line is not of the form NAME=value") && !problem.contains(TOKEN), "{problem}");
+    assert_eq!(surroundings::load_variables(Path::new("/nowhere/.env")), Ok(()));
+}
+
+#[test]
 fn no_debug_output_shows_a_secret() {
     let case = case().env("REPLICATE_API_TOKEN", TOKEN);
     let settings = Settings::from_variables(|name| case.surroundings.variables.get(name).cloned()).unwrap();
@@ -198,7 +206,7 @@ fn routes_and_model_cards_come_from_the_file() {
 fn the_table_documents_every_setting_truthfully() {
     let table = Config::settings_table();
     for setting in &table {
-        let flag = setting.key.replace('.', "-").replace('_', "-");
+        let flag = setting.key.replace(['.', '_'], "-");
         assert_eq!(setting.flag, format!("--{flag}"));
         assert!(!setting.env.is_empty() && !setting.help.is_empty(), "{setting:?}");
         if let Some(default) = &setting.default {

@@ -165,6 +165,16 @@ async fn tasks_that_may_stop_anywhere_are_dropped_when_doors_close() {
     assert_eq!(diary.lines(), [(5, "dropped")]);
 }
 
+#[tokio::test]
+async fn the_operating_systems_signals_arrive() {
+    let mut signals = os_signals().unwrap();
+    for (flag, expected) in [("-TERM", Signal::Terminate), ("-INT", Signal::Interrupt), ("-TERM", Signal::Terminate)] {
+        let own = std::process::id().to_string();
+        assert!(std::process::Command::new("kill").args([flag, &own]).status().unwrap().success());
+        assert_eq!(signals.next().await, Some(expected));
+    }
+}
+
 #[test]
 fn failures_are_told_with_their_causes_and_panics_with_their_text() {
     assert_eq!(().failure(), None);

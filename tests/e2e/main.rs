@@ -1,1 +1,11 @@
 //! End to end, through the real doors of real processes. One module a topic.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
+)]
+
+mod support;
+mod telemetry;

@@ -1,0 +1,116 @@
+use std::time::Duration;
+
+use opentelemetry::{
+    KeyValue, global,
+    metrics::{Counter, Gauge, Histogram, UpDownCounter},
+};
+
+/// Every instrument of the house, a method each. Cheap to clone; does nothing unless a collector is set.
+///
+/// Labels come from small closed sets (states, operations, provider ids): never a name of a generation, a prompt or a caller.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    accepted: Counter<u64>,
+    finished: Counter<u64>,
+    provider_calls: Counter<u64>,
+    provider_call_duration: Histogram<f64>,
+    artifact_bytes: Counter<u64>,
+    watchers: UpDownCounter<i64>,
+    queue_depth: Gauge<u64>,
+}
+
+/// Counted as a watcher until dropped.
+#[must_use = "dropping it ends the watching"]
+#[derive(Debug)]
+pub struct Watching {
+    watchers: UpDownCounter<i64>,
+}
+
+impl Metrics {
+    /// Instruments of the process's meter, which [`super::init`] sets: call that first.
+    pub fn new() -> Self {
+        let meter = global::meter("filmgate");
+        Self {
+            accepted: meter
+                .u64_counter("filmgate.generations.accepted")
+                .with_description("Generations accepted, by kind")
+                .build(),
+            finished: meter
+                .u64_counter("filmgate.generations.finished")
+                .with_description("Generations that reached a terminal state, by state")
+                .build(),
+            provider_calls: meter
+                .u64_counter("filmgate.provider.calls")
+                .with_description("Calls of providers' APIs, by provider, operation and outcome")
+                .build(),
+            provider_call_duration: meter
+                .f64_histogram("filmgate.provider.call.duration")
+                .with_unit("s")
+                .with_description("Time of calls of providers' APIs, by provider, operation and outcome")
+                .with_boundaries(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+                .build(),
+            artifact_bytes: meter
+                .u64_counter("filmgate.artifact.bytes")
+                .with_unit("By")
+                .with_description("Bytes of artifacts stored")
+                .build(),
+            watchers: meter
+                .i64_up_down_counter("filmgate.watchers")
+                .with_description("Open streams of a generation's snapshots")
+                .build(),
+            queue_depth: meter
+                .u64_gauge("filmgate.queue.depth")
+                .with_description("Generations waiting for a place at a provider")
+                .build(),
+        }
+    }
+
+    /// A generation of this kind was accepted.
+    pub fn accepted(&self, kind: &'static str) {
+        self.accepted.add(1, &[KeyValue::new("kind", kind)]);
+    }
+
+    /// A generation ended in this terminal state.
+    pub fn finished(&self, state: &'static str) {
+        self.finished.add(1, &[KeyValue::new("state", state)]);
+    }
+
+    /// A provider's API was called. `operation` is a method of the port, `outcome` `ok` or a kind of error.
+    pub fn provider_called(&self, provider: &str, operation: &'static str, outcome: &'static str, took: Duration) {
+        let labels = [
+            KeyValue::new("provider", provider.to_owned()),
+            KeyValue::new("operation", operation),
+            KeyValue::new("outcome", outcome),
+        ];
+        self.provider_calls.add(1, &labels);
+        self.provider_call_duration.record(took.as_secs_f64(), &labels);
+    }
+
+    /// An artifact of this many bytes was stored.
+    pub fn artifact_stored(&self, n_bytes: u64) {
+        self.artifact_bytes.add(n_bytes, &[]);
+    }
+
+    /// Somebody watches a generation, until the answer is dropped.
+    pub fn watching(&self) -> Watching {
+        self.watchers.add(1, &[]);
+        Watching { watchers: self.watchers.clone() }
+    }
+
+    /// This many generations wait.
+    pub fn queue_depth(&self, n_waiting: u64) {
+        self.queue_depth.record(n_waiting, &[]);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.watchers.add(-1, &[]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Peers that are real programs.
+
+pub(crate) mod collector;
