@@ -170,6 +170,11 @@ impl Drain {
         *self.phase.borrow() > Phase::Running
     }
 
+    /// Whether callers are turned away already.
+    pub fn is_closing(&self) -> bool {
+        *self.phase.borrow() >= Phase::Closing
+    }
+
     /// Returns when the process stops being ready.
     pub async fn draining(&self) {
         self.reached(Phase::Unready).await;

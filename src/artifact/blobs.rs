@@ -124,6 +124,15 @@ impl Blobs {
         })
     }
 
+    /// Whether a blob is there.
+    pub async fn exists(&self, key: &BlobKey) -> Result<bool, Error> {
+        match self.store.head(&location(key)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Deletes a blob; deleting what is not there succeeds.
     pub async fn delete(&self, key: &BlobKey) -> Result<(), Error> {
         match self.store.delete(&location(key)).await {

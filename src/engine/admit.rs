@@ -24,7 +24,7 @@ use crate::{
         order::{CachePolicy, Input, InputSource, OptionName, Violation},
         session::{Message, Role},
     },
-    store::port::{Acceptance, AcceptError, Accepted, Draft},
+    store::port::{AcceptError, Acceptance, Accepted, Draft},
 };
 
 /// A request that was accepted.
@@ -101,7 +101,9 @@ impl Engine {
         for (index, input) in request.inputs.iter().enumerate() {
             let found = match &input.source {
                 AskedSource::Url(url) => Ok(InputSource::Url(url.clone())),
-                AskedSource::Artifact(id) => self.check_input(request, id).await?.map(|()| InputSource::Artifact(id.clone())),
+                AskedSource::Artifact(id) => {
+                    self.check_input(request, id).await?.map(|()| InputSource::Artifact(id.clone()))
+                }
                 AskedSource::Bytes(bytes) => self.own_bytes(request, bytes).await?.map(InputSource::Artifact),
             };
             match found {
@@ -115,10 +117,14 @@ impl Engine {
     async fn check_input(&self, request: &Request, id: &ArtifactId) -> Result<Result<(), String>, Error> {
         Ok(match self.store().artifact(&request.tenant, id).await? {
             None => Err(format!("there is no {id}")),
-            Some(artifact) if artifact.kind != Kind::Image => Err(format!("{id} is a {}; an image is needed", artifact.kind)),
-            Some(artifact) if artifact.size > super::outputs::MAX_INPUT_BYTES => {
-                Err(format!("{id} has {} bytes; an input has at most {}", artifact.size, super::outputs::MAX_INPUT_BYTES))
+            Some(artifact) if artifact.kind != Kind::Image => {
+                Err(format!("{id} is a {}; an image is needed", artifact.kind))
             }
+            Some(artifact) if artifact.size > super::outputs::MAX_INPUT_BYTES => Err(format!(
+                "{id} has {} bytes; an input has at most {}",
+                artifact.size,
+                super::outputs::MAX_INPUT_BYTES
+            )),
             Some(_) => Ok(()),
         })
     }
@@ -146,7 +152,14 @@ impl Engine {
         Ok(())
     }
 
-    fn draft(&self, request: Request, inputs: Vec<Input>, digest: String, session: SessionId, now: Timestamp) -> NewGeneration {
+    fn draft(
+        &self,
+        request: Request,
+        inputs: Vec<Input>,
+        digest: String,
+        session: SessionId,
+        now: Timestamp,
+    ) -> NewGeneration {
         let cards = request.candidates.iter().filter_map(|candidate| self.catalog().card(&candidate.model));
         NewGeneration {
             most: cards.map(|card| card.prompt.max).min().unwrap_or(usize::MAX),
@@ -197,7 +210,8 @@ impl Draft for NewGeneration {
             fallback_on_refusal: request.fallback_on_refusal,
             labels: request.labels,
             cache: request.cache,
-            cache_key: (request.cache != CachePolicy::Bypass).then(|| CacheKey { digest, first_turn: earlier.is_empty() }),
+            cache_key: (request.cache != CachePolicy::Bypass)
+                .then(|| CacheKey { digest, first_turn: earlier.is_empty() }),
             max_duration,
             deadline: now.checked_add(max_duration).unwrap_or(Timestamp::MAX),
             state: State::Queued,

@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 /// How many messages a brief looks back on, the new one included.
-pub const CONTEXT: usize = 6;
+pub(super) const CONTEXT: usize = 6;
 
 /// Most characters of a brief with context.
 const MOST: usize = 600;
@@ -19,7 +19,7 @@ const MOST: usize = 600;
 /// The prompt with the last messages of its session, the new one included, as `prompt — Context: role: text | …`.
 ///
 /// Cut at 600 characters (or the model's `most`, if that is less) plus `...`. The prompt itself is never cut: one that leaves no room goes alone.
-pub fn brief(system: Option<&str>, prompt: &str, earlier: &[Message], most: usize) -> String {
+pub(super) fn brief(system: Option<&str>, prompt: &str, earlier: &[Message], most: usize) -> String {
     let from = earlier.len().saturating_sub(CONTEXT - 1);
     let said = earlier[from..].iter().map(|message| (message.role, message.text.as_str()));
     let said: Vec<String> = said
@@ -44,7 +44,7 @@ pub fn brief(system: Option<&str>, prompt: &str, earlier: &[Message], most: usiz
 
 /// Two orders with the same digest give the same result, but for the conversation: tenant, model, normalised prompt, every resolved option,
 /// provider options, inputs, and what may stand in for a failure.
-pub fn digest(
+pub(super) fn digest(
     tenant: &TenantId,
     system: Option<&str>,
     prompt: &str,
@@ -82,7 +82,7 @@ fn normalised(prompt: &str) -> String {
 }
 
 /// The same value with the keys of every object in order, as text.
-pub fn sorted(value: &Value) -> String {
+pub(super) fn sorted(value: &Value) -> String {
     match value {
         Value::Object(map) => {
             let mut keys: Vec<&String> = map.keys().collect();
@@ -141,8 +141,10 @@ mod tests {
 
     #[test]
     fn the_order_of_keys_says_nothing() {
-        let (left, right): (Value, Value) =
-            (serde_json::from_str(r#"{"a":{"x":1,"y":2},"b":3}"#).unwrap(), serde_json::from_str(r#"{"b":3,"a":{"y":2,"x":1}}"#).unwrap());
+        let (left, right): (Value, Value) = (
+            serde_json::from_str(r#"{"a":{"x":1,"y":2},"b":3}"#).unwrap(),
+            serde_json::from_str(r#"{"b":3,"a":{"y":2,"x":1}}"#).unwrap(),
+        );
         assert_eq!(sorted(&left), sorted(&right));
     }
 }

@@ -148,7 +148,9 @@ impl Driver {
                 self.tries.not_before = Some(Instant::now() + self.engine.settings().pace.after(1, None));
                 self.tell_attempt(&attempt, AttemptEvent::Accepted(ticket)).await
             }
-            Ok(Submitted::Done(outputs, usage)) => self.keep_answer(intended, &attempt, &*provider, &outputs, &usage).await,
+            Ok(Submitted::Done(outputs, usage)) => {
+                self.keep_answer(intended, &attempt, &*provider, &outputs, &usage).await
+            }
             Err(error) => self.submit_failed(intended, &attempt, &order, error).await,
         }
     }
@@ -175,18 +177,28 @@ impl Driver {
         }
     }
 
-    async fn submit_failed(&mut self, generation: Arc<Generation>, attempt: &Attempt, order: &Order, error: ProviderError) -> Next {
+    async fn submit_failed(
+        &mut self,
+        generation: Arc<Generation>,
+        attempt: &Attempt,
+        order: &Order,
+        error: ProviderError,
+    ) -> Next {
         warn!(generation.name = %self.id, provider.id = %error.provider, kind = ?error.kind, effect = ?error.effect, "submit failed: {error}");
         match error.verdict() {
             Verdict::AskFirst => self.look_for(&generation, attempt, order, &error.summary).await,
-            Verdict::GiveUp => self.failed(attempt, error.to_failure(FailurePhase::Submit, Charged::No), &Usage::default()).await,
+            Verdict::GiveUp => {
+                self.failed(attempt, error.to_failure(FailurePhase::Submit, Charged::No), &Usage::default()).await
+            }
             Verdict::RetryAfter(wish) => {
                 self.tries.n_failed += 1;
                 let unreachable = matches!(error.kind, ErrorKind::Transport | ErrorKind::Timeout);
                 let another = generation.candidates.len() > attempt.candidate + 1;
                 // A limit passes by itself; a provider that cannot be reached, or one with an alternative, is not waited for forever.
                 if self.tries.n_failed > PATIENCE && (unreachable || another) {
-                    return self.failed(attempt, error.to_failure(FailurePhase::Submit, Charged::No), &Usage::default()).await;
+                    return self
+                        .failed(attempt, error.to_failure(FailurePhase::Submit, Charged::No), &Usage::default())
+                        .await;
                 }
                 let wait = self.engine.settings().backoff.after(self.tries.n_failed, wish);
                 self.tries.not_before = Some(Instant::now() + wait);
@@ -204,15 +216,22 @@ impl Driver {
         match self.engine.order(&generation).await {
             Ok(order) => self.look_for(&generation, &attempt, &order, "the answer of the submit call was lost").await,
             // Without its inputs the order cannot be compared; it stays unknown.
-            Err(NoOrder::InputGone(_) | NoOrder::Unavailable(_)) => self.not_found(&attempt, "the answer of the submit call was lost").await,
+            Err(NoOrder::InputGone(_) | NoOrder::Unavailable(_)) => {
+                self.not_found(&attempt, "the answer of the submit call was lost").await
+            }
         }
     }
 
     async fn look_for(&mut self, generation: &Arc<Generation>, attempt: &Attempt, order: &Order, why: &str) -> Next {
-        let (Some(key), Some(sent_at)) = (attempt.submit_key.or(generation.open_attempt().and_then(|a| a.submit_key)), generation.open_attempt().and_then(|a| a.submit_at)) else {
+        let (Some(key), Some(sent_at)) = (
+            attempt.submit_key.or(generation.open_attempt().and_then(|a| a.submit_key)),
+            generation.open_attempt().and_then(|a| a.submit_at),
+        ) else {
             return self.not_found(attempt, why).await;
         };
-        let Some(provider) = self.engine.provider(&attempt.model.provider) else { return self.not_found(attempt, why).await };
+        let Some(provider) = self.engine.provider(&attempt.model.provider) else {
+            return self.not_found(attempt, why).await;
+        };
         let found = provider.find(order, &key, sent_at).await;
         let ticket = match found {
             Ok(Found::Candidates(jobs)) => self.adoptable(generation, attempt, jobs, sent_at).await,
@@ -232,20 +251,33 @@ impl Driver {
     }
 
     /// The job that is certainly ours: the one with our mark, or the only unclaimed one if no other lost order could have made it.
-    async fn adoptable(&self, generation: &Generation, attempt: &Attempt, jobs: Vec<Job>, sent_at: jiff::Timestamp) -> Option<Ticket> {
+    async fn adoptable(
+        &self,
+        generation: &Generation,
+        attempt: &Attempt,
+        jobs: Vec<Job>,
+        sent_at: jiff::Timestamp,
+    ) -> Option<Ticket> {
         let provider = attempt.model.provider.id();
         let earliest = sent_at.checked_sub(CLOCK_SKEW).unwrap_or(sent_at);
         let mut unclaimed = Vec::new();
         for job in jobs.into_iter().filter(|job| job.created_at >= earliest) {
             // A store that cannot answer decides nothing.
-            if !self.engine.store().job_is_claimed(provider, &job.ticket.account, &job.ticket.job, self.id).await.ok()? {
+            if !self
+                .engine
+                .store()
+                .job_is_claimed(provider, &job.ticket.account, &job.ticket.job, self.id)
+                .await
+                .ok()?
+            {
                 unclaimed.push(job);
             }
         }
         if let Some(marked) = unclaimed.iter().position(|job| job.exact) {
             return Some(unclaimed.swap_remove(marked).ticket);
         }
-        let alone = self.engine.store().lost_submits(&attempt.model.to_string(), &generation.brief, self.id).await.ok()? == 0;
+        let alone =
+            self.engine.store().lost_submits(&attempt.model.to_string(), &generation.brief, self.id).await.ok()? == 0;
         if alone && unclaimed.len() == 1 { unclaimed.pop().map(|job| job.ticket) } else { None }
     }
 
@@ -261,7 +293,9 @@ impl Driver {
             return self.wait(&generation, Some(at)).await;
         }
         let Some((attempt, provider)) = self.at_work(&generation) else { return self.no_provider(&generation).await };
-        let Some(ticket) = attempt.ticket.clone() else { return self.not_found(&attempt, "the ticket is missing").await };
+        let Some(ticket) = attempt.ticket.clone() else {
+            return self.not_found(&attempt, "the ticket is missing").await;
+        };
         if self.slot.is_none() && generation.state != State::Unresolved {
             self.slot = self.engine.gate(&attempt.model.provider).adopt();
         }
@@ -271,7 +305,14 @@ impl Driver {
         }
     }
 
-    async fn answered(&mut self, generation: Arc<Generation>, attempt: &Attempt, ticket: &Ticket, provider: &dyn Provider, progress: Progress) -> Next {
+    async fn answered(
+        &mut self,
+        generation: Arc<Generation>,
+        attempt: &Attempt,
+        ticket: &Ticket,
+        provider: &dyn Provider,
+        progress: Progress,
+    ) -> Next {
         self.tries.n_answers += 1;
         let usage = progress.usage;
         match progress.status {
@@ -302,7 +343,13 @@ impl Driver {
         }
     }
 
-    async fn ask_to_stop(&mut self, generation: Arc<Generation>, attempt: &Attempt, ticket: &Ticket, provider: &dyn Provider) -> Next {
+    async fn ask_to_stop(
+        &mut self,
+        generation: Arc<Generation>,
+        attempt: &Attempt,
+        ticket: &Ticket,
+        provider: &dyn Provider,
+    ) -> Next {
         match provider.cancel(ticket).await {
             Ok(CancelOutcome::Stopped(charged)) => {
                 self.tell_attempt(attempt, AttemptEvent::Stopped(charged, Usage::default())).await
@@ -310,7 +357,8 @@ impl Driver {
             Ok(CancelOutcome::Requested | CancelOutcome::TooLate) => {
                 self.tries.cancel_asked = true;
                 self.tries.n_answers = 0;
-                self.tries.not_before = Some(Instant::now() + self.engine.settings().pace.after(1, Some(Duration::from_millis(250))));
+                self.tries.not_before =
+                    Some(Instant::now() + self.engine.settings().pace.after(1, Some(Duration::from_millis(250))));
                 Ok(generation)
             }
             Ok(CancelOutcome::Unsupported) => {
@@ -329,13 +377,19 @@ impl Driver {
     async fn unanswered(&mut self, generation: Arc<Generation>, attempt: &Attempt, error: ProviderError) -> Next {
         warn!(generation.name = %self.id, provider.id = %error.provider, kind = ?error.kind, "poll failed: {error}");
         if error.kind == ErrorKind::NoOutput {
-            return self.failed(attempt, error.to_failure(FailurePhase::Download, Charged::Yes), &Usage::default()).await;
+            return self
+                .failed(attempt, error.to_failure(FailurePhase::Download, Charged::Yes), &Usage::default())
+                .await;
         }
         let backoff = self.engine.settings().backoff;
         let limited = error.kind == ErrorKind::RateLimited;
         self.tries.n_failed += 1;
         let unknown = generation.state == State::Unresolved;
-        let wait = if unknown { backoff.unknown(self.tries.n_failed) } else { backoff.after(self.tries.n_failed, error.retry_after) };
+        let wait = if unknown {
+            backoff.unknown(self.tries.n_failed)
+        } else {
+            backoff.after(self.tries.n_failed, error.retry_after)
+        };
         self.tries.not_before = Some(Instant::now() + wait);
         if error.kind == ErrorKind::TicketUnknown {
             return self.tell_attempt(attempt, AttemptEvent::TicketForgotten(error.summary)).await;
@@ -347,7 +401,14 @@ impl Driver {
     }
 
     /// Keeps the outputs of a finished job. On passing trouble the job is polled again for fresh links.
-    async fn keep(&mut self, generation: Arc<Generation>, attempt: &Attempt, provider: &dyn Provider, outputs: &[RemoteOutput], usage: &Usage) -> Next {
+    async fn keep(
+        &mut self,
+        generation: Arc<Generation>,
+        attempt: &Attempt,
+        provider: &dyn Provider,
+        outputs: &[RemoteOutput],
+        usage: &Usage,
+    ) -> Next {
         let mut kept = std::mem::take(&mut self.tries.kept);
         let drain = self.engine.drain().clone();
         let outcome = tokio::select! {
@@ -362,10 +423,18 @@ impl Driver {
             Err(trouble) => trouble,
         };
         self.tries.kept = kept;
-        let failure = |reason, phase, message: String| Failure::new(reason, phase, Charged::Yes, message).at(&attempt.model.provider);
+        let failure = |reason, phase, message: String| {
+            Failure::new(reason, phase, Charged::Yes, message).at(&attempt.model.provider)
+        };
         let (n, wish) = match trouble {
             Trouble::Invalid(why) if self.tries.n_invalid >= 2 => {
-                return self.failed(attempt, failure(FailureReason::ArtifactInvalid, FailurePhase::Store, why.to_string()), usage).await;
+                return self
+                    .failed(
+                        attempt,
+                        failure(FailureReason::ArtifactInvalid, FailurePhase::Store, why.to_string()),
+                        usage,
+                    )
+                    .await;
             }
             Trouble::Invalid(why) => {
                 warn!(generation.name = %self.id, %why, "an output is invalid, opening it again");
@@ -374,7 +443,9 @@ impl Driver {
             }
             Trouble::TooLarge { max } => {
                 let message = format!("an output is larger than {max} bytes");
-                return self.failed(attempt, failure(FailureReason::ArtifactTooLarge, FailurePhase::Store, message), usage).await;
+                return self
+                    .failed(attempt, failure(FailureReason::ArtifactTooLarge, FailurePhase::Store, message), usage)
+                    .await;
             }
             Trouble::Fetch(error) => {
                 warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed: {error}");
@@ -392,7 +463,14 @@ impl Driver {
     }
 
     /// Keeps outputs that came with the submit answer: there is no job to come back to, so it goes on until they are stored or time is up.
-    async fn keep_answer(&mut self, generation: Arc<Generation>, attempt: &Attempt, provider: &dyn Provider, outputs: &[RemoteOutput], usage: &Usage) -> Next {
+    async fn keep_answer(
+        &mut self,
+        generation: Arc<Generation>,
+        attempt: &Attempt,
+        provider: &dyn Provider,
+        outputs: &[RemoteOutput],
+        usage: &Usage,
+    ) -> Next {
         let mut generation = generation;
         loop {
             generation = self.keep(generation, attempt, provider, outputs, usage).await?;
@@ -414,7 +492,8 @@ impl Driver {
         match no_order {
             NoOrder::InputGone(id) => {
                 let message = format!("the input {id} was deleted before it was sent");
-                let failure = Failure::new(FailureReason::ProviderInvalidOrder, FailurePhase::Submit, Charged::No, message);
+                let failure =
+                    Failure::new(FailureReason::ProviderInvalidOrder, FailurePhase::Submit, Charged::No, message);
                 self.failed(attempt, failure.because_of(Some("inputs".to_owned())), &Usage::default()).await
             }
             NoOrder::Unavailable(why) => {

@@ -11,7 +11,7 @@ use crate::domain::names::GenerationId;
 
 /// The places at one provider.
 #[derive(Debug)]
-pub struct Gate {
+pub(super) struct Gate {
     places: Arc<Semaphore>,
     n_places: usize,
     queue: Mutex<Queue>,
@@ -19,7 +19,7 @@ pub struct Gate {
 
 /// A place at a provider, until dropped.
 #[derive(Debug)]
-pub struct Slot {
+pub(super) struct Slot {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -32,13 +32,13 @@ struct Queue {
 
 impl Gate {
     /// A gate with this many places.
-    pub fn new(n_places: usize) -> Self {
+    pub(super) fn new(n_places: usize) -> Self {
         let n_places = n_places.clamp(1, Semaphore::MAX_PERMITS);
         Self { places: Arc::new(Semaphore::new(n_places)), n_places, queue: Mutex::default() }
     }
 
     /// Waits for a place, first come first served. Dropping the future leaves the queue.
-    pub async fn enter(&self, id: GenerationId) -> Slot {
+    pub(super) async fn enter(&self, id: GenerationId) -> Slot {
         let _queued = self.join(id);
         match Arc::clone(&self.places).acquire_owned().await {
             Ok(permit) => Slot { _permit: permit },
@@ -48,29 +48,29 @@ impl Gate {
     }
 
     /// A place for a job that is at the provider already, if one is free: it goes on in either case.
-    pub fn adopt(&self) -> Option<Slot> {
+    pub(super) fn adopt(&self) -> Option<Slot> {
         Arc::clone(&self.places).try_acquire_owned().ok().map(|permit| Slot { _permit: permit })
     }
 
     /// Place in the queue, from 1.
-    pub fn position(&self, id: GenerationId) -> Option<u32> {
+    pub(super) fn position(&self, id: GenerationId) -> Option<u32> {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let number = *queue.numbers.get(&id)?;
         u32::try_from(queue.by_number.range(..=number).count()).ok()
     }
 
     /// How many wait.
-    pub fn n_queued(&self) -> usize {
+    pub(super) fn n_queued(&self) -> usize {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner).numbers.len()
     }
 
     /// How many are at work.
-    pub fn n_running(&self) -> usize {
+    pub(super) fn n_running(&self) -> usize {
         self.n_places - self.places.available_permits().min(self.n_places)
     }
 
     /// Most that may be at work.
-    pub fn n_places(&self) -> usize {
+    pub(super) fn n_places(&self) -> usize {
         self.n_places
     }
 

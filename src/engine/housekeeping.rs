@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 
 use super::Engine;
 use crate::{
-    artifact::sweep::sweep,
+    artifact::{GRACE, sweep},
     lifecycle::{OnFailure, OnShutdown, Policy},
 };
 
@@ -78,10 +78,8 @@ impl Engine {
 
     async fn sweep_blobs(&self) {
         let store = self.store();
-        let swept = sweep(self.blobs(), async |keys| store.unreferenced(keys).await).await;
-        match swept {
-            Ok(n_swept) => debug!(n_swept, "deleted blobs that nothing refers to"),
-            Err(error) => warn!(error = ?error, "the sweep of blobs did not finish"),
+        if let Err(error) = sweep(self.blobs(), GRACE, |keys| store.unreferenced(keys)).await {
+            warn!(error = ?error, "the sweep of blobs did not finish");
         }
     }
 }

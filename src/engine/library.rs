@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Engine, error::Error};
 use crate::{
-    artifact::{collect::CollectError, probe::Invalid},
+    artifact::{CollectError, Invalid, Spooled},
     domain::{
         artifact::{Artifact, BlobKey, Kind, MediaFacts},
         names::{ArtifactId, AttemptId, TenantId},
@@ -43,7 +43,12 @@ pub enum UploadError<E> {
 
 impl Engine {
     /// Stores uploaded bytes as an artifact of the tenant.
-    pub async fn upload<S, E>(&self, tenant: &TenantId, bytes: S, claims: UploadClaims) -> Result<Artifact, UploadError<E>>
+    pub async fn upload<S, E>(
+        &self,
+        tenant: &TenantId,
+        bytes: S,
+        claims: UploadClaims,
+    ) -> Result<Artifact, UploadError<E>>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
         E: Send,
@@ -66,7 +71,7 @@ impl Engine {
             return Err(UploadError::Invalid(Violation::new("header.media_type", why)));
         }
         let key = BlobKey::fresh(AttemptId::fresh(), 0);
-        let stored = self.collector().store(spooled, key).await.map_err(|error| upload_error(error.widen()))?;
+        let stored = self.collector().store(&spooled, key).await.map_err(|error| upload_error(error.widen()))?;
         let artifact = Artifact {
             id: ArtifactId::fresh(),
             generation: None,
@@ -84,7 +89,11 @@ impl Engine {
     }
 
     /// The bytes of an artifact, in chunks of up to 512 KiB.
-    pub async fn read(&self, artifact: &Artifact, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+    pub async fn read(
+        &self,
+        artifact: &Artifact,
+        range: Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
         let storage = |error| Error::Storage(Box::new(error));
         Ok(self.blobs().open(&artifact.blob, range).await.map_err(storage)?.map_err(storage).boxed())
     }
@@ -106,7 +115,7 @@ impl Engine {
     }
 
     /// What kind of media the bytes are. A moving GIF is an image here; sound of any sort is music, for nothing tells speech apart.
-    async fn recognise<E>(&self, spooled: &crate::artifact::collect::Spooled) -> Result<(Kind, MediaFacts), UploadError<E>> {
+    async fn recognise<E>(&self, spooled: &Spooled) -> Result<(Kind, MediaFacts), UploadError<E>> {
         for kind in [Kind::Image, Kind::Video, Kind::Music] {
             match self.collector().inspect(spooled, kind).await {
                 Ok(facts) => return Ok((kind, facts)),

@@ -35,7 +35,7 @@ pub use self::{
 };
 use self::{gate::Gate, view::View, watch::Hub};
 use crate::{
-    artifact::{blobs::Blobs, collect::Collector},
+    artifact::{Blobs, Collector},
     domain::{
         attempt::AttemptStage,
         catalog::Catalog,
@@ -151,7 +151,12 @@ impl Engine {
     }
 
     /// Generations, newest first.
-    pub async fn list(&self, tenant: &TenantId, filter: &GenerationFilter, page: Page<GenerationId>) -> Result<Vec<View>, Error> {
+    pub async fn list(
+        &self,
+        tenant: &TenantId,
+        filter: &GenerationFilter,
+        page: Page<GenerationId>,
+    ) -> Result<Vec<View>, Error> {
         let listed = self.store().generations(tenant, filter, page).await?;
         Ok(listed.into_iter().map(|generation| self.view(Arc::new(generation))).collect())
     }
@@ -163,7 +168,9 @@ impl Engine {
             // The job may have moved on to another generation; the caller asked about this one.
             Ok(generation) if generation.id != id => return self.get(tenant, id).await,
             Ok(generation) => generation,
-            Err(ApplyError::Refused { generation, .. }) if generation.state == State::Cancelled => Arc::from(generation),
+            Err(ApplyError::Refused { generation, .. }) if generation.state == State::Cancelled => {
+                Arc::from(generation)
+            }
             Err(ApplyError::Refused { generation, .. }) => return Err(Error::Finished(generation.state)),
             Err(ApplyError::NotFound) => return Err(Error::GenerationNotFound),
             Err(ApplyError::Store(error)) => return Err(error.into()),
@@ -193,7 +200,12 @@ impl Engine {
     }
 
     /// The history of a generation, oldest first.
-    pub async fn history(&self, tenant: &TenantId, id: GenerationId, page: Page<u64>) -> Result<Vec<HistoryEvent>, Error> {
+    pub async fn history(
+        &self,
+        tenant: &TenantId,
+        id: GenerationId,
+        page: Page<u64>,
+    ) -> Result<Vec<HistoryEvent>, Error> {
         self.find(tenant, id).await?;
         Ok(self.store().history(id, page).await?)
     }
@@ -261,7 +273,9 @@ impl Engine {
         let queue_position = waiting.and_then(|attempt| self.gate(&attempt.model.provider).position(job.id));
         let expected = job.candidate().and_then(|candidate| candidate.expected_time);
         let eta = match (job.state, job.started_at, expected) {
-            (State::Running, Some(started), Some(expected)) => started.checked_add(expected).ok().filter(|eta| *eta > self.now()),
+            (State::Running, Some(started), Some(expected)) => {
+                started.checked_add(expected).ok().filter(|eta| *eta > self.now())
+            }
             (_, _, _) => None,
         };
         View { queue_position, eta, leader, unresolved_for: self.settings().unresolved_for, generation }

@@ -7,7 +7,7 @@ use futures_util::{TryStreamExt, stream};
 
 use super::Engine;
 use crate::{
-    artifact::{blobs, collect::CollectError, probe},
+    artifact::{BlobError, CollectError, Invalid},
     domain::{
         artifact::{Artifact, BlobKey},
         catalog::SAMPLE,
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Most bytes of a file to start from: it is in memory while it is handed over.
-pub const MAX_INPUT_BYTES: u64 = 32 << 20;
+pub(super) const MAX_INPUT_BYTES: u64 = 32 << 20;
 
 /// Why outputs were not kept.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub(super) enum Trouble {
     /// The vendor did not hand them over: fresh links may help.
     Fetch(ProviderError),
     /// They are no sound media of the kind ordered.
-    Invalid(probe::Invalid),
+    Invalid(Invalid),
     /// One is larger than the cap.
     TooLarge {
         /// The cap in bytes.
@@ -64,10 +64,11 @@ impl Engine {
         for (index, output) in outputs.iter().enumerate().skip(kept.len()) {
             let ByteSource { stream, length } = provider.open(output).await.map_err(Trouble::Fetch)?;
             let spooled = self.collector().spool(stream, length).await.map_err(trouble)?;
-            let facts = self.collector().inspect(&spooled, generation.kind).await.map_err(|error| trouble(error.widen()))?;
+            let facts =
+                self.collector().inspect(&spooled, generation.kind).await.map_err(|error| trouble(error.widen()))?;
             let stored = self
                 .collector()
-                .store(spooled, BlobKey::fresh(attempt, index))
+                .store(&spooled, BlobKey::fresh(attempt, index))
                 .await
                 .map_err(|error| trouble(error.widen()))?;
             self.metrics().artifact_stored(stored.len);
@@ -130,7 +131,7 @@ impl Engine {
             Err(CollectError::Invalid(why)) => return Ok(Err(why.to_string())),
             Err(error) => return Err(storage(error)),
         };
-        let stored = self.collector().store(spooled, BlobKey::fresh(AttemptId::fresh(), 0)).await.map_err(storage)?;
+        let stored = self.collector().store(&spooled, BlobKey::fresh(AttemptId::fresh(), 0)).await.map_err(storage)?;
         let artifact = Artifact {
             id,
             generation: None,
@@ -155,15 +156,16 @@ impl Engine {
         };
         let read = async {
             let stream = self.blobs().open(&artifact.blob, 0..artifact.size.min(MAX_INPUT_BYTES)).await?;
-            stream.try_fold(BytesMut::new(), |mut all, chunk| async move {
-                all.extend_from_slice(&chunk);
-                Ok(all)
-            })
-            .await
+            stream
+                .try_fold(BytesMut::new(), |mut all, chunk| async move {
+                    all.extend_from_slice(&chunk);
+                    Ok(all)
+                })
+                .await
         };
         match read.await {
             Ok(data) => Ok(InputFile::Bytes { media_type: artifact.facts.media_type, data: data.freeze() }),
-            Err(blobs::Error::NotFound) => Err(NoOrder::InputGone(id.clone())),
+            Err(BlobError::NotFound) => Err(NoOrder::InputGone(id.clone())),
             Err(error) => Err(unavailable(&error)),
         }
     }

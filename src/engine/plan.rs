@@ -12,7 +12,7 @@ use crate::domain::{
 
 /// The next step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// It has ended.
     Done,
     /// Another generation's job is its job too: wait for that, at most until the deadline.
@@ -30,7 +30,7 @@ pub enum Step {
 }
 
 /// The next step of `generation` at `now`.
-pub fn plan(generation: &Generation, now: Timestamp, unresolved_for: Duration) -> Step {
+pub(super) fn plan(generation: &Generation, now: Timestamp, unresolved_for: Duration) -> Step {
     let overdue = now >= generation.deadline;
     match generation.state {
         State::Succeeded | State::Failed | State::Cancelled => return Step::Done,

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// Consecutive failures on the way to a provider after which a poll gives up for now.
-pub const PATIENCE: u32 = 3;
+pub(super) const PATIENCE: u32 = 3;
 
 /// The longest wait between two questions about something unknown: some vendors drop outputs after an hour.
-pub const LONGEST: Duration = Duration::from_secs(600);
+pub(super) const LONGEST: Duration = Duration::from_secs(600);
 
 /// What a vendor's own wish is clamped to.
 const WISH: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=LONGEST;

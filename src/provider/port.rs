@@ -30,6 +30,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// The cards of its models.
     fn models(&self) -> &[Arc<ModelCard>];
 
+    /// Whether it can serve this kind now; what is wrong otherwise.
+    fn ready(&self, _kind: Kind) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Hands an order over. Called at most once for each `key`; an error's `effect` says whether the vendor may have started work.
     async fn submit(&self, order: &Order, key: &SubmitKey) -> Result<Submitted, ProviderError>;
 

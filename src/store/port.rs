@@ -54,8 +54,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         besides: GenerationId,
     ) -> Result<bool, StoreError>;
 
-    /// How many open attempts other than of `besides` have an intent without a ticket at this model, for the rule of the only candidate.
-    async fn lost_submits(&self, model: &str, besides: GenerationId) -> Result<u64, StoreError>;
+    /// How many open attempts other than of `besides` have an intent without a ticket for this model and brief, for the rule of the only candidate.
+    async fn lost_submits(&self, model: &str, brief: &str, besides: GenerationId) -> Result<u64, StoreError>;
 
     /// A generation of the tenant; deleted ones do not exist.
     async fn generation(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>, StoreError>;
