@@ -1,6 +1,6 @@
 //! Every task's owner, and the ordered end of the process.
 //!
-//! Invariant: no task outlives [`Shutdown::run`] unnoticed, and from the first signal to its return passes at most the drain deadline.
+//! Invariant: no task outlives `Shutdown::run` unnoticed, and from the first signal to its return passes at most the drain deadline.
 //!
 //! Phases go one way: `Running → Unready → Closing → Finishing → Flushed`. A render is never awaited: its ticket is stored, and the next
 //! start takes it up again.
