@@ -164,7 +164,7 @@ impl Engine {
         NewGeneration {
             most: cards.map(|card| card.prompt.max).min().unwrap_or(usize::MAX),
             system_prompt: self.settings().system_prompt.clone(),
-            max_duration: request.max_duration.unwrap_or(self.settings().max_duration),
+            max_duration: request.max_duration.unwrap_or_else(|| self.settings().max_duration),
             request,
             inputs,
             digest,
@@ -211,7 +211,7 @@ impl Draft for NewGeneration {
             labels: request.labels,
             cache: request.cache,
             cache_key: (request.cache != CachePolicy::Bypass)
-                .then(|| CacheKey { digest, first_turn: earlier.is_empty() }),
+                .then_some(CacheKey { digest, first_turn: earlier.is_empty() }),
             max_duration,
             deadline: now.checked_add(max_duration).unwrap_or(Timestamp::MAX),
             state: State::Queued,

@@ -180,8 +180,8 @@ pub(super) fn measured(usage: &Usage, generation: &Generation, artifacts: &[Arti
         Some(OptionValue::Int(_) | OptionValue::Number(_) | OptionValue::Text(_)) | None => None,
     };
     Usage {
-        output_seconds: usage.output_seconds.or(seconds.map(|seconds| seconds.as_secs_f64())),
-        outputs: usage.outputs.or(u32::try_from(artifacts.len()).ok()),
+        output_seconds: usage.output_seconds.or_else(|| seconds.map(|seconds| seconds.as_secs_f64())),
+        outputs: usage.outputs.or_else(|| u32::try_from(artifacts.len()).ok()),
         compute_seconds: usage.compute_seconds,
         audio: usage.audio.or(audio),
     }

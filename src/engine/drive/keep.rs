@@ -1,0 +1,109 @@
+//! The vendor is done: its outputs become ours before anybody hears of a success.
+
+use std::sync::Arc;
+
+use tracing::{error, warn};
+
+use super::{
+    super::outputs::{Trouble, measured},
+    Driver, Next, Stop, Work,
+};
+use crate::{
+    domain::{
+        failure::{Charged, Failure, FailurePhase, FailureReason},
+        generation::Generation,
+        life::AttemptEvent,
+        money::Usage,
+    },
+    provider::port::RemoteOutput,
+};
+
+/// How often an invalid output is opened again before it is believed.
+const N_REOPENED: u32 = 2;
+
+impl Driver {
+    /// Keeps the outputs of a finished job. After passing trouble the job is polled again for fresh links.
+    pub(super) async fn keep(
+        &mut self,
+        generation: Arc<Generation>,
+        work: &Work,
+        outputs: &[RemoteOutput],
+        usage: &Usage,
+    ) -> Next {
+        let mut kept = std::mem::take(&mut self.tries.kept);
+        let drain = self.engine.drain().clone();
+        let outcome = tokio::select! {
+            outcome = self.engine.keep_outputs(&generation, work.attempt.id, &*work.provider, outputs, &mut kept) => outcome,
+            () = drain.finishing() => return Err(Stop),
+        };
+        match outcome {
+            Ok(()) => {
+                let usage = measured(usage, &generation, &kept);
+                self.tell_of(work, AttemptEvent::Stored(kept, usage)).await
+            }
+            Err(trouble) => {
+                self.tries.kept = kept;
+                self.not_kept(generation, work, trouble, usage).await
+            }
+        }
+    }
+
+    /// Keeps outputs that came with the submit answer: there is no job to come back to, so it goes on until they are stored or time is up.
+    pub(super) async fn keep_answer(
+        &mut self,
+        mut generation: Arc<Generation>,
+        work: &Work,
+        outputs: &[RemoteOutput],
+        usage: &Usage,
+    ) -> Next {
+        loop {
+            generation = self.keep(generation, work, outputs, usage).await?;
+            if generation.open_attempt().is_none_or(|open| open.id != work.attempt.id) {
+                return Ok(generation);
+            }
+            if self.engine.now() >= generation.deadline {
+                let message = "the outputs of the submit answer could not be stored in time";
+                return self
+                    .failed(work, paid(FailureReason::ArtifactLost, FailurePhase::Download, message), usage)
+                    .await;
+            }
+            generation = self.wait(&generation, self.tries.not_before).await?;
+        }
+    }
+
+    async fn not_kept(&mut self, generation: Arc<Generation>, work: &Work, trouble: Trouble, usage: &Usage) -> Next {
+        let (n, wish) = match trouble {
+            Trouble::Invalid(why) if self.tries.n_invalid >= N_REOPENED => {
+                let failure = paid(FailureReason::ArtifactInvalid, FailurePhase::Store, why.to_string());
+                return self.failed(work, failure, usage).await;
+            }
+            Trouble::Invalid(why) => {
+                warn!(generation.name = %self.id, %why, "an output is invalid, opening it again");
+                self.tries.n_invalid += 1;
+                (self.tries.n_invalid, None)
+            }
+            Trouble::TooLarge { max } => {
+                let message = format!("an output is larger than {max} bytes");
+                return self
+                    .failed(work, paid(FailureReason::ArtifactTooLarge, FailurePhase::Store, message), usage)
+                    .await;
+            }
+            Trouble::Fetch(error) => {
+                warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed: {error}");
+                self.tries.n_failed += 1;
+                (self.tries.n_failed, error.retry_after)
+            }
+            Trouble::Storage(why) => {
+                error!(generation.name = %self.id, "an output cannot be stored now: {why}");
+                self.tries.n_failed += 1;
+                (self.tries.n_failed, None)
+            }
+        };
+        self.rest(self.engine.settings().backoff.after(n, wish));
+        Ok(generation)
+    }
+}
+
+fn paid(reason: FailureReason, phase: FailurePhase, message: impl Into<String>) -> Failure {
+    Failure::new(reason, phase, Charged::Yes, message)
+}

@@ -1,0 +1,116 @@
+//! Handing the order over: a place, the intent, the call, the ticket — stored in this order, so that a crash anywhere is understood later.
+
+use std::sync::Arc;
+
+use tracing::{error, warn};
+
+use super::{
+    super::{outputs::NoOrder, plan::Step, retry::PATIENCE},
+    Driver, Next, Tries, Work,
+};
+use crate::{
+    domain::{
+        failure::{Charged, Failure, FailurePhase, FailureReason},
+        generation::Generation,
+        life::AttemptEvent,
+        money::Usage,
+        names::SubmitKey,
+    },
+    provider::{
+        error::{ErrorKind, ProviderError, Verdict},
+        port::{Order, Submitted},
+    },
+};
+
+impl Driver {
+    /// Waits for a place at the provider, without losing it to snapshots that change nothing.
+    pub(super) async fn queue(&mut self, mut generation: Arc<Generation>, work: &Work) -> Next {
+        let gate = self.engine.gate(&work.attempt.model.provider);
+        let mut entered = std::pin::pin!(gate.enter(self.id));
+        loop {
+            tokio::select! {
+                biased;
+                slot = &mut entered => {
+                    self.slot = Some(slot);
+                    return Ok(generation);
+                }
+                now = self.wait(&generation, None) => {
+                    generation = now?;
+                    if self.plan(&generation) != Step::Submit {
+                        return Ok(generation);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) async fn submit(&mut self, generation: Arc<Generation>, work: &Work) -> Next {
+        let order = match self.engine.order(&generation).await {
+            Ok(order) => order,
+            Err(no_order) => return self.no_order(&generation, work, no_order).await,
+        };
+        let key = SubmitKey::fresh();
+        let intended = self.tell_of(work, AttemptEvent::Submitting(key)).await?;
+        let Some(attempt) = intended.open_attempt().filter(|open| open.submit_key == Some(key)).cloned() else {
+            // Somebody ended it while the intent was on its way: nothing may be sent.
+            return Ok(intended);
+        };
+        let work = Work { attempt, ..work.clone() };
+        match work.provider.submit(&order, &key).await {
+            Ok(Submitted::Pending(ticket)) => {
+                self.tries = Tries::default();
+                self.rest(self.engine.settings().pace.after(1, None));
+                self.tell_of(&work, AttemptEvent::Accepted(ticket)).await
+            }
+            Ok(Submitted::Done(outputs, usage)) => self.keep_answer(intended, &work, &outputs, &usage).await,
+            Err(error) => self.submit_failed(&intended, &work, &order, error).await,
+        }
+    }
+
+    async fn submit_failed(
+        &mut self,
+        generation: &Arc<Generation>,
+        work: &Work,
+        order: &Order,
+        error: ProviderError,
+    ) -> Next {
+        let ProviderError { kind, effect, .. } = error;
+        warn!(generation.name = %self.id, provider.id = %error.provider, ?kind, ?effect, "submit failed: {error}");
+        match error.verdict() {
+            Verdict::AskFirst => self.look_for(generation, work, order, &error.summary).await,
+            Verdict::GiveUp => self.refused(work, &error).await,
+            Verdict::RetryAfter(wish) => {
+                self.tries.n_failed += 1;
+                let unreachable = matches!(kind, ErrorKind::Transport | ErrorKind::Timeout);
+                let another = generation.candidates.len() > work.attempt.candidate + 1;
+                // A limit passes by itself; a provider that cannot be reached, or one with an alternative, is not waited for forever.
+                if self.tries.n_failed > PATIENCE && (unreachable || another) {
+                    return self.refused(work, &error).await;
+                }
+                self.rest(self.engine.settings().backoff.after(self.tries.n_failed, wish));
+                self.tell_of(work, AttemptEvent::Postponed(error.summary)).await
+            }
+        }
+    }
+
+    async fn refused(&mut self, work: &Work, error: &ProviderError) -> Next {
+        self.failed(work, error.to_failure(FailurePhase::Submit, Charged::No), &Usage::default()).await
+    }
+
+    async fn no_order(&mut self, generation: &Arc<Generation>, work: &Work, no_order: NoOrder) -> Next {
+        match no_order {
+            NoOrder::InputGone(id) => {
+                let message = format!("the input {id} was deleted before it was sent");
+                let reason = FailureReason::ProviderInvalidOrder;
+                let failure = Failure::new(reason, FailurePhase::Submit, Charged::No, message);
+                self.failed(work, failure.because_of(Some("inputs".to_owned())), &Usage::default()).await
+            }
+            NoOrder::Unavailable(why) => {
+                error!(generation.name = %self.id, "an input cannot be read now: {why}");
+                self.tries.n_failed += 1;
+                self.rest(self.engine.settings().backoff.after(self.tries.n_failed, None));
+                Ok(Arc::clone(generation))
+            }
+        }
+    }
+}
