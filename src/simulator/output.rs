@@ -93,7 +93,11 @@ impl Shape {
             Self::Array => json!(links),
             Self::Object(keys) => keys.iter().rev().fold(first(), |inner, key| json!({ key: inner })),
             Self::DataUri => {
-                Value::String(format!("data:{};base64,{}", media.media_type(), STANDARD.encode(media.bytes())))
+                let file = format!("data:{};base64,{}", media.media_type(), STANDARD.encode(media.bytes()));
+                match native {
+                    Native::One => Value::String(file),
+                    Native::List => json!([file]),
+                }
             }
             Self::Base64 => json!({ "data": STANDARD.encode(media.bytes()) }),
             Self::Null => Value::Null,

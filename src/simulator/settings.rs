@@ -137,6 +137,8 @@ fn as_optional_text<S: serde::Serializer>(duration: &Option<Duration>, serialize
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -160,12 +162,25 @@ mod tests {
             let path = folder.path().join(name);
             fs::write(&path, text).unwrap();
             let scenario = Scenario::read(&path).unwrap();
-            assert_eq!(scenario.faults.len(), 1, "{name}");
+            assert_eq!((scenario.faults.len(), scenario.models.len()), (1, 1), "{name}");
             let settings = scenario.settings.applied_to(&Settings::default());
             assert_eq!(settings.latency, Duration::from_secs(9), "{name}");
         };
-        check("a.toml", "faults = ['create:drop']\n[settings]\nlatency = '9s'\n");
-        check("a.json", r#"{"faults": ["create:drop"], "settings": {"latency": "9s"}}"#);
+        check(
+            "a.toml",
+            r#"
+            faults = ["create:drop"]
+            [settings]
+            latency = "9s"
+            [[model]]
+            name = "acme/clips"
+            makes = "video"
+            input.prompt = { type = "string", required = true }
+            "#,
+        );
+        let model = json!({ "name": "acme/clips", "makes": "video" });
+        let json = json!({ "faults": ["create:drop"], "settings": { "latency": "9s" }, "model": [model] });
+        check("a.json", &json.to_string());
     }
 
     #[test]

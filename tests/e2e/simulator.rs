@@ -88,8 +88,9 @@ async fn the_official_python_client_works() {
 #[tokio::test]
 async fn a_finished_job_hands_out_a_whole_playable_file() {
     let simulator = Simulator::start(&[]);
-    let id = simulator.create("a fox").await["id"].as_str().unwrap().to_owned();
-    let done = simulator.get(&id).await;
+    let made = simulator.create("a fox").await;
+    assert_eq!((&made["status"], &made["output"]), (&json!("starting"), &Value::Null));
+    let done = simulator.get(made["id"].as_str().unwrap()).await;
     assert_eq!(done["status"], "succeeded");
     assert_eq!(done["metrics"]["video_output_duration_seconds"], 6.0);
     let link = done["output"].as_str().unwrap();

@@ -130,7 +130,7 @@ def refusals(client, base_url):
     assert (error.status, error.title) == (422, "Invalid version or not permitted")
     assert refused(lambda: client.predictions.get("nonesuch")).status == 404
     assert refused(lambda: create(model="no/body", input={})).status == 404
-    stranger = replicate.Client(base_url=base_url, api_token=" ")
+    stranger = replicate.Client(base_url=base_url, headers={"Authorization": "Basic eDp5"})
     assert refused(lambda: stranger.predictions.list()).status == 401
 
 

@@ -1,8 +1,11 @@
 //! The text of a rule.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
-use super::{Answer, CallbackFault, Count, Damage, Edit, JobFault, Operation, Rule, Scope, Timing, What, When};
+use super::{
+    Answer, CallbackFault, Count, Damage, Edit, JobFault, Operation, Rule, Scope, Timing, What, When,
+    terms::{Terms, duration, flag, number, required, split, status},
+};
 
 /// The grammar for people, shown by `--help` and in errors.
 pub(crate) const GRAMMAR: &str = r#"A fault rule is OPERATION:WHAT or OPERATION:WHEN:WHAT. Values may be "quoted".
@@ -186,7 +189,10 @@ fn job(word: &str, value: Option<String>, terms: &mut Terms) -> Result<JobFault,
         "size" => JobFault::Size(number(word, &required(word, value)?)?),
         "expires" => JobFault::Expires {
             fetches: number(word, &required(word, value)?)?,
-            status: terms.number("status")?.unwrap_or(403),
+            status: match terms.value("status") {
+                Some(code) => status("status", Some(code))?,
+                None => 403,
+            },
         },
         other => return Err(format!("unknown fault {other:?}; `filmgate simulate --help` lists them")),
     })
@@ -214,91 +220,6 @@ fn agree(operation: Operation, when: &When, what: &What) -> Result<(), String> {
         return Err("this operation has no job, so no prompt and no model".to_owned());
     }
     Ok(())
-}
-
-/// The `key=value` terms of a clause; what is left when all known ones are taken is an error.
-struct Terms(Vec<(String, Option<String>)>);
-
-impl Terms {
-    fn read(clause: &str) -> Result<Self, String> {
-        let mut terms = Vec::new();
-        for term in split(clause, ',')? {
-            let (key, value) = match term.split_once('=') {
-                Some((key, value)) => (key, Some(value.trim().replace('"', ""))),
-                None => (term.as_str(), None),
-            };
-            let key = key.trim().to_owned();
-            if key.is_empty() {
-                return Err("empty term".to_owned());
-            }
-            if terms.iter().any(|(seen, _)| *seen == key) {
-                return Err(format!("{key} is given twice"));
-            }
-            terms.push((key, value));
-        }
-        Ok(Self(terms))
-    }
-
-    fn head(&mut self) -> Result<(String, Option<String>), String> {
-        if self.0.is_empty() { Err("the fault is missing".to_owned()) } else { Ok(self.0.remove(0)) }
-    }
-
-    fn value(&mut self, key: &str) -> Option<String> {
-        let at = self.0.iter().position(|(name, value)| name == key && value.is_some())?;
-        self.0.remove(at).1
-    }
-
-    fn number<T: FromStr>(&mut self, key: &str) -> Result<Option<T>, String> {
-        self.value(key).map(|value| number(key, &value)).transpose()
-    }
-
-    fn done(self) -> Result<(), String> {
-        match self.0.first() {
-            None => Ok(()),
-            Some((key, _)) => Err(format!("unknown or incomplete term {key:?}")),
-        }
-    }
-}
-
-/// Splits outside double quotes; the quotes stay.
-fn split(text: &str, separator: char) -> Result<Vec<String>, String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    for character in text.chars() {
-        if character == '"' {
-            quoted = !quoted;
-        }
-        match parts.last_mut() {
-            Some(part) if quoted || character != separator => part.push(character),
-            Some(_) | None => parts.push(String::new()),
-        }
-    }
-    if quoted { Err("a quote is not closed".to_owned()) } else { Ok(parts) }
-}
-
-fn required(word: &str, value: Option<String>) -> Result<String, String> {
-    value.ok_or_else(|| format!("{word} needs a value: {word}=..."))
-}
-
-fn flag<T>(word: &str, value: Option<String>, meaning: T) -> Result<T, String> {
-    match value {
-        None => Ok(meaning),
-        Some(value) => Err(format!("{word} takes no value, but {value:?} is given")),
-    }
-}
-
-fn number<T: FromStr>(word: &str, value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("{word}={value} is not a number in range"))
-}
-
-fn status(word: &str, value: Option<String>) -> Result<u16, String> {
-    let code = number(word, &required(word, value)?)?;
-    if (400..=599).contains(&code) { Ok(code) } else { Err(format!("{word}={code}: expected 400 to 599")) }
-}
-
-fn duration(word: &str, value: Option<String>) -> Result<Duration, String> {
-    let value = required(word, value)?;
-    humantime::parse_duration(&value).map_err(|error| format!("{word}={value}: {error}"))
 }
 
 #[cfg(test)]
@@ -393,6 +314,7 @@ mod tests {
         check("create:drop,when=now", "unknown or incomplete");
         check("create:drop=3", "takes no value");
         check("create:status=200", "400 to 599");
+        check("create:expires=1,status=200", "400 to 599");
         check("get:hold", "cannot happen");
         check("create:truncated", "cannot happen");
         check("create:per=job:drop", "per=job needs");

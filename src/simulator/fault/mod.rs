@@ -4,6 +4,7 @@
 //! same rules and seed over the same order of calls always do the same.
 
 mod grammar;
+mod terms;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -195,6 +196,21 @@ impl Faults {
     pub(crate) fn afterwards(&self) -> Option<&Answer> {
         self.answer.as_ref().filter(|(timing, _)| *timing == Timing::After).map(|(_, answer)| answer)
     }
+
+    fn add(&mut self, what: &What) {
+        match what {
+            What::Slow(delay) => self.delay += *delay,
+            What::Answer(timing, answer) => {
+                self.answer.get_or_insert_with(|| (*timing, answer.clone()));
+            }
+            What::Edit(edit) => self.edits.push(edit.clone()),
+            What::Damage(damage) => {
+                self.damage.get_or_insert(*damage);
+            }
+            What::Job(fault) => self.job.push(fault.clone()),
+            What::Callback(fault) => self.callback.push(*fault),
+        }
+    }
 }
 
 /// The rules in force, with their counts.
@@ -233,23 +249,6 @@ impl Rules {
             }
         }
         faults
-    }
-}
-
-impl Faults {
-    fn add(&mut self, what: &What) {
-        match what {
-            What::Slow(delay) => self.delay += *delay,
-            What::Answer(timing, answer) => {
-                self.answer.get_or_insert_with(|| (*timing, answer.clone()));
-            }
-            What::Edit(edit) => self.edits.push(edit.clone()),
-            What::Damage(damage) => {
-                self.damage.get_or_insert(*damage);
-            }
-            What::Job(fault) => self.job.push(fault.clone()),
-            What::Callback(fault) => self.callback.push(*fault),
-        }
     }
 }
 

@@ -16,23 +16,21 @@ use serde_json::{Map, Value, json};
 use super::{
     Origin,
     life::{Cancelling, Ending, Outcome, Pace, Plan},
-    models::{Kind, Model},
-    prediction::{Callback, Draft, Expiry, Outputs, Prediction, prompt_of},
-    problem::{self, Violation},
-    reply, webhook,
+    models::Kind,
+    order::{Order, header},
+    prediction::{Draft, Expiry, Outputs, Prediction, prompt_of},
+    problem, reply, webhook,
 };
 use crate::simulator::{
     World,
     fault::{Faults, JobFault, Operation, Subject},
+    output::Shape,
     settings::Settings,
 };
 
 /// Request headers kept with a prediction.
 const HEADERS_OF_NOTE: [&str; 7] =
     ["prefer", "cancel-after", "content-type", "idempotency-key", "traceparent", "user-agent", "x-request-id"];
-
-const MIN_CANCEL_AFTER: Duration = Duration::from_secs(5);
-const MAX_CANCEL_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// `POST /predictions`: the body names the version.
 pub(super) async fn by_version(
@@ -86,13 +84,13 @@ async fn create(
         Err(refusal) => return *refusal,
     };
     let wait = order.wait;
-    let prediction = Arc::new(order.into_prediction(world, headers, &faults));
+    let prediction = Arc::new(make(order, world, headers, &faults));
     replicate.book.insert(&prediction, bytes.len(), world.settings().max_predictions);
     replicate.counts.creates_effective.fetch_add(1, Ordering::Relaxed);
     webhook::start(world, &prediction, origin);
 
     let (status, page) = match wait {
-        None => (StatusCode::CREATED, prediction.page(origin)),
+        None => (StatusCode::CREATED, as_begun(prediction.page(origin), "starting", Value::Null)),
         Some(wait) => synchronous(world, &prediction, origin, wait).await,
     };
     let mut response = reply::after(world, &faults, status, page).await;
@@ -105,28 +103,33 @@ async fn create(
 async fn synchronous(world: &World, prediction: &Prediction, origin: &str, wait: Duration) -> (StatusCode, Value) {
     let end = prediction.ended_within(wait).await;
     let mut page = prediction.page(origin);
-    let Some(object) = page.as_object_mut() else { return (StatusCode::CREATED, page) };
     match end.map(|end| end.outcome) {
-        Some(Outcome::Failed(_) | Outcome::Canceled | Outcome::Aborted) => return (StatusCode::CREATED, page),
+        Some(Outcome::Failed(_) | Outcome::Canceled | Outcome::Aborted) => (StatusCode::CREATED, page),
         Some(Outcome::Succeeded) => {
-            object.insert("status".to_owned(), json!("processing"));
-            if world.settings().sync_inline {
-                let inline = crate::simulator::output::Shape::DataUri;
-                let outputs = &prediction.outputs;
-                let value = inline.render(prediction.model.native(), &[], outputs.media);
-                object.insert("output".to_owned(), value);
-            }
+            let output = if world.settings().sync_inline {
+                Shape::DataUri.render(prediction.model.native(), &[], prediction.outputs.media)
+            } else {
+                page["output"].take()
+            };
+            (StatusCode::CREATED, as_begun(page, "processing", output))
         }
-        None => {
-            object.insert("status".to_owned(), json!("starting"));
+        None => (StatusCode::ACCEPTED, as_begun(page, "starting", Value::Null)),
+    }
+}
+
+/// The object as the answer to a create shows it: an end reached meanwhile is not told yet.
+fn as_begun(mut page: Value, status: &str, output: Value) -> Value {
+    page["status"] = json!(status);
+    page["output"] = output;
+    page["error"] = Value::Null;
+    page["logs"] = json!("");
+    if let Some(object) = page.as_object_mut() {
+        object.retain(|key, _| !matches!(key.as_str(), "completed_at" | "metrics"));
+        if status == "starting" {
             object.remove("started_at");
         }
     }
-    object.insert("logs".to_owned(), json!(""));
-    object.remove("completed_at");
-    object.remove("metrics");
-    let in_time = object.get("status") == Some(&json!("processing"));
-    (if in_time { StatusCode::CREATED } else { StatusCode::ACCEPTED }, page)
+    page
 }
 
 fn decorate(headers: &mut HeaderMap, wait: Option<Duration>) {
@@ -137,112 +140,24 @@ fn decorate(headers: &mut HeaderMap, wait: Option<Duration>) {
     }
 }
 
-/// A valid request.
-struct Order {
-    model: Arc<Model>,
-    input: Map<String, Value>,
-    callback: Option<Callback>,
-    wait: Option<Duration>,
-    deadline: Option<Duration>,
+/// The prediction this order makes, with the faults chosen for it.
+fn make(order: Order, world: &World, headers: &HeaderMap, faults: &Faults) -> Prediction {
+    let (plan, outputs) = decide(&order, &world.settings(), &faults.job);
+    let of_note = HEADERS_OF_NOTE.into_iter();
+    Prediction::new(Draft {
+        id: world.new_id(),
+        sequence: world.replicate.sequence.fetch_add(1, Ordering::Relaxed),
+        headers: of_note.filter_map(|name| Some((name.to_owned(), header(headers, name)?.to_owned()))).collect(),
+        model: order.model,
+        input: order.input,
+        callback: order.callback,
+        plan,
+        outputs,
+    })
 }
 
-impl Order {
-    /// Reads a request, or gives its refusal. The schema is closed: an unknown key is a violation.
-    fn read(
-        mut body: Map<String, Value>,
-        headers: &HeaderMap,
-        named: Option<&str>,
-        model: Option<&Arc<Model>>,
-    ) -> Result<Self, Box<Response>> {
-        let wait = header(headers, "prefer").map(|text| prefer(text).ok_or("Prefer is wait or wait=1 to wait=60"));
-        let deadline = header(headers, "cancel-after")
-            .map(|text| cancel_after(text).ok_or("Cancel-After is a duration from 5s to 24h, such as 1h30m45s"));
-        let wait = wait.transpose().map_err(|detail| Box::new(problem::unreadable(detail)))?;
-        let deadline = deadline.transpose().map_err(|detail| Box::new(problem::unreadable(detail)))?;
-        if named.is_some() && model.is_none() {
-            return Err(Box::new(problem::not_found()));
-        }
-
-        let mut violations = envelope_violations(&body, named.is_some());
-        let input = match body.remove("input") {
-            Some(Value::Object(input)) => input,
-            Some(_) | None => Map::new(),
-        };
-        let callback = body.get("webhook").and_then(Value::as_str).map(|url| Callback {
-            url: url.to_owned(),
-            filter: body.get("webhook_events_filter").and_then(webhook::filter),
-        });
-        let has_version = named.is_some() || body.get("version").is_some_and(Value::is_string);
-        match model {
-            Some(model) => {
-                // Without an input object its missing fields would only repeat what is said already.
-                if !violations.iter().any(|violation| violation.description.starts_with("input is")) {
-                    violations.extend(model.violations(&input));
-                }
-                if violations.is_empty() {
-                    return Ok(Self { model: Arc::clone(model), input, callback, wait, deadline });
-                }
-            }
-            None if has_version && violations.is_empty() => return Err(Box::new(problem::unknown_version())),
-            None => {}
-        }
-        Err(Box::new(problem::invalid(&violations)))
-    }
-
-    fn into_prediction(self, world: &World, headers: &HeaderMap, faults: &Faults) -> Prediction {
-        let settings = world.settings();
-        let (plan, mut outputs) = decide(&settings, &faults.job, self.deadline);
-        outputs.media = self.model.media(&self.input, &outputs.shape);
-        outputs.n_files = self.model.n_outputs(&self.input);
-        let of_note = HEADERS_OF_NOTE.into_iter();
-        Prediction::new(Draft {
-            id: world.new_id(),
-            sequence: world.replicate.sequence.fetch_add(1, Ordering::Relaxed),
-            headers: of_note.filter_map(|name| Some((name.to_owned(), header(headers, name)?.to_owned()))).collect(),
-            model: self.model,
-            input: self.input,
-            callback: self.callback,
-            plan,
-            outputs,
-        })
-    }
-}
-
-/// What is wrong with the body apart from the model's own input.
-fn envelope_violations(body: &Map<String, Value>, is_named: bool) -> Vec<Violation> {
-    let mut violations = Vec::new();
-    for (key, value) in body {
-        match (key.as_str(), value) {
-            ("version", Value::String(_)) if !is_named => {}
-            ("version", _) if !is_named => violations.push(Violation::invalid(key, "version must be a string")),
-            ("input", Value::Object(_)) | ("stream", Value::Bool(_)) => {}
-            ("input", _) => violations.push(Violation::invalid(key, "input is not an object")),
-            ("stream", _) => violations.push(Violation::invalid(key, "stream must be a boolean")),
-            ("webhook", Value::String(text)) if is_web_address(text) => {}
-            ("webhook", _) => violations.push(Violation::invalid(key, "webhook must be an HTTPS URL")),
-            ("webhook_events_filter", value) if webhook::filter(value).is_some() => {}
-            ("webhook_events_filter", _) => {
-                let text = "webhook_events_filter lists some of: start, output, logs, completed";
-                violations.push(Violation::invalid(key, text));
-            }
-            _ => violations.push(Violation::unknown(key)),
-        }
-    }
-    if !is_named && !body.contains_key("version") {
-        violations.push(Violation::required("", "version"));
-    }
-    if !body.contains_key("input") {
-        violations.push(Violation::required("", "input"));
-    }
-    violations
-}
-
-fn is_web_address(text: &str) -> bool {
-    url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-}
-
-/// How the new job will live. The files' kind and number are filled in by the caller.
-fn decide(settings: &Settings, faults: &[JobFault], deadline: Option<Duration>) -> (Plan, Outputs) {
+/// How the new job will live, and what it hands out.
+fn decide(order: &Order, settings: &Settings, faults: &[JobFault]) -> (Plan, Outputs) {
     let mut latency = settings.latency;
     let mut plan = Plan {
         boot: Duration::ZERO,
@@ -250,16 +165,11 @@ fn decide(settings: &Settings, faults: &[JobFault], deadline: Option<Duration>) 
         ending: Ending::Succeeded,
         pace: if settings.hold { Pace::Held } else { Pace::Clock },
         cancelling: Cancelling::Honoured,
-        deadline,
+        deadline: order.deadline,
         retention: settings.retention,
     };
-    let mut outputs = Outputs {
-        shape: settings.output.clone(),
-        media: crate::simulator::output::Media::Mp4,
-        n_files: 1,
-        size: 0,
-        expiry: None,
-    };
+    let mut shape = settings.output.clone();
+    let (mut size, mut expiry) = (0, None);
     for fault in faults {
         match fault {
             JobFault::Failed(text) => plan.ending = Ending::Failed(text.clone()),
@@ -271,10 +181,10 @@ fn decide(settings: &Settings, faults: &[JobFault], deadline: Option<Duration>) 
             JobFault::Hold => plan.pace = Pace::Held,
             JobFault::Latency(chosen) => latency = *chosen,
             JobFault::Retention(chosen) => plan.retention = *chosen,
-            JobFault::Output(shape) => outputs.shape = shape.clone(),
-            JobFault::Size(bytes) => outputs.size = *bytes,
+            JobFault::Output(chosen) => shape = chosen.clone(),
+            JobFault::Size(bytes) => size = *bytes,
             JobFault::Expires { fetches, status } => {
-                outputs.expiry = Some(Expiry { fetches: *fetches, status: *status });
+                expiry = Some(Expiry { fetches: *fetches, status: *status });
             }
         }
     }
@@ -285,68 +195,7 @@ fn decide(settings: &Settings, faults: &[JobFault], deadline: Option<Duration>) 
         Pace::Clock => settings.boot.unwrap_or(usual).min(latency),
     };
     plan.run = latency - plan.boot;
-    (plan, outputs)
-}
-
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// `wait` or `wait=N`, 1 to 60 seconds.
-fn prefer(text: &str) -> Option<Duration> {
-    let seconds = match text.strip_prefix("wait")? {
-        "" => 60,
-        rest => rest.strip_prefix('=')?.parse().ok().filter(|seconds| (1..=60).contains(seconds))?,
-    };
-    Some(Duration::from_secs(seconds))
-}
-
-/// `30`, `30s`, `5m` or `1h30m45s`; a bare number is seconds.
-fn cancel_after(text: &str) -> Option<Duration> {
-    let bare = text.parse().map(Duration::from_secs).ok();
-    let duration = bare.or_else(|| humantime::parse_duration(text).ok())?;
-    (MIN_CANCEL_AFTER..=MAX_CANCEL_AFTER).contains(&duration).then_some(duration)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_preference_is_read_as_the_vendor_reads_it() {
-        assert_eq!(prefer("wait"), Some(Duration::from_secs(60)));
-        assert_eq!(prefer("wait=10"), Some(Duration::from_secs(10)));
-        assert_eq!(prefer("wait=61"), None);
-        assert_eq!(prefer("waiting"), None);
-    }
-
-    #[test]
-    fn a_deadline_is_a_bare_number_or_units() {
-        assert_eq!(cancel_after("30"), Some(Duration::from_secs(30)));
-        assert_eq!(cancel_after("1h30m45s"), Some(Duration::from_secs(5445)));
-        assert_eq!(cancel_after("4s"), None);
-        assert_eq!(cancel_after("25h"), None);
-    }
-
-    #[test]
-    fn the_envelope_is_closed() {
-        let check = |body: Value, is_named: bool, expected: &[&str]| {
-            let Value::Object(body) = body else { panic!("not an object") };
-            let texts: Vec<_> = envelope_violations(&body, is_named).into_iter().map(|v| v.description).collect();
-            assert_eq!(texts, expected, "{body:?}");
-        };
-        check(json!({"version": "a", "input": {}, "stream": true}), false, &[]);
-        check(json!({"version": "a", "input": {}}), true, &["Additional property version is not allowed"]);
-        check(
-            json!({"input": {}, "model": "x"}),
-            false,
-            &["Additional property model is not allowed", "version is required"],
-        );
-        check(
-            json!({"input": {}, "webhook": "ftp://x", "webhook_events_filter": ["end"]}),
-            true,
-            &["webhook must be an HTTPS URL", "webhook_events_filter lists some of: start, output, logs, completed"],
-        );
-        check(json!({}), true, &["input is required"]);
-    }
+    let media = order.model.media(&order.input, &shape);
+    let n_files = order.model.n_outputs(&order.input);
+    (plan, Outputs { shape, media, n_files, size, expiry })
 }

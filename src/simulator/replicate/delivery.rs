@@ -125,9 +125,20 @@ impl Content {
     fn serve(&self, status: StatusCode, media: Media, range: std::ops::Range<u64>, announced: u64) -> Response {
         let head = self.head.clone();
         // A stream of unknown length lets the announced one be a lie.
+        let is_short = range.end - range.start < announced;
         let pieces = stream::unfold(range.start, move |at| {
             let piece = piece(&head, at, range.end);
-            async move { (!piece.is_empty()).then(|| (Ok::<_, Infallible>(piece.clone()), at + piece.len() as u64)) }
+            async move {
+                if piece.is_empty() {
+                    // The connection breaks at the end; what was sent goes out before that.
+                    if is_short {
+                        tokio::task::yield_now().await;
+                    }
+                    return None;
+                }
+                let next = at + piece.len() as u64;
+                Some((Ok::<_, Infallible>(piece), next))
+            }
         });
         let mut response = (status, Body::from_stream(pieces)).into_response();
         let headers = response.headers_mut();
