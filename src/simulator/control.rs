@@ -37,8 +37,8 @@ fn yes() -> bool {
     true
 }
 
-/// `{"replicate": {"creates_received": 1, …, "predictions": {"<id>": {"gets": 3, …}}}}`; `?predictions=false` leaves the
-/// latter out.
+/// `{"replicate": {"creates_received": 1, …, "predictions": {"<id>": {"gets": 3, …}}}}`; `?predictions=false` leaves
+/// the latter out.
 async fn counts(State(world): State<Arc<World>>, Query(query): Query<CountsQuery>) -> Json<Value> {
     let mut page = world.replicate.counts.page();
     if query.predictions {

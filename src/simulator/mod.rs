@@ -1,14 +1,15 @@
 //! The vendors' HTTP contracts as a server: `filmgate simulate`.
 //!
-//! It is a peer, not a part: it uses nothing else of this crate, and the vendors' own clients work against it. Today it is
-//! Replicate, at the base URL `http://HOST:PORT/replicate/v1`; output files are below `/replicate/delivery`.
+//! It is a peer, not a part: it uses nothing else of this crate, and the vendors' own clients work against it. Today it
+//! is Replicate, at the base URL `http://HOST:PORT/replicate/v1`; output files are below `/replicate/delivery`.
 //!
 //! - A job's state follows from the time since its creation; nothing runs between calls. Only callbacks have tasks.
-//! - What goes wrong is said by fault rules: on the command line, in a scenario file, or through `/_control`. One rule is
-//!   one line, `OPERATION[:WHEN]:WHAT`, for example `create:first=2:status=429,retry_after=1`; `--help` has the grammar.
+//! - What goes wrong is said by fault rules: on the command line, in a scenario file, or through `/_control`. One rule
+//!   is one line, `OPERATION[:WHEN]:WHAT`, for example `create:first=2:status=429,retry_after=1`; `--help` has the
+//!   grammar.
 //! - `/_control` tells what was asked (`counts`, `predictions`) and takes `faults`, `settings`, `release` and `reset`.
-//! - Memory is bounded: 200 000 predictions (a setting), beyond which the oldest finished one is dropped, and 512 MiB of
-//!   inputs.
+//! - Memory is bounded: 200 000 predictions (a setting), beyond which the oldest finished one is dropped, and 512 MiB
+//!   of inputs.
 //!
 //! A scenario file is TOML, or JSON if named so:
 //!
@@ -128,8 +129,8 @@ impl Bound {
         self.addr
     }
 
-    /// Serves until `shutdown`, then ends within about two seconds: calls that hang by a fault are dropped. Dropping the
-    /// future ends everything as well.
+    /// Serves until `shutdown`, then ends within about two seconds: calls that hang by a fault are dropped. Dropping
+    /// the future ends everything as well.
     ///
     /// # Errors
     /// The listener cannot be used.

@@ -1,7 +1,7 @@
 //! Faults: what goes wrong, at which call, and when.
 //!
-//! A rule is one line of text (see [`grammar`]); the set in force is replaced as a whole and keeps its own counts, so the
-//! same rules and seed over the same order of calls always do the same.
+//! A rule is one line of text (see [`grammar`]); the set in force is replaced as a whole and keeps its own counts, so
+//! the same rules and seed over the same order of calls always do the same.
 
 mod grammar;
 mod terms;

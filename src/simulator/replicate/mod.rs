@@ -1,7 +1,7 @@
 //! Replicate: predictions, models, files, callbacks and delivery, below `/replicate`.
 //!
-//! Differences from the vendor, all of them wanted by tests: callbacks may go to `http` addresses, delivery needs no token,
-//! rate limits exist only as faults, uploaded bytes are hashed and forgotten, and no model streams.
+//! Differences from the vendor, all of them wanted by tests: callbacks may go to `http` addresses, delivery needs no
+//! token, rate limits exist only as faults, uploaded bytes are hashed and forgotten, and no model streams.
 
 mod account;
 mod book;

@@ -62,8 +62,8 @@ impl Callback {
     }
 }
 
-/// Starts the callbacks of a new prediction, if it asked for them. Beyond the limit of such predictions at a time they are
-/// only counted as skipped.
+/// Starts the callbacks of a new prediction, if it asked for them. Beyond the limit of such predictions at a time they
+/// are only counted as skipped.
 pub(super) fn start(world: &Arc<World>, prediction: &Arc<Prediction>, origin: &str) {
     let Some(callback) = prediction.callback.clone() else { return };
     let Ok(slot) = Arc::clone(&world.replicate.callers).try_acquire_owned() else {
