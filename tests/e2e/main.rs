@@ -7,5 +7,6 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod simulator;
 mod support;
 mod telemetry;

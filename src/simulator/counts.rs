@@ -1,0 +1,51 @@
+//! What was asked of a simulated vendor, so that a test can say "exactly one paid submit".
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Map, Value, json};
+
+/// Calls and effects since the start or the last reset. A call counts when it arrives, whatever is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) creates_received: AtomicU64,
+    /// Creates that made a job, also if the answer was lost.
+    pub(crate) creates_effective: AtomicU64,
+    pub(crate) gets: AtomicU64,
+    pub(crate) lists: AtomicU64,
+    pub(crate) cancels: AtomicU64,
+    pub(crate) downloads: AtomicU64,
+    /// Calls about uploaded files.
+    pub(crate) files: AtomicU64,
+    /// Tries, duplicates and repetitions included.
+    pub(crate) webhooks_sent: AtomicU64,
+    /// Tries not answered by a 2xx.
+    pub(crate) webhooks_failed: AtomicU64,
+    /// Jobs never called back because too many were being followed.
+    pub(crate) webhooks_skipped: AtomicU64,
+}
+
+impl Counts {
+    fn named(&self) -> [(&'static str, &AtomicU64); 10] {
+        [
+            ("creates_received", &self.creates_received),
+            ("creates_effective", &self.creates_effective),
+            ("gets", &self.gets),
+            ("lists", &self.lists),
+            ("cancels", &self.cancels),
+            ("downloads", &self.downloads),
+            ("files", &self.files),
+            ("webhooks_sent", &self.webhooks_sent),
+            ("webhooks_failed", &self.webhooks_failed),
+            ("webhooks_skipped", &self.webhooks_skipped),
+        ]
+    }
+
+    /// All counts by name.
+    pub(crate) fn page(&self) -> Map<String, Value> {
+        self.named().into_iter().map(|(name, count)| (name.to_owned(), json!(count.load(Ordering::Relaxed)))).collect()
+    }
+
+    pub(crate) fn reset(&self) {
+        self.named().into_iter().for_each(|(_, count)| count.store(0, Ordering::Relaxed));
+    }
+}

@@ -1,0 +1,325 @@
+//! The text of a rule.
+
+use std::{fmt, str::FromStr};
+
+use super::{
+    Answer, CallbackFault, Count, Damage, Edit, JobFault, Operation, Rule, Scope, Timing, What, When,
+    terms::{Terms, duration, flag, number, required, split, status},
+};
+
+/// The grammar for people, shown by `--help` and in errors.
+pub(crate) const GRAMMAR: &str = r#"A fault rule is OPERATION:WHAT or OPERATION:WHEN:WHAT. Values may be "quoted".
+OPERATION  create | get | list | cancel | download | file (uploads) | webhook
+WHEN       conditions joined by commas; all must hold
+             first=N nth=N from=N every=N   which of the calls (one of them)
+             per=job                        number the calls of each job apart
+             chance=0.2                     by --seed
+             prompt=TEXT model=OWNER/NAME   the job's prompt contains TEXT; its model
+WHAT, any call (effect=before: the call does nothing; effect=after: it does its work, then this)
+  status=CODE[,retry_after=S][,retry_after_header=S][,retry_after_body=S][,effect=before|after]
+  drop[,effect=...]  hang[,effect=...]  html[=CODE][,effect=...]  forgotten (404)
+  malformed (half of the true JSON)  slow=DURATION
+  no_id  unknown_status[=WORD]  extra_fields  floats (integers as floats)
+WHAT, download: empty  truncated  page (HTML with 200)  wrong_length
+WHAT, create (the life of the job it makes)
+  failed=TEXT  canceled  aborted  stuck=starting|processing  uncancellable  hold
+  latency=DURATION  retention=DURATION  size=BYTES  expires=FETCHES[,status=403|404]
+  output=url|array|object[.KEY...]|data_uri|base64|null|text|webm
+WHAT, webhook: duplicate  late=DURATION  lost  forged  stale
+Example: create:first=2:status=429,retry_after=1"#;
+
+/// A fault rule that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("fault rule {rule:?}: {problem}")]
+pub struct RuleError {
+    rule: String,
+    problem: String,
+}
+
+impl FromStr for Rule {
+    type Err = RuleError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).map_err(|problem| RuleError { rule: text.to_owned(), problem })
+    }
+}
+
+impl TryFrom<String> for Rule {
+    type Error = RuleError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn parse(text: &str) -> Result<Rule, String> {
+    let clauses = split(text, ':')?;
+    let (operation, when, what) = match clauses.as_slice() {
+        [operation, what] => (operation, None, what),
+        [operation, when, what] => (operation, Some(when), what),
+        _ => return Err("expected OPERATION:WHAT or OPERATION:WHEN:WHAT".to_owned()),
+    };
+    let operation = self::operation(operation)?;
+    let when = when.map(|clause| conditions(Terms::read(clause)?)).transpose()?.unwrap_or_default();
+    let what = self::what(Terms::read(what)?)?;
+    agree(operation, &when, &what)?;
+    Ok(Rule { text: text.to_owned(), operation, when, what })
+}
+
+fn operation(word: &str) -> Result<Operation, String> {
+    Ok(match word.trim() {
+        "create" => Operation::Create,
+        "get" => Operation::Get,
+        "list" => Operation::List,
+        "cancel" => Operation::Cancel,
+        "download" => Operation::Download,
+        "file" => Operation::File,
+        "webhook" => Operation::Webhook,
+        other => {
+            return Err(format!(
+                "unknown operation {other:?}; allowed: create, get, list, cancel, download, file, webhook"
+            ));
+        }
+    })
+}
+
+fn conditions(mut terms: Terms) -> Result<When, String> {
+    let mut counts = Vec::new();
+    for (key, count) in [
+        ("first", Count::First as fn(u64) -> Count),
+        ("nth", Count::Nth),
+        ("from", Count::From),
+        ("every", Count::Every),
+    ] {
+        if let Some(n) = terms.number::<u64>(key)? {
+            if n == 0 {
+                return Err(format!("{key} counts from 1"));
+            }
+            counts.push(count(n));
+        }
+    }
+    if counts.len() > 1 {
+        return Err("first, nth, from and every exclude each other".to_owned());
+    }
+    let scope = match terms.value("per").as_deref() {
+        None => Scope::Rule,
+        Some("job") => Scope::Job,
+        Some(other) => return Err(format!("per={other}: only per=job is known")),
+    };
+    let chance = terms.number::<f64>("chance")?;
+    if chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
+        return Err("chance is between 0 and 1".to_owned());
+    }
+    let when = When { count: counts.pop(), scope, chance, prompt: terms.value("prompt"), model: terms.value("model") };
+    terms.done()?;
+    Ok(when)
+}
+
+fn what(mut terms: Terms) -> Result<What, String> {
+    let (word, value) = terms.head()?;
+    let what = match word.as_str() {
+        "status" | "drop" | "hang" | "html" | "forgotten" | "malformed" => answer(&word, value, &mut terms)?,
+        "slow" => What::Slow(duration(&word, value)?),
+        "no_id" => flag(&word, value, What::Edit(Edit::NoId))?,
+        "unknown_status" => What::Edit(Edit::StatusWord(value.unwrap_or_else(|| "pondering".to_owned()))),
+        "extra_fields" => flag(&word, value, What::Edit(Edit::ExtraFields))?,
+        "floats" => flag(&word, value, What::Edit(Edit::Floats))?,
+        "empty" => flag(&word, value, What::Damage(Damage::Empty))?,
+        "truncated" => flag(&word, value, What::Damage(Damage::Truncated))?,
+        "page" => flag(&word, value, What::Damage(Damage::Page))?,
+        "wrong_length" => flag(&word, value, What::Damage(Damage::WrongLength))?,
+        "duplicate" => flag(&word, value, What::Callback(CallbackFault::Duplicate))?,
+        "late" => What::Callback(CallbackFault::Late(duration(&word, value)?)),
+        "lost" => flag(&word, value, What::Callback(CallbackFault::Lost))?,
+        "forged" => flag(&word, value, What::Callback(CallbackFault::Forged))?,
+        "stale" => flag(&word, value, What::Callback(CallbackFault::Stale))?,
+        _ => What::Job(job(&word, value, &mut terms)?),
+    };
+    terms.done()?;
+    Ok(what)
+}
+
+fn answer(word: &str, value: Option<String>, terms: &mut Terms) -> Result<What, String> {
+    let timing = match terms.value("effect").as_deref() {
+        None | Some("before") => Timing::Before,
+        Some("after") => Timing::After,
+        Some(other) => return Err(format!("effect={other}: before or after")),
+    };
+    Ok(match word {
+        "status" => {
+            let both = terms.number("retry_after")?;
+            let answer = Answer::Status {
+                code: status(word, value)?,
+                header_wait: terms.number("retry_after_header")?.or(both),
+                body_wait: terms.number("retry_after_body")?.or(both),
+            };
+            What::Answer(timing, answer)
+        }
+        "html" if value.is_none() => What::Answer(timing, Answer::Html(502)),
+        "html" => What::Answer(timing, Answer::Html(status(word, value)?)),
+        "drop" => flag(word, value, What::Answer(timing, Answer::Drop))?,
+        "hang" => flag(word, value, What::Answer(timing, Answer::Hang))?,
+        "forgotten" => flag(word, value, What::Answer(timing, Answer::Forgotten))?,
+        // Half of the true answer exists only once the call has had its effect.
+        _ => flag(word, value, What::Answer(Timing::After, Answer::Malformed))?,
+    })
+}
+
+fn job(word: &str, value: Option<String>, terms: &mut Terms) -> Result<JobFault, String> {
+    Ok(match word {
+        "failed" => JobFault::Failed(required(word, value)?),
+        "canceled" => flag(word, value, JobFault::Canceled)?,
+        "aborted" => flag(word, value, JobFault::Aborted)?,
+        "stuck" => match required(word, value)?.as_str() {
+            "starting" => JobFault::StuckStarting,
+            "processing" => JobFault::StuckProcessing,
+            other => return Err(format!("stuck={other}: starting or processing")),
+        },
+        "uncancellable" => flag(word, value, JobFault::Uncancellable)?,
+        "hold" => flag(word, value, JobFault::Hold)?,
+        "latency" => JobFault::Latency(duration(word, value)?),
+        "retention" => JobFault::Retention(duration(word, value)?),
+        "output" => JobFault::Output(required(word, value)?.parse()?),
+        "size" => JobFault::Size(number(word, &required(word, value)?)?),
+        "expires" => JobFault::Expires {
+            fetches: number(word, &required(word, value)?)?,
+            status: match terms.value("status") {
+                Some(code) => status("status", Some(code))?,
+                None => 403,
+            },
+        },
+        other => return Err(format!("unknown fault {other:?}; `filmgate simulate --help` lists them")),
+    })
+}
+
+/// Refuses what could never happen: a rule that silently does nothing would let a test pass for the wrong reason.
+fn agree(operation: Operation, when: &When, what: &What) -> Result<(), String> {
+    let fits = match what {
+        What::Slow(_) => true,
+        What::Answer(_, Answer::Malformed) => !matches!(operation, Operation::Download | Operation::Webhook),
+        What::Answer(..) => operation != Operation::Webhook,
+        What::Edit(_) => matches!(operation, Operation::Create | Operation::Get | Operation::List | Operation::Cancel),
+        What::Damage(_) => operation == Operation::Download,
+        What::Job(_) => operation == Operation::Create,
+        What::Callback(_) => operation == Operation::Webhook,
+    };
+    if !fits {
+        return Err("this fault cannot happen at this operation".to_owned());
+    }
+    let has_job = matches!(operation, Operation::Get | Operation::Cancel | Operation::Download | Operation::Webhook);
+    if when.scope == Scope::Job && !has_job {
+        return Err("per=job needs an operation on a job: get, cancel, download or webhook".to_owned());
+    }
+    if matches!(operation, Operation::List | Operation::File) && (when.prompt.is_some() || when.model.is_some()) {
+        return Err("this operation has no job, so no prompt and no model".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Operation, When, What) {
+        let rule: Rule = text.parse().unwrap();
+        (rule.operation, rule.when, rule.what)
+    }
+
+    #[test]
+    fn the_example_reads_as_it_says() {
+        let (operation, when, what) = read("create:first=2:status=429,retry_after=1");
+        assert_eq!(operation, Operation::Create);
+        assert_eq!(when.count, Some(Count::First(2)));
+        let answer = Answer::Status { code: 429, header_wait: Some(1), body_wait: Some(1) };
+        assert_eq!(what, What::Answer(Timing::Before, answer));
+    }
+
+    #[test]
+    fn a_wait_can_be_in_the_header_or_the_body_alone() {
+        let (_, _, what) = read("create:status=429,retry_after_body=7,effect=after");
+        let answer = Answer::Status { code: 429, header_wait: None, body_wait: Some(7) };
+        assert_eq!(what, What::Answer(Timing::After, answer));
+    }
+
+    #[test]
+    fn quotes_protect_colons_and_commas() {
+        let (_, when, what) = read(r#"create:prompt="a:b, c":failed="Prediction failed: flagged, (E005)""#);
+        assert_eq!(when.prompt.as_deref(), Some("a:b, c"));
+        assert_eq!(what, What::Job(JobFault::Failed("Prediction failed: flagged, (E005)".to_owned())));
+    }
+
+    #[test]
+    fn every_fault_of_the_help_text_is_read() {
+        for text in [
+            "get:drop",
+            "create:hang,effect=after",
+            "get:html",
+            "get:html=503",
+            "get:forgotten",
+            "list:malformed",
+            "get:slow=200ms",
+            "get:no_id",
+            "get:unknown_status",
+            "get:unknown_status=queued",
+            "get:extra_fields",
+            "get:floats",
+            "download:empty",
+            "download:truncated",
+            "download:page",
+            "download:wrong_length",
+            "create:canceled",
+            "create:aborted",
+            "create:stuck=starting",
+            "create:stuck=processing",
+            "create:uncancellable",
+            "create:hold",
+            "create:latency=1m",
+            "create:retention=1s",
+            "create:size=500000000",
+            "create:expires=0",
+            "create:expires=2,status=404",
+            "create:output=object.artifact.url",
+            "create:output=base64",
+            "webhook:duplicate",
+            "webhook:late=5s",
+            "webhook:lost",
+            "webhook:forged",
+            "webhook:stale",
+            "file:status=413",
+            "cancel:nth=1,per=job:status=500,effect=after",
+        ] {
+            assert!(text.parse::<Rule>().is_ok(), "{text}: {:?}", text.parse::<Rule>());
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_reason() {
+        let check = |text: &str, expected: &str| {
+            let error = text.parse::<Rule>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        };
+        check("create", "expected OPERATION:WHAT");
+        check("creates:drop", "unknown operation");
+        check("create:explode", "unknown fault");
+        check("create:first=2,nth=3:drop", "exclude each other");
+        check("create:first=0:drop", "counts from 1");
+        check("create:first=x:drop", "not a number");
+        check("create:chance=2:drop", "between 0 and 1");
+        check("create:drop,when=now", "unknown or incomplete");
+        check("create:drop=3", "takes no value");
+        check("create:status=200", "400 to 599");
+        check("create:expires=1,status=200", "400 to 599");
+        check("get:hold", "cannot happen");
+        check("create:truncated", "cannot happen");
+        check("create:per=job:drop", "per=job needs");
+        check("list:prompt=x:drop", "no job");
+        check("create:prompt=\"x:drop", "not closed");
+        check("create:first=1,first=2:drop", "given twice");
+    }
+}
