@@ -1,0 +1,132 @@
+//! The only file of the command line that knows the server's own parts: settings, start, telemetry.
+
+use std::path::Path;
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    connect::{Connection, Tenant, dial_address},
+    exit::Exit,
+    failure::Failure,
+};
+use crate::{
+    app::{self, Running, StartError, StartOptions},
+    config::{Config, Settings, Text},
+};
+
+/// Settings of the server that a command without `--server` uses. The others come from the environment and the file of settings:
+/// on `generate` a flag such as `--max-duration` is about the order.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Without a server")]
+pub(super) struct LocalSettings {
+    /// File of settings.
+    #[arg(long, env = "FILMGATE_CONFIG", value_name = "FILE", hide_env_values = true)]
+    config: Option<String>,
+    /// Folder of records and artifacts.
+    #[arg(long, env = "FILMGATE_DATA_DIR", value_name = "FOLDER", hide_env_values = true)]
+    data_dir: Option<String>,
+}
+
+impl From<LocalSettings> for Settings {
+    fn from(LocalSettings { config, data_dir }: LocalSettings) -> Self {
+        Self { config: config.map(Text::from), data_dir: data_dir.map(Text::from), ..Self::default() }
+    }
+}
+
+/// Starts logs, traces and metrics, once the settings are known and before a server starts.
+pub type StartTelemetry = fn(&Config, Purpose) -> anyhow::Result<Flush>;
+
+/// Ends telemetry and sends what it still holds, within a time of its own choice. Awaited after the server has stopped.
+pub type Flush = BoxFuture<'static, ()>;
+
+/// What a server is started for; telemetry of a single command should not talk over its output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// `filmgate serve`.
+    Serve,
+    /// One command, then it ends.
+    Command,
+}
+
+/// A server of this process with its telemetry, which outlives it.
+pub(super) struct Host {
+    pub(super) running: Running,
+    pub(super) telemetry: Flush,
+}
+
+/// Where a command without `--server` went, with the telemetry that outlives its server.
+pub(super) struct Local {
+    pub(super) connection: Connection,
+    pub(super) telemetry: Flush,
+}
+
+/// Starts the server that `serve` runs.
+pub(super) async fn serve(settings: Settings, start_telemetry: StartTelemetry) -> Result<Host, Failure> {
+    let config = Config::resolve(settings).map_err(Failure::settings)?;
+    let telemetry = telemetry(start_telemetry, &config, Purpose::Serve)?;
+    match app::start(config, StartOptions { ephemeral: false }).await {
+        Ok(running) => Ok(Host { running, telemetry }),
+        Err(error) => Err(not_started(&error)),
+    }
+}
+
+/// Starts a server for one command, or finds the one that owns the data folder.
+pub(super) async fn connect(
+    settings: LocalSettings,
+    tenant: Tenant,
+    start_telemetry: StartTelemetry,
+) -> Result<Local, Failure> {
+    let config = Config::resolve(settings.into()).map_err(Failure::settings)?;
+    let telemetry = telemetry(start_telemetry, &config, Purpose::Command)?;
+    match app::start(config, StartOptions { ephemeral: true }).await {
+        Ok(running) => {
+            let connection = Connection::within(running, tenant).await?;
+            Ok(Local { connection, telemetry })
+        }
+        Err(StartError::Locked { addr: Some(addr), .. }) => {
+            let connection = Connection::to(&dial_address(addr), tenant).await?;
+            Ok(Local { connection, telemetry })
+        }
+        Err(error) => Err(not_started(&error)),
+    }
+}
+
+/// The settings in use, for people; secrets only as "set".
+pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
+    let time = |time| humantime::format_duration(time).to_string();
+    let path = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
+    let routes: Vec<String> =
+        config.routes.iter().map(|(name, models)| format!("{name} ({})", models.join(", "))).collect();
+    let token = if config.replicate.api_token.is_some() { "set" } else { "not set" };
+    vec![
+        ("file", path(config.file.as_deref())),
+        ("listen", config.listen.to_string()),
+        ("data_dir", path(Some(&config.data_dir))),
+        ("default_model", config.jobs.default_model.clone().unwrap_or_default()),
+        ("routes", routes.join("; ")),
+        ("max_duration", time(config.jobs.max_duration)),
+        ("unresolved_for", time(config.jobs.unresolved_for)),
+        ("concurrency", config.jobs.concurrency.to_string()),
+        ("max_unfinished", config.jobs.max_unfinished.to_string()),
+        ("sample_dir", path(config.sample.dir.as_deref())),
+        ("replicate.api_token", token.to_owned()),
+        ("replicate.base_url", config.replicate.base_url.to_string()),
+        ("replicate.model", config.replicate.model.clone()),
+        ("log", config.telemetry.log.clone()),
+        ("log_dir", path(config.telemetry.log_dir.as_deref())),
+        ("otlp_endpoint", config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default()),
+    ]
+}
+
+fn telemetry(start: StartTelemetry, config: &Config, purpose: Purpose) -> Result<Flush, Failure> {
+    start(config, purpose).map_err(|error| Failure::new(Exit::Config, format!("cannot start telemetry: {error:#}")))
+}
+
+fn not_started(error: &StartError) -> Failure {
+    if let StartError::Locked { addr, .. } = error {
+        let owner = addr.map_or_else(String::new, |addr| format!(" at {addr}"));
+        return Failure::new(Exit::Precondition, format!("another filmgate{owner} owns the data folder"))
+            .with_next_step("use it with --server, end it, or choose another data folder");
+    }
+    Failure::new(Exit::Internal, format!("the server did not start: {error}")).with_next_step("see `filmgate check`")
+}

@@ -1,0 +1,110 @@
+//! `filmgate models` and `filmgate providers`: what can be ordered, and from whom.
+
+use super::{ClientCommand, Context, connect::call, exit::Exit, failure::Failure, kind::KindArg, pages::collect, text};
+use crate::pb::v1::{self, ListModelsRequest, ListProvidersRequest, Model, Price, PriceUnit, Provider, ProviderHealth};
+
+/// Most rows shown; more cards or providers than anybody has.
+const MOST_ROWS: usize = 10_000;
+
+/// Arguments of `filmgate models`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Models {
+    /// Only this provider's.
+    #[arg(long, value_name = "PROVIDER")]
+    provider: Option<String>,
+    /// Only this kind.
+    #[arg(long)]
+    kind: Option<KindArg>,
+}
+
+/// Arguments of `filmgate providers`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Providers {}
+
+impl ClientCommand for Models {
+    async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
+        let connection = &context.connection;
+        let rows = collect(MOST_ROWS, async |page| {
+            let request = ListModelsRequest {
+                page_size: page.size,
+                page_token: page.token,
+                kind: self.kind.map_or(v1::Kind::Unspecified, v1::Kind::from).into(),
+                provider: self.provider.clone().unwrap_or_default(),
+            };
+            let response = connection.models().list_models(call(request)).await?.into_inner();
+            Ok((response.models, response.next_page_token))
+        });
+        let heading = ["MODEL", "KIND", "PRICE", "USUALLY TAKES", "USABLE", "END OF LIFE"];
+        context.terminal.rows(&rows.await?, heading, cells)?;
+        Ok(Exit::Ok)
+    }
+}
+
+impl ClientCommand for Providers {
+    async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
+        let connection = &context.connection;
+        let rows = collect(MOST_ROWS, async |page| {
+            let request = ListProvidersRequest { page_size: page.size, page_token: page.token };
+            let response = connection.models().list_providers(call(request)).await?.into_inner();
+            Ok((response.providers, response.next_page_token))
+        });
+        let heading = ["PROVIDER", "STATE", "RUNNING", "QUEUED", "TO CONFIGURE"];
+        context.terminal.rows(&rows.await?, heading, provider_cells)?;
+        Ok(Exit::Ok)
+    }
+}
+
+fn cells(model: &Model) -> [String; 6] {
+    [
+        model.name.clone(),
+        text::word(model.kind().as_str_name(), "KIND_"),
+        model.price.as_ref().map_or_else(|| "unknown".to_owned(), price),
+        text::duration(model.expected_time.as_ref()),
+        if model.available { "yes" } else { "no key" }.to_owned(),
+        model.end_of_life.clone(),
+    ]
+}
+
+fn price(price: &Price) -> String {
+    let unit = match price.unit() {
+        PriceUnit::OutputSecond => " a second",
+        PriceUnit::Output => " each",
+        PriceUnit::ComputeSecond => " a compute second",
+        PriceUnit::Unspecified => "",
+    };
+    let audio = price.micro_usd_with_audio.map(|micro| format!(" ({} with sound)", text::dollars(micro)));
+    format!("{}{unit}{}", text::dollars(price.micro_usd), audio.unwrap_or_default())
+}
+
+fn provider_cells(provider: &Provider) -> [String; 5] {
+    let state = match (provider.configured, provider.health()) {
+        (false, _) => "not configured",
+        (true, ProviderHealth::Up) => "up",
+        (true, ProviderHealth::Down) => "down",
+        (true, ProviderHealth::Unknown | ProviderHealth::Unspecified) => "not called yet",
+    };
+    [
+        provider.name.clone(),
+        state.to_owned(),
+        format!("{} of {}", provider.n_running, provider.concurrency),
+        provider.n_queued.to_string(),
+        provider.how_to_configure.clone(),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prices_name_their_unit() {
+        let table = [
+            (PriceUnit::OutputSecond, None, "$0.05 a second"),
+            (PriceUnit::Output, None, "$0.05 each"),
+            (PriceUnit::ComputeSecond, Some(100_000), "$0.05 a compute second ($0.10 with sound)"),
+        ];
+        for (unit, micro_usd_with_audio, expected) in table {
+            assert_eq!(price(&Price { unit: unit.into(), micro_usd: 50_000, micro_usd_with_audio }), expected);
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Where a file is written. A name that we make up never overwrites anything; a name given with `-o` is the caller's word.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::failure::Failure;
+
+/// Longest slug in characters.
+const SLUG_LENGTH: usize = 48;
+/// Names tried before giving up on a folder.
+const MOST_NAMES: usize = 10_000;
+
+/// Where the outputs of one command go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Destination {
+    /// Into this file, replacing it. Further outputs get `-2`, `-3`, … before the extension.
+    File(PathBuf),
+    /// Into this folder, under names that do not exist yet.
+    Folder {
+        /// The folder; it exists.
+        folder: PathBuf,
+        /// What the names start with.
+        stem: String,
+    },
+}
+
+/// The file for one output. A name of our own is taken at once, by an empty file, so that nobody else takes it;
+/// dropping the place without [`Place::fill`] gives it back.
+#[derive(Debug)]
+pub(super) struct Place {
+    path: PathBuf,
+    taken: Taken,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    /// An empty file of ours holds the name.
+    ByUs,
+    /// The name is the caller's, or is filled.
+    No,
+}
+
+impl Destination {
+    /// `output` is `-o`: a file, or an existing folder; without it the current folder. `stem` names files in folders.
+    pub(super) fn new(output: Option<&Path>, stem: &str) -> Result<Self, Failure> {
+        let folder = |folder: &Path| Self::Folder { folder: folder.to_owned(), stem: stem.to_owned() };
+        match output {
+            None => Ok(folder(Path::new("."))),
+            Some(path) if path.as_os_str() == "-" => Err(Failure::usage(
+                "-o -: a file is checked before it is handed out, so it cannot go to stdout; name a file",
+            )),
+            Some(path) if path.is_dir() => Ok(folder(path)),
+            Some(path) if path.file_name().is_none() || path.to_string_lossy().ends_with('/') => {
+                Err(Failure::usage(format!("-o {}: no such folder", path.display())))
+            }
+            Some(path) => Ok(Self::File(path.to_owned())),
+        }
+    }
+
+    /// The place of output number `index` (from 0).
+    pub(super) fn place(&self, index: usize, media_type: &str) -> Result<Place, Failure> {
+        match self {
+            Self::File(path) => Ok(Place { path: numbered(path, index + 1), taken: Taken::No }),
+            Self::Folder { folder, stem } => {
+                let base = folder.join(format!("{stem}.{}", extension(media_type)));
+                take_new(&base).map_err(|error| Failure::file(&base, "create", &error))
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Where the file will be.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves the finished file here, at once or not at all.
+    pub(super) fn fill(mut self, finished: &Path) -> io::Result<PathBuf> {
+        fs::rename(finished, &self.path)?;
+        self.taken = Taken::No;
+        Ok(std::mem::take(&mut self.path))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if self.taken == Taken::ByUs {
+            // Best effort: an empty file left behind is harmless.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Takes `base`, or the first free of `base-2`, `base-3`, …
+fn take_new(base: &Path) -> io::Result<Place> {
+    for number in 1..=MOST_NAMES {
+        let path = numbered(base, number);
+        match OpenOptions::new().write(true).create_new(true).open(&path) {
+            Ok(_) => return Ok(Place { path, taken: Taken::ByUs }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many files of that name"))
+}
+
+/// `a.mp4` for number 1, then `a-2.mp4`, `a-3.mp4`, …
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    if number <= 1 {
+        return path.to_owned();
+    }
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// The words of `text` as the start of a file name: letters and digits in lower case, `-` between; `output` if none is left.
+pub(super) fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    let mut length = 0;
+    for word in text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        let word = word.to_lowercase();
+        let n_characters = word.chars().count() + usize::from(length > 0);
+        if length > 0 && length + n_characters > SLUG_LENGTH {
+            break;
+        }
+        if length > 0 {
+            slug.push('-');
+        }
+        slug.extend(word.chars().take(SLUG_LENGTH));
+        length += n_characters;
+    }
+    if slug.is_empty() { "output".to_owned() } else { slug }
+}
+
+/// The usual file name extension of a media type.
+pub(super) fn extension(media_type: &str) -> &str {
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    match essence {
+        "video/mp4" => "mp4",
+        "video/quicktime" => "mov",
+        "video/x-matroska" => "mkv",
+        "image/jpeg" => "jpg",
+        "audio/mpeg" => "mp3",
+        "audio/mp4" | "audio/x-m4a" => "m4a",
+        "audio/wav" | "audio/x-wav" | "audio/vnd.wave" => "wav",
+        other => match other.split_once('/') {
+            Some((_, subtype)) if !subtype.is_empty() && subtype.chars().all(|c| c.is_ascii_alphanumeric()) => subtype,
+            Some(_) | None => "bin",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_short_lower_case_words() {
+        let table = [
+            ("A red fox, running!", "a-red-fox-running"),
+            ("  ", "output"),
+            ("../../etc/passwd", "etc-passwd"),
+            ("Ein schöner Tag", "ein-schöner-tag"),
+            ("一只红色的狐狸", "一只红色的狐狸"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(slug(text), expected);
+        }
+        let long = slug(&"word ".repeat(40));
+        assert!(long.chars().count() <= SLUG_LENGTH && long.ends_with("word"), "{long}");
+        assert_eq!(slug(&"x".repeat(200)).len(), SLUG_LENGTH);
+    }
+
+    #[test]
+    fn extensions_follow_the_media_type() {
+        let table = [
+            ("video/mp4", "mp4"),
+            ("video/webm", "webm"),
+            ("video/quicktime", "mov"),
+            ("image/jpeg", "jpg"),
+            ("audio/x-wav", "wav"),
+            ("video/mp4; codecs=avc1", "mp4"),
+            ("application/vnd.odd+thing", "bin"),
+            ("", "bin"),
+        ];
+        for (media_type, expected) in table {
+            assert_eq!(extension(media_type), expected, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_our_own_never_overwrites_and_is_given_back_when_unused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("fox.mp4"), "mine").unwrap();
+        let destination = Destination::new(Some(folder.path()), "fox").unwrap();
+        let second = destination.place(0, "video/mp4").unwrap();
+        let third = destination.place(1, "video/mp4").unwrap();
+        assert_eq!(second.path(), folder.path().join("fox-2.mp4"));
+        assert_eq!(third.path(), folder.path().join("fox-3.mp4"));
+        drop(second);
+        assert!(!folder.path().join("fox-2.mp4").exists());
+        assert_eq!(fs::read(folder.path().join("fox.mp4")).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_name_of_the_caller_is_used_as_it_is_and_numbered_for_further_outputs() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("clip.webm");
+        fs::write(&file, "old").unwrap();
+        let destination = Destination::new(Some(&file), "fox").unwrap();
+        assert_eq!(destination.place(0, "video/mp4").unwrap().path(), file);
+        assert_eq!(destination.place(1, "video/mp4").unwrap().path(), folder.path().join("clip-2.webm"));
+        assert!(file.exists(), "a place of the caller is not removed");
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_and_stdout_are_refused() {
+        for output in ["no/such/folder/", "-"] {
+            assert!(Destination::new(Some(Path::new(output)), "fox").is_err(), "{output}");
+        }
+    }
+}
