@@ -7,6 +7,8 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod crash;
+mod main_job;
 mod simulator;
 mod support;
 mod telemetry;

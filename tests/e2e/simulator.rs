@@ -56,14 +56,31 @@ impl Simulator {
         self.http.get(url).bearer_auth("r8_simulated").send().await.unwrap().json().await.unwrap()
     }
 
-    async fn control(&self, path: &str, body: Value) -> Value {
+    /// The base URL of its Replicate.
+    pub(crate) fn replicate(&self) -> String {
+        format!("{}/replicate/v1", self.root)
+    }
+
+    /// Every prediction made, with its input, headers and counts.
+    pub(crate) async fn predictions(&self) -> Vec<Value> {
+        let url = format!("{}/_control/predictions", self.root);
+        let page: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        page["replicate"].as_array().unwrap().clone()
+    }
+
+    /// Replaces the fault rules.
+    pub(crate) async fn faults(&self, rules: &[&str]) {
+        self.control("faults", json!({ "faults": rules })).await;
+    }
+
+    pub(crate) async fn control(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/_control/{path}", self.root);
         let answer = self.http.post(url).json(&body).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         answer.json().await.unwrap()
     }
 
-    async fn count(&self, name: &str) -> u64 {
+    pub(crate) async fn count(&self, name: &str) -> u64 {
         let url = format!("{}/_control/counts", self.root);
         let counts: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
         counts["replicate"][name].as_u64().unwrap()

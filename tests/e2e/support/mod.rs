@@ -1,3 +1,4 @@
 //! Peers that are real programs.
 
 pub(crate) mod collector;
+pub(crate) mod server;
