@@ -1,8 +1,8 @@
 //! The command line. It talks gRPC only, through the generated client: to a server named by `--server`, to the one that owns the data
 //! folder, or to one that it starts for the command. Only `host.rs` knows the server's own parts.
 //!
-//! A command is a type of arguments with [`ClientCommand::run`]. It writes results to stdout and everything else to stderr, through
-//! [`Terminal`]; it returns how to exit, and never ends the process itself.
+//! A command is a type of arguments with `ClientCommand::run`. It writes results to stdout and everything else to stderr, through
+//! `Terminal`; it returns how to exit, and never ends the process itself.
 
 mod check;
 mod connect;

@@ -1,13 +1,14 @@
 //! `generate` and `watch` through everything that can happen on the way.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use serde_json::json;
+use tokio::net::TcpListener;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{
-    PATIENT, Press,
+    Capture, PATIENT, Press, filmgate_telling,
     server::{Asked, Script, Scripted, Step, artifact, draining, generation, snapshot},
 };
 use crate::{
@@ -84,6 +85,39 @@ async fn a_lost_stream_is_watched_again_after_the_last_sequence_and_never_ordere
     assert_eq!(server.asked()[1..], [watch(4), watch(4), watch(5)]);
     assert!(ended.err.contains("connection lost (the server is shutting down); watching generations/g1 again"));
     assert!(ended.err.contains("connection lost (the server ended the stream early)"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn a_server_that_dies_and_comes_back_is_found_again() {
+    // Both servers accept on one socket, so that callers in between wait for the second one instead of losing the port.
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let listener = |socket: &std::net::TcpListener| TcpListener::from_std(socket.try_clone().unwrap()).unwrap();
+
+    // A runtime of its own: its end cuts the connections as the death of a process does.
+    let doomed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let mut streams = VecDeque::from([vec![snapshot(7, State::Running), Step::Hang]]);
+    // For calls that still reach it while it dies.
+    streams.extend(vec![vec![draining()]; 100]);
+    let first = {
+        let _inside = doomed.enter();
+        Scripted::start_on(listener(&socket), Script { streams, ..Script::default() })
+    };
+    let err = Capture::default();
+    let death_and_return = async {
+        err.written.notified().await;
+        tokio::task::spawn_blocking(move || drop(doomed)).await.unwrap();
+        let streams = [vec![snapshot(8, State::Cancelled)]].into();
+        Scripted::start_on(listener(&socket), Script { streams, ..Script::default() })
+    };
+    let args = ["--server", &address, "generate", "A red fox"];
+    let command = filmgate_telling(&args, PATIENT, Press::Never, err.clone());
+    let (ended, second) = tokio::join!(command, death_and_return);
+    assert_eq!(ended.exit, Exit::Cancelled, "{ended:?}");
+    assert!(ended.err.contains("connection lost"), "{}", ended.err);
+    assert_eq!(order_ids(&first).len(), 1);
+    assert_eq!(second.asked(), [Asked::Watch { name: "generations/g1".to_owned(), after_sequence: 7 }]);
 }
 
 #[tokio::test]

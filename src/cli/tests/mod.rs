@@ -81,7 +81,12 @@ const PATIENT: Patience = Patience {
 
 /// Runs `filmgate args…`.
 async fn filmgate(args: &[&str], patience: Patience, press: Press) -> Ended {
-    let (out, err) = (Capture::default(), Capture::default());
+    filmgate_telling(args, patience, press, Capture::default()).await
+}
+
+/// As [`filmgate`], with stderr for the test to wait on.
+async fn filmgate_telling(args: &[&str], patience: Patience, press: Press, err: Capture) -> Ended {
+    let out = Capture::default();
     let mut terminal = Terminal::captured(Box::new(out.clone()), Box::new(err.clone()));
     let written = Arc::clone(&err.written);
     let interrupt: Interrupt = async move {

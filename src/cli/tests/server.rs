@@ -74,9 +74,12 @@ pub(super) struct Scripted {
 }
 
 impl Scripted {
-    #[expect(clippy::disallowed_methods, reason = "the handle ends the task with the test")]
     pub(super) async fn start(script: Script) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap(), script)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the handle ends the task with the test")]
+    pub(super) fn start_on(listener: TcpListener, script: Script) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let script = Arc::new(Mutex::new(script));
         let service = Service(Arc::clone(&script));
