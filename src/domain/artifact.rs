@@ -4,8 +4,9 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
-use super::names::{ArtifactId, GenerationId};
+use super::names::{ArtifactId, AttemptId, GenerationId};
 
 /// What an output is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -114,6 +115,82 @@ impl Artifact {
 }
 
 /// Where a blob is: `{attempt}/{index}/{fence}`. The fence is new for every storing, so nobody who was fenced out overwrites it.
+///
+/// Always three plain path segments: whatever was read from a row or a listing cannot point elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct BlobKey(String);
+
+impl BlobKey {
+    /// A key that nobody else has, for the `index`th output of an attempt. An upload is the only output of an attempt of its own.
+    pub fn fresh(attempt: AttemptId, index: usize) -> Self {
+        Self(format!("{attempt}/{index}/{}", Uuid::now_v7().simple()))
+    }
+
+    /// The key as text, in the form of a relative path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for BlobKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text is no key of a blob.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("a blob key must be {{attempt}}/{{index}}/{{fence}} of A-Z a-z 0-9 _ -")]
+pub struct BadBlobKey;
+
+impl TryFrom<String> for BlobKey {
+    type Error = BadBlobKey;
+
+    fn try_from(text: String) -> Result<Self, BadBlobKey> {
+        const MAX_SEGMENT: usize = 64;
+        let plain = |segment: &str| {
+            (1..=MAX_SEGMENT).contains(&segment.len())
+                && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+        };
+        let mut segments = text.split('/');
+        let (attempt, index, fence) = (segments.next(), segments.next(), segments.next());
+        let valid = attempt.is_some_and(plain)
+            && index.is_some_and(|index| plain(index) && index.bytes().all(|byte| byte.is_ascii_digit()))
+            && fence.is_some_and(plain)
+            && segments.next().is_none();
+        if valid { Ok(Self(text)) } else { Err(BadBlobKey) }
+    }
+}
+
+impl FromStr for BlobKey {
+    type Err = BadBlobKey;
+
+    fn from_str(text: &str) -> Result<Self, BadBlobKey> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<BlobKey> for String {
+    fn from(key: BlobKey) -> Self {
+        key.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_key_is_three_plain_segments_and_never_a_way_out() {
+        let key = BlobKey::fresh(AttemptId::fresh(), 2);
+        assert_eq!(key.as_str().parse(), Ok(key.clone()));
+        assert_ne!(key.as_str().rsplit('/').next(), BlobKey::fresh(AttemptId::fresh(), 2).as_str().rsplit('/').next());
+        for bad in
+            ["", "a", "a/0", "a/0/", "/0/f", "a//f", "a/x/f", "a/0/f/g", "../0/f", "a/0/..", "a/0/f.tmp", "a/0/f#1"]
+        {
+            assert_eq!(bad.parse::<BlobKey>(), Err(BadBlobKey), "{bad}");
+        }
+        assert!(serde_json::from_str::<BlobKey>("\"../../etc/passwd\"").is_err());
+    }
+}
