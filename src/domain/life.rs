@@ -122,7 +122,12 @@ impl Generation {
             Event::DeadlinePassed => self.pass_deadline(now)?,
             Event::GaveUp => self.give_up(now)?,
             Event::Resolved(resolution) => self.resolve(*resolution, now)?,
-            Event::LeaderEnded(leader) => self.follow_to_the_end(leader, now),
+            Event::LeaderEnded(leader) => {
+                if self.leader != Some(leader.id) || !leader.state.is_terminal() {
+                    return Err(Refused::WrongState(self.state));
+                }
+                self.follow_to_the_end(leader, now)
+            }
         };
         match told {
             Told::Nothing => Ok(Applied::Unchanged),
@@ -176,6 +181,7 @@ impl Generation {
         follower.phase.clone_from(&self.phase);
         follower.progress_percent = self.progress_percent;
         follower.provider_logs = std::mem::take(&mut self.provider_logs);
+        follower.provider_error.clone_from(&self.provider_error);
         follower.unresolved = self.unresolved.take();
         follower.started_at = self.started_at;
         follower.cost = self.cost.clone();
@@ -185,7 +191,10 @@ impl Generation {
         self.successor = Some(follower.id);
         self.cost.settled = Some(MicroUsd::ZERO);
         let told = match ending {
-            HandOver::Cancelled => self.end(State::Cancelled, "cancelled", now),
+            HandOver::Cancelled => {
+                self.cancel_requested_at = Some(now);
+                self.end(State::Cancelled, "cancelled", now)
+            }
             HandOver::DeadlinePassed => {
                 self.failure = Some(deadline_exceeded());
                 self.end(State::Failed, "failed", now)
@@ -203,14 +212,7 @@ impl Generation {
     fn apply_to_attempt(&mut self, event: &AttemptEvent, now: Timestamp) -> Result<Told, Refused> {
         match event {
             AttemptEvent::Submitting(key) => self.intend(*key, now),
-            AttemptEvent::Postponed(why) => {
-                self.with_attempt(|attempt| attempt.stage = AttemptStage::Waiting);
-                if self.state == State::Cancelling {
-                    return Ok(self.close_cancelled(Charged::No, &Usage::default(), now));
-                }
-                self.set(State::Queued, "waiting to try again");
-                Ok(Told::Event("postponed", why.clone()))
-            }
+            AttemptEvent::Postponed(why) => self.postpone(why, now),
             AttemptEvent::Accepted(ticket) => Ok(self.accepted(ticket, now)),
             AttemptEvent::AnswerLost(why) => Ok(self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now)),
             AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
@@ -258,6 +260,21 @@ impl Generation {
         self.set(State::Running, "submitting");
         let model = self.attempts.last().map(|attempt| attempt.model.to_string()).unwrap_or_default();
         Ok(Told::Event("submitting", model))
+    }
+
+    fn postpone(&mut self, why: &str, now: Timestamp) -> Result<Told, Refused> {
+        let submitting = self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Submitting);
+        // With a ticket or with outputs, the submit certainly had an effect.
+        if !submitting || self.state == State::Storing {
+            return Err(Refused::WrongState(self.state));
+        }
+        self.with_attempt(|attempt| attempt.stage = AttemptStage::Waiting);
+        if self.state == State::Cancelling {
+            return Ok(self.close_cancelled(Charged::No, &Usage::default(), now));
+        }
+        self.unresolved = None;
+        self.set(State::Queued, "waiting to try again");
+        Ok(Told::Event("postponed", why.to_owned()))
     }
 
     fn accepted(&mut self, ticket: &Ticket, now: Timestamp) -> Told {
