@@ -4,7 +4,13 @@
 //! have no gaps; an intent that was stored leads to `Unresolved` or to the provider's word, never back to a second submit, unless the
 //! submit certainly had no effect or a person says so; money is held exactly while an attempt is open.
 
+mod sharing;
+#[cfg(test)]
+mod tests;
+
 use jiff::Timestamp;
+
+pub use sharing::{HandOver, shared_outputs};
 
 use super::{
     artifact::Artifact,
@@ -157,51 +163,6 @@ impl Generation {
             message,
             sequence: self.sequence,
         }
-    }
-
-    /// Hands the provider job to `follower` and ends as `ending` says: attempts, ticket and held money move, so nothing is bought again.
-    ///
-    /// The follower must share this generation's job. Returns the history entries of both.
-    pub fn hand_over(
-        &mut self,
-        follower: &mut Self,
-        ending: HandOver,
-        now: Timestamp,
-    ) -> Result<(HistoryEvent, HistoryEvent), Refused> {
-        if self.state.is_terminal() {
-            return Err(Refused::Ended(self.state));
-        }
-        if follower.state.is_terminal() || follower.leader != Some(self.id) {
-            return Err(Refused::WrongState(follower.state));
-        }
-        follower.leader = None;
-        follower.attempts = std::mem::take(&mut self.attempts);
-        follower.candidates.clone_from(&self.candidates);
-        follower.state = self.state;
-        follower.phase.clone_from(&self.phase);
-        follower.progress_percent = self.progress_percent;
-        follower.provider_logs = std::mem::take(&mut self.provider_logs);
-        follower.provider_error.clone_from(&self.provider_error);
-        follower.unresolved = self.unresolved.take();
-        follower.started_at = self.started_at;
-        follower.cost = self.cost.clone();
-        follower.touch(now);
-        let promoted = follower.record("promoted", format!("took over the job of {}", self.id), now);
-
-        self.successor = Some(follower.id);
-        self.cost.settled = Some(MicroUsd::ZERO);
-        let told = match ending {
-            HandOver::Cancelled => {
-                self.cancel_requested_at = Some(now);
-                self.end(State::Cancelled, "cancelled", now)
-            }
-            HandOver::DeadlinePassed => {
-                self.failure = Some(deadline_exceeded());
-                self.end(State::Failed, "failed", now)
-            }
-        };
-        self.touch(now);
-        Ok((self.record(told, format!("its job goes on as {}", follower.id), now), promoted))
     }
 
     fn touch(&mut self, now: Timestamp) {
@@ -475,26 +436,6 @@ impl Generation {
         }
     }
 
-    fn follow_to_the_end(&mut self, leader: &Self, now: Timestamp) -> Told {
-        self.leader = None;
-        self.provider_logs.clone_from(&leader.provider_logs);
-        self.provider_error.clone_from(&leader.provider_error);
-        self.cost.settled = Some(MicroUsd::ZERO);
-        if leader.state == State::Succeeded {
-            self.artifacts = shared_outputs(leader, self.id, now);
-            self.cost.saved = leader.cost.settled.or(leader.cost.estimated).unwrap_or_default();
-            self.progress_percent = Some(100);
-            return Told::Event(self.end(State::Succeeded, "succeeded", now), format!("with {}", leader.id));
-        }
-        let failure = leader.failure.clone().unwrap_or_else(|| {
-            let message = "the job that this generation shared was cancelled";
-            Failure::new(FailureReason::ProviderJobCancelled, FailurePhase::Provider, Charged::No, message)
-        });
-        // The money, if any, was the leader's.
-        self.failure = Some(Failure { charged: Charged::No, ..failure });
-        Told::Event(self.end(State::Failed, "failed", now), format!("with {}", leader.id))
-    }
-
     fn fail(&mut self, failure: Failure, now: Timestamp) -> Told {
         let message = failure.message.clone();
         self.failure = Some(failure);
@@ -504,6 +445,7 @@ impl Generation {
     fn end(&mut self, state: State, what: &'static str, now: Timestamp) -> &'static str {
         self.set(state, what);
         self.unresolved = None;
+        self.leader = None;
         self.cost.held = MicroUsd::ZERO;
         if self.cost.settled.is_none() && !self.attempts.is_empty() {
             let each: Option<Vec<i64>> = self.attempts.iter().map(|a| a.settled.map(|price| price.0)).collect();
@@ -552,20 +494,6 @@ impl Generation {
         self.state = state;
         phase.clone_into(&mut self.phase);
     }
-}
-
-/// How a generation ends that hands its job over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandOver {
-    /// Its caller cancelled it.
-    Cancelled,
-    /// Its deadline passed before anything was sent.
-    DeadlinePassed,
-}
-
-/// The outputs of `source` as outputs of another generation: the same bytes under new names.
-pub fn shared_outputs(source: &Generation, id: GenerationId, now: Timestamp) -> Vec<Artifact> {
-    source.artifacts.iter().enumerate().map(|(index, artifact)| artifact.shared_with(id, index, now)).collect()
 }
 
 enum Told {
