@@ -6,7 +6,7 @@
 
 mod sharing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use jiff::Timestamp;
 

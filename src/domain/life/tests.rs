@@ -10,9 +10,9 @@ use crate::domain::{
     order::{CachePolicy, Candidate, Options},
 };
 
-const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
+pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
-fn drafted(n_candidates: usize) -> Generation {
+pub(crate) fn drafted(n_candidates: usize) -> Generation {
     let candidates: Vec<Candidate> = (0..n_candidates)
         .map(|index| Candidate {
             model: format!("sample/model-{index}").parse().unwrap(),
@@ -71,7 +71,7 @@ fn drafted(n_candidates: usize) -> Generation {
     }
 }
 
-fn output(of: GenerationId) -> Artifact {
+pub(crate) fn output(of: GenerationId) -> Artifact {
     Artifact {
         id: ArtifactId::output(of, 0),
         generation: Some(of),
