@@ -18,7 +18,7 @@ use super::{
     failure::{Charged, Failure, FailurePhase, FailureReason, UnresolvedReason},
     generation::{Generation, HistoryEvent, State, Unresolved},
     money::{MicroUsd, Usage},
-    names::{AttemptId, GenerationId, SubmitKey},
+    names::{AttemptId, SubmitKey},
 };
 
 /// Something that happened to a generation.
@@ -297,7 +297,12 @@ impl Generation {
     fn succeed(&mut self, artifacts: &[Artifact], usage: &Usage, now: Timestamp) -> Told {
         let price = self.charge(Charged::Yes, usage);
         self.close_attempt(AttemptOutcome::Succeeded, Charged::Yes, price, String::new(), now);
-        self.artifacts = artifacts.to_vec();
+        // The job may have been handed over while its outputs were being stored under the name of the one that began it.
+        let ours = |(index, artifact): (usize, &Artifact)| match artifact.generation {
+            Some(id) if id == self.id => artifact.clone(),
+            Some(_) | None => artifact.shared_with(self.id, index, now),
+        };
+        self.artifacts = artifacts.iter().enumerate().map(ours).collect();
         self.progress_percent = Some(100);
         let what = self.end(State::Succeeded, "succeeded", now);
         Told::Event(what, format!("{} artifact(s)", artifacts.len()))

@@ -74,9 +74,7 @@ pub fn closing_message(generation: &Generation, now: Timestamp) -> Option<Messag
             format!("[SAMPLE {kind} SERVED AFTER PROVIDER ERROR] brief={prompt}"),
             json!({ "sample": true, "provider_error": error }),
         ),
-        (State::Succeeded, true, None) => {
-            (format!("[SAMPLE {kind} SERVED] brief={prompt}"), json!({ "sample": true }))
-        }
+        (State::Succeeded, true, None) => (format!("[SAMPLE {kind} SERVED] brief={prompt}"), json!({ "sample": true })),
         (State::Succeeded, false, _) => (
             format!("[{kind} GENERATED] brief={prompt}"),
             json!({

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     artifact::Kind,
-    names::{ArtifactId, SessionId, TenantId},
+    names::{ArtifactId, GenerationId, SessionId, TenantId},
     order::{CachePolicy, Candidate, Options},
 };
 
@@ -176,6 +176,19 @@ fn a_hand_over_moves_the_job_and_the_money() {
     assert_eq!((follower.state, follower.leader, follower.cost.held), (State::Running, None, MicroUsd(70)));
     assert_eq!(follower.open_attempt().unwrap().id, attempt);
     assert_eq!(follower.provider_error.as_deref(), Some("the first model failed"));
+}
+
+#[test]
+fn outputs_stored_under_the_old_name_become_the_successors() {
+    let mut generation = drafted(1);
+    let attempt = generation.open_attempt().unwrap().id;
+    let theirs = output(GenerationId::fresh());
+    let blob = theirs.blob.clone();
+    let stored = AttemptEvent::Stored(vec![theirs], Usage::default());
+    generation.apply(&Event::Attempt(attempt, stored), START).unwrap();
+    let ours = &generation.artifacts[0];
+    assert_eq!((&ours.id, ours.generation), (&ArtifactId::output(generation.id, 0), Some(generation.id)));
+    assert_eq!(ours.blob, blob);
 }
 
 /// An event without the names that only a run knows.
