@@ -198,6 +198,6 @@ impl Store for Sqlite {
     }
 
     async fn heartbeat(&self, now: Timestamp) -> Result<()> {
-        self.writer.write(move |work| execute(&work.db, sql::HEARTBEAT, [now.as_microsecond()]).map(drop)).await
+        self.writer.write(move |work| execute(&work.db, sql::health::HEARTBEAT, [now.as_microsecond()]).map(drop)).await
     }
 }

@@ -23,7 +23,7 @@ CREATE TABLE generations (
 );
 CREATE INDEX generations_unfinished ON generations (id) WHERE ended = 0;
 CREATE INDEX generations_by_leader ON generations (leader, id) WHERE leader IS NOT NULL;
-CREATE INDEX generations_by_digest ON generations (tenant, open_digest) WHERE open_digest IS NOT NULL;
+CREATE INDEX generations_by_digest ON generations (tenant, open_digest, id) WHERE open_digest IS NOT NULL;
 CREATE INDEX generations_submitting ON generations (submitting) WHERE submitting IS NOT NULL;
 CREATE INDEX generations_listed ON generations (tenant, id) WHERE deleted = 0;
 CREATE INDEX generations_by_state ON generations (tenant, state, id) WHERE deleted = 0;
