@@ -1,6 +1,7 @@
 //! What every store decides alike, as pure functions of the records.
 
 use jiff::Timestamp;
+use sha2::{Digest, Sha256};
 
 use super::port::{SentRequest, cacheable};
 use crate::domain::{
@@ -43,10 +44,16 @@ pub(super) fn open_digest(generation: &Generation) -> Option<&str> {
     generation.cache_key.as_ref().filter(|_| shares).map(|key| key.digest.as_str())
 }
 
-/// The model at which the open attempt has an intent without a ticket.
+/// What the open attempt has asked for with an intent without a ticket, see `asked`.
 pub(super) fn submitting(generation: &Generation) -> Option<String> {
     let attempt = generation.open_attempt().filter(|attempt| attempt.stage == AttemptStage::Submitting)?;
-    Some(attempt.model.to_string())
+    Some(asked(&attempt.model.to_string(), &generation.brief))
+}
+
+/// One short text for what a provider would list of an order: its model and brief. No model's name holds a line feed.
+pub(super) fn asked(model: &str, brief: &str) -> String {
+    let digest = Sha256::new().chain_update(model).chain_update("\n").chain_update(brief).finalize();
+    hex::encode(digest)
 }
 
 /// How the event would end a generation whose job others share, so that the job must be handed over.

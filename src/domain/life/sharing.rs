@@ -88,6 +88,12 @@ impl Generation {
         Ok((self.record(told, format!("its job goes on as {}", follower.id), now), promoted))
     }
 
+    /// Follows another leader, which took the job over. A new snapshot, so that those who watch look there; no history entry.
+    pub fn follow(&mut self, leader: GenerationId, now: Timestamp) {
+        self.leader = Some(leader);
+        self.touch(now);
+    }
+
     /// Ends a follower as its leader ended.
     pub(super) fn follow_to_the_end(&mut self, leader: &Self, now: Timestamp) -> Told {
         self.provider_logs.clone_from(&leader.provider_logs);

@@ -91,17 +91,18 @@ pub(in crate::store) async fn an_ended_job_is_never_adopted_and_may_be_named_aga
     assert_eq!(submit(store, &again, "job 2").await.state, State::Running);
 }
 
-pub(in crate::store) async fn lost_submits_are_counted_by_model(store: &Tested) {
+pub(in crate::store) async fn lost_submits_are_counted_by_model_and_brief(store: &Tested) {
     let [first, second] = [Ask::new().accepted(store).await, Ask::new().accepted(store).await];
     let model = first.candidates[0].model.to_string();
-    let count = async |besides| store.lost_submits(&model, besides).await.unwrap();
+    let count = async |besides| store.lost_submits(&model, "", besides).await.unwrap();
     assert_eq!(count(second.id).await, 0, "nothing was sent");
     for generation in [&first, &second] {
         tell(store, generation, AttemptEvent::Submitting(SubmitKey::fresh())).await;
     }
     tell(store, &first, AttemptEvent::AnswerLost("reset".into())).await;
     assert_eq!((count(second.id).await, count(GenerationId::fresh()).await), (1, 2));
-    assert_eq!(store.lost_submits("sample/another", second.id).await.unwrap(), 0);
+    assert_eq!(store.lost_submits("sample/another", "", second.id).await.unwrap(), 0);
+    assert_eq!(store.lost_submits(&model, "another brief", second.id).await.unwrap(), 0);
     tell(store, &first, AttemptEvent::Accepted(ticket("job"))).await;
     assert_eq!(count(second.id).await, 0);
     let failure = Failure::new(FailureReason::ProviderOverloaded, FailurePhase::Submit, Charged::No, "429");

@@ -105,12 +105,17 @@ pub(in crate::store) async fn cancelling_a_leader_promotes_the_oldest_follower(s
 
     let changes = store.apply(leader.id, Event::CancelRequested, START).await.unwrap();
     assert_eq!((changes.generation.state, changes.generation.successor), (State::Cancelled, Some(oldest.id)));
-    assert_eq!(changes.others.iter().map(|other| other.id).collect::<Vec<_>>(), [oldest.id]);
+    assert_eq!(changes.others, [stored(store, &oldest).await, stored(store, &other).await]);
     assert_eq!(texts(store, &leader.session).await.last().unwrap(), "[VIDEO CANCELLED]");
     let promoted = stored(store, &oldest).await;
     assert_eq!((promoted.state, promoted.cost.held), (State::Running, leader.cost.held));
     assert_eq!(promoted.open_attempt().unwrap().ticket, Some(ticket("job")));
-    assert_eq!(stored(store, &other).await.leader, Some(oldest.id));
+    let moved = stored(store, &other).await;
+    assert_eq!(
+        (moved.leader, moved.sequence),
+        (Some(oldest.id), other.sequence + 1),
+        "who watches it looks elsewhere now"
+    );
     assert!(store.job_is_claimed("sample", "account", "job", leader.id).await.unwrap());
     assert!(!store.job_is_claimed("sample", "account", "job", oldest.id).await.unwrap());
     assert_eq!(Ask::order("d").accepted(store).await.leader, Some(oldest.id));

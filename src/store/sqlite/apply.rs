@@ -94,19 +94,20 @@ fn hand_over(
     ending: HandOver,
     now: Timestamp,
 ) -> Result<Changes> {
-    let mut followers = followers.into_iter();
-    let mut next = followers.next().ok_or_else(|| StoreError::broken("nobody to hand the job over to"))?;
-    let (ended, promoted) = leader.hand_over(&mut next, ending, now).map_err(StoreError::broken)?;
+    let mut others = followers;
+    let Some((next, rest)) = others.split_first_mut() else {
+        return Err(StoreError::broken("nobody to hand the job over to"));
+    };
+    let (ended, promoted) = leader.hand_over(next, ending, now).map_err(StoreError::broken)?;
     generations::save(&work.db, &leader, Some(&ended))?;
-    generations::save(&work.db, &next, Some(&promoted))?;
-    for mut follower in followers {
-        // Whom it follows is no news to its caller: no snapshot, no history entry.
-        follower.leader = Some(next.id);
-        generations::save(&work.db, &follower, None)?;
+    generations::save(&work.db, next, Some(&promoted))?;
+    for follower in rest {
+        follower.follow(next.id, now);
+        generations::save(&work.db, follower, None)?;
     }
     execute(&work.db, sql::job::HAND_OVER, [leader.id.id(), next.id.id()])?;
     conclude(work, &leader, now)?;
-    Ok(Changes { generation: leader, others: vec![next] })
+    Ok(Changes { generation: leader, others })
 }
 
 /// Writes what follows from an end, and ends those that share the job; these are returned.

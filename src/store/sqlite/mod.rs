@@ -32,7 +32,7 @@ use super::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, DeleteError, Draft, GenerationFilter,
         Page, Store, StoreError,
     },
-    sql,
+    rules, sql,
 };
 use crate::domain::{
     artifact::{Artifact, BlobKey},
@@ -106,9 +106,9 @@ impl Store for Sqlite {
         self.readers.read(move |db| apply::job_is_claimed(db, (&provider, &account, &job), besides)).await
     }
 
-    async fn lost_submits(&self, model: &str, besides: GenerationId) -> Result<u64> {
-        let model = model.to_owned();
-        self.readers.read(move |db| count(db, sql::generation::COUNT_SUBMITTING, params![model, besides.id()])).await
+    async fn lost_submits(&self, model: &str, brief: &str, besides: GenerationId) -> Result<u64> {
+        let asked = rules::asked(model, brief);
+        self.readers.read(move |db| count(db, sql::generation::COUNT_SUBMITTING, params![asked, besides.id()])).await
     }
 
     async fn generation(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>> {

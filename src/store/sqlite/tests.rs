@@ -130,6 +130,17 @@ async fn a_write_that_fails_leaves_nothing_and_disturbs_no_neighbour() {
     assert_eq!(store.unfinished(None, 1000).await.unwrap().len(), 50);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_paused_clock_does_not_run_ahead_of_a_write() {
+    let (store, _folder) = fresh();
+    let before = tokio::time::Instant::now();
+    for _ in 0..20 {
+        Ask::new().accepted(&store).await;
+    }
+    assert_eq!(store.unfinished(None, 100).await.unwrap().len(), 20);
+    assert_eq!(before.elapsed(), std::time::Duration::ZERO);
+}
+
 #[test]
 fn every_lookup_and_list_goes_by_an_index() {
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ CREATE TABLE generations (
     open_digest TEXT,
     -- 1 if the session had no earlier turn.
     first_turn BIGINT NOT NULL,
-    -- The model at which its open attempt has an intent without a ticket.
+    -- Digest of the model and brief for which its open attempt has an intent without a ticket.
     submitting TEXT,
     doc TEXT NOT NULL
 );
