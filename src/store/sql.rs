@@ -21,6 +21,7 @@ catalogue! {
         INSERT = "INSERT INTO generations \
             (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, doc) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11)";
+        UPDATE_DOC = "UPDATE generations SET doc = ?2 WHERE id = ?1";
         UPDATE = "UPDATE generations \
             SET state = ?2, ended = ?3, leader = ?4, open_digest = ?5, submitting = ?6, doc = ?7 WHERE id = ?1";
         LOAD = "SELECT doc FROM generations WHERE id = ?1 AND deleted = 0";

@@ -103,7 +103,7 @@ fn hand_over(
     generations::save(&work.db, next, Some(&promoted))?;
     for follower in rest {
         follower.follow(next.id, now);
-        generations::save(&work.db, follower, None)?;
+        generations::save_keys(&work.db, follower)?;
     }
     execute(&work.db, sql::job::HAND_OVER, [leader.id.id(), next.id.id()])?;
     conclude(work, &leader, now)?;

@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use refinery::{Migration, Runner};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{Result, statements, writer::Work};
 use crate::store::{port::StoreError, sql};
@@ -16,7 +16,9 @@ const STATEMENTS: usize = 128;
 
 /// The writer's connection to an up-to-date database, made if it is not there.
 pub(super) fn for_writing(path: &Path) -> Result<Work> {
-    let mut db = Connection::open(path)?;
+    // A connection is used by one thread at a time, so SQLite needs no locks of its own.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut db = Connection::open_with_flags(path, flags)?;
     prepare(&db)?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -25,6 +27,8 @@ pub(super) fn for_writing(path: &Path) -> Result<Work> {
     // With FULL an answered write also survives the loss of power; group commit makes it cheap.
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "wal_autocheckpoint", 4000)?;
+    // What undoes a savepoint is kept in memory; in a temporary file it would be most of the writing.
+    db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     migrate(&mut db)?;
     let unfinished = statements::count(&db, sql::generation::COUNT_UNFINISHED, ())?;
@@ -43,6 +47,8 @@ pub(super) fn for_reading(path: &Path) -> Result<Connection> {
 fn prepare(db: &Connection) -> Result<()> {
     db.busy_timeout(Duration::from_secs(5))?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A plan depends on the statement alone: without this SQLite may plan anew for other parameters, although it has no statistics.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.pragma_update(None, "cache_size", -16_000)?;
     Ok(())
 }

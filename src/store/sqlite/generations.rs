@@ -43,8 +43,18 @@ pub(super) fn insert(work: &mut Work, generation: &Generation) -> Result<()> {
     Ok(())
 }
 
-/// Writes a generation as it is now, with the history entry that belongs to the change.
+/// Writes a generation as it is now, with the history entry that belongs to the change. Without one it is mere progress, the most frequent
+/// write of all, which touches no index.
 pub(super) fn save(db: &Connection, generation: &Generation, entry: Option<&HistoryEvent>) -> Result<()> {
+    let Some(entry) = entry else {
+        return execute(db, sql::generation::UPDATE_DOC, params![generation.id.id(), to_doc(generation)?]).map(drop);
+    };
+    save_keys(db, generation)?;
+    log(db, generation.id, entry)
+}
+
+/// Writes a generation with all that it is looked up by.
+pub(super) fn save_keys(db: &Connection, generation: &Generation) -> Result<()> {
     execute(
         db,
         sql::generation::UPDATE,
@@ -57,8 +67,8 @@ pub(super) fn save(db: &Connection, generation: &Generation, entry: Option<&Hist
             rules::submitting(generation),
             to_doc(generation)?,
         ],
-    )?;
-    entry.map_or(Ok(()), |entry| log(db, generation.id, entry))
+    )
+    .map(drop)
 }
 
 /// Appends to a history.
