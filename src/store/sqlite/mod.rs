@@ -1,6 +1,7 @@
 //! The default store: SQLite in the data folder, nothing to install.
 //!
-//! One writer thread commits many writes together, readers have connections of their own. Whoever opens the file owns it: one process.
+//! One writer thread commits many writes together, readers have connections of their own. Only one process may have the file open, the
+//! holder of the data folder's lock: the number of unfinished generations is counted in memory.
 
 mod accept;
 mod apply;
