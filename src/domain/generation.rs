@@ -11,7 +11,7 @@ use super::{
     failure::{Failure, UnresolvedReason},
     money::MicroUsd,
     names::{GenerationId, RequestId, SessionId, TenantId},
-    order::{CachePolicy, Candidate, Input},
+    order::{CachePolicy, Candidate, Input, OptionName},
 };
 
 /// Where a generation is in its life.
@@ -204,6 +204,25 @@ impl Generation {
     /// From acceptance to the end.
     pub fn elapsed(&self) -> Option<Duration> {
         self.ended_at.and_then(|end| end.duration_since(self.created_at).try_into().ok())
+    }
+
+    /// Removes what callers wrote and providers answered, for the tombstone of a deleted generation. What it was, made and cost stays.
+    pub fn scrub(&mut self) {
+        self.prompt.clear();
+        self.brief.clear();
+        self.inputs.clear();
+        self.labels.clear();
+        self.provider_logs.clear();
+        for candidate in &mut self.candidates {
+            candidate.options.remove(&OptionName::NegativePrompt);
+            candidate.provider_options.clear();
+            candidate.adjustments.clear();
+        }
+        for attempt in &mut self.attempts {
+            if let Some(ticket) = &mut attempt.ticket {
+                ticket.data = serde_json::Value::Null;
+            }
+        }
     }
 
     /// When it is given up: `unresolved_for` after it became unknown, cancel was asked for, or the deadline passed while storing.

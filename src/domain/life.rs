@@ -4,7 +4,13 @@
 //! have no gaps; an intent that was stored leads to `Unresolved` or to the provider's word, never back to a second submit, unless the
 //! submit certainly had no effect or a person says so; money is held exactly while an attempt is open.
 
+mod sharing;
+#[cfg(test)]
+pub(crate) mod tests;
+
 use jiff::Timestamp;
+
+pub use sharing::{HandOver, shared_outputs};
 
 use super::{
     artifact::Artifact,
@@ -12,7 +18,7 @@ use super::{
     failure::{Charged, Failure, FailurePhase, FailureReason, UnresolvedReason},
     generation::{Generation, HistoryEvent, State, Unresolved},
     money::{MicroUsd, Usage},
-    names::{AttemptId, GenerationId, SubmitKey},
+    names::{AttemptId, SubmitKey},
 };
 
 /// Something that happened to a generation.
@@ -122,7 +128,12 @@ impl Generation {
             Event::DeadlinePassed => self.pass_deadline(now)?,
             Event::GaveUp => self.give_up(now)?,
             Event::Resolved(resolution) => self.resolve(*resolution, now)?,
-            Event::LeaderEnded(leader) => self.follow_to_the_end(leader, now),
+            Event::LeaderEnded(leader) => {
+                if self.leader != Some(leader.id) || !leader.state.is_terminal() {
+                    return Err(Refused::WrongState(self.state));
+                }
+                self.follow_to_the_end(leader, now)
+            }
         };
         match told {
             Told::Nothing => Ok(Applied::Unchanged),
@@ -154,47 +165,6 @@ impl Generation {
         }
     }
 
-    /// Hands the provider job to `follower` and ends as `ending` says: attempts, ticket and held money move, so nothing is bought again.
-    ///
-    /// The follower must share this generation's job. Returns the history entries of both.
-    pub fn hand_over(
-        &mut self,
-        follower: &mut Self,
-        ending: HandOver,
-        now: Timestamp,
-    ) -> Result<(HistoryEvent, HistoryEvent), Refused> {
-        if self.state.is_terminal() {
-            return Err(Refused::Ended(self.state));
-        }
-        if follower.state.is_terminal() || follower.leader != Some(self.id) {
-            return Err(Refused::WrongState(follower.state));
-        }
-        follower.leader = None;
-        follower.attempts = std::mem::take(&mut self.attempts);
-        follower.candidates.clone_from(&self.candidates);
-        follower.state = self.state;
-        follower.phase.clone_from(&self.phase);
-        follower.progress_percent = self.progress_percent;
-        follower.provider_logs = std::mem::take(&mut self.provider_logs);
-        follower.unresolved = self.unresolved.take();
-        follower.started_at = self.started_at;
-        follower.cost = self.cost.clone();
-        follower.touch(now);
-        let promoted = follower.record("promoted", format!("took over the job of {}", self.id), now);
-
-        self.successor = Some(follower.id);
-        self.cost.settled = Some(MicroUsd::ZERO);
-        let told = match ending {
-            HandOver::Cancelled => self.end(State::Cancelled, "cancelled", now),
-            HandOver::DeadlinePassed => {
-                self.failure = Some(deadline_exceeded());
-                self.end(State::Failed, "failed", now)
-            }
-        };
-        self.touch(now);
-        Ok((self.record(told, format!("its job goes on as {}", follower.id), now), promoted))
-    }
-
     fn touch(&mut self, now: Timestamp) {
         self.sequence += 1;
         self.updated_at = now;
@@ -203,14 +173,7 @@ impl Generation {
     fn apply_to_attempt(&mut self, event: &AttemptEvent, now: Timestamp) -> Result<Told, Refused> {
         match event {
             AttemptEvent::Submitting(key) => self.intend(*key, now),
-            AttemptEvent::Postponed(why) => {
-                self.with_attempt(|attempt| attempt.stage = AttemptStage::Waiting);
-                if self.state == State::Cancelling {
-                    return Ok(self.close_cancelled(Charged::No, &Usage::default(), now));
-                }
-                self.set(State::Queued, "waiting to try again");
-                Ok(Told::Event("postponed", why.clone()))
-            }
+            AttemptEvent::Postponed(why) => self.postpone(why, now),
             AttemptEvent::Accepted(ticket) => Ok(self.accepted(ticket, now)),
             AttemptEvent::AnswerLost(why) => Ok(self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now)),
             AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
@@ -258,6 +221,21 @@ impl Generation {
         self.set(State::Running, "submitting");
         let model = self.attempts.last().map(|attempt| attempt.model.to_string()).unwrap_or_default();
         Ok(Told::Event("submitting", model))
+    }
+
+    fn postpone(&mut self, why: &str, now: Timestamp) -> Result<Told, Refused> {
+        let submitting = self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Submitting);
+        // With a ticket or with outputs, the submit certainly had an effect.
+        if !submitting || self.state == State::Storing {
+            return Err(Refused::WrongState(self.state));
+        }
+        self.with_attempt(|attempt| attempt.stage = AttemptStage::Waiting);
+        if self.state == State::Cancelling {
+            return Ok(self.close_cancelled(Charged::No, &Usage::default(), now));
+        }
+        self.unresolved = None;
+        self.set(State::Queued, "waiting to try again");
+        Ok(Told::Event("postponed", why.to_owned()))
     }
 
     fn accepted(&mut self, ticket: &Ticket, now: Timestamp) -> Told {
@@ -319,7 +297,12 @@ impl Generation {
     fn succeed(&mut self, artifacts: &[Artifact], usage: &Usage, now: Timestamp) -> Told {
         let price = self.charge(Charged::Yes, usage);
         self.close_attempt(AttemptOutcome::Succeeded, Charged::Yes, price, String::new(), now);
-        self.artifacts = artifacts.to_vec();
+        // The job may have been handed over while its outputs were being stored under the name of the one that began it.
+        let ours = |(index, artifact): (usize, &Artifact)| match artifact.generation {
+            Some(id) if id == self.id => artifact.clone(),
+            Some(_) | None => artifact.shared_with(self.id, index, now),
+        };
+        self.artifacts = artifacts.iter().enumerate().map(ours).collect();
         self.progress_percent = Some(100);
         let what = self.end(State::Succeeded, "succeeded", now);
         Told::Event(what, format!("{} artifact(s)", artifacts.len()))
@@ -458,26 +441,6 @@ impl Generation {
         }
     }
 
-    fn follow_to_the_end(&mut self, leader: &Self, now: Timestamp) -> Told {
-        self.leader = None;
-        self.provider_logs.clone_from(&leader.provider_logs);
-        self.provider_error.clone_from(&leader.provider_error);
-        self.cost.settled = Some(MicroUsd::ZERO);
-        if leader.state == State::Succeeded {
-            self.artifacts = shared_outputs(leader, self.id, now);
-            self.cost.saved = leader.cost.settled.or(leader.cost.estimated).unwrap_or_default();
-            self.progress_percent = Some(100);
-            return Told::Event(self.end(State::Succeeded, "succeeded", now), format!("with {}", leader.id));
-        }
-        let failure = leader.failure.clone().unwrap_or_else(|| {
-            let message = "the job that this generation shared was cancelled";
-            Failure::new(FailureReason::ProviderJobCancelled, FailurePhase::Provider, Charged::No, message)
-        });
-        // The money, if any, was the leader's.
-        self.failure = Some(Failure { charged: Charged::No, ..failure });
-        Told::Event(self.end(State::Failed, "failed", now), format!("with {}", leader.id))
-    }
-
     fn fail(&mut self, failure: Failure, now: Timestamp) -> Told {
         let message = failure.message.clone();
         self.failure = Some(failure);
@@ -487,6 +450,7 @@ impl Generation {
     fn end(&mut self, state: State, what: &'static str, now: Timestamp) -> &'static str {
         self.set(state, what);
         self.unresolved = None;
+        self.leader = None;
         self.cost.held = MicroUsd::ZERO;
         if self.cost.settled.is_none() && !self.attempts.is_empty() {
             let each: Option<Vec<i64>> = self.attempts.iter().map(|a| a.settled.map(|price| price.0)).collect();
@@ -535,20 +499,6 @@ impl Generation {
         self.state = state;
         phase.clone_into(&mut self.phase);
     }
-}
-
-/// How a generation ends that hands its job over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandOver {
-    /// Its caller cancelled it.
-    Cancelled,
-    /// Its deadline passed before anything was sent.
-    DeadlinePassed,
-}
-
-/// The outputs of `source` as outputs of another generation: the same bytes under new names.
-pub fn shared_outputs(source: &Generation, id: GenerationId, now: Timestamp) -> Vec<Artifact> {
-    source.artifacts.iter().enumerate().map(|(index, artifact)| artifact.shared_with(id, index, now)).collect()
 }
 
 enum Told {

@@ -3,4 +3,9 @@
 //! Invariants: a method that returns `Ok` is durable; each method is one transaction; a generation changes only through
 //! `Generation::apply` or `hand_over` inside such a transaction, so that the pure state machine decides every race.
 
+#[cfg(test)]
+mod contract;
 pub mod port;
+mod rules;
+mod sql;
+pub mod sqlite;

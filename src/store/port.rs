@@ -31,12 +31,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         digest: &str,
     ) -> Result<Option<Generation>, StoreError>;
 
-    /// Forgets every cached answer by this generation.
+    /// Forgets every cached answer by this generation, also those that name it in other sessions.
     async fn forget_cached(&self, tenant: &TenantId, generation: GenerationId) -> Result<(), StoreError>;
 
     /// Applies an event. When the generation handed its job over, an event of an attempt goes to the successor. When it ended: its session gets
     /// its closing message, its outputs become artifacts and, if its policy says so, a cached answer, and the generations that share its job end
-    /// with it, all in the same transaction. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over.
+    /// with it, all in the same transaction. A ticket for a job that another generation's open attempt holds is refused. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over.
     async fn apply(&self, id: GenerationId, event: Event, now: Timestamp) -> Result<Changes, ApplyError>;
 
     /// A generation of any tenant; for the engine only.
@@ -45,7 +45,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The oldest `limit` unfinished generations created after `after`, for recovery.
     async fn unfinished(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Generation>, StoreError>;
 
-    /// True if an open attempt other than of `besides` holds a ticket for this job.
+    /// True if an attempt of another generation than `besides` holds a ticket for this job, or ever held one: a job that somebody else
+    /// has paid for is never adopted as a lost one, also when it has ended.
     async fn job_is_claimed(
         &self,
         provider: &str,
@@ -74,7 +75,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Deletes an ended generation and its artifacts. A tombstone stays: its request id keeps answering.
     async fn delete_generation(&self, tenant: &TenantId, id: GenerationId) -> Result<(), DeleteError>;
 
-    /// Makes an empty session.
+    /// Makes an empty session; one that is there already stays as it is.
     async fn create_session(&self, tenant: &TenantId, id: &SessionId, now: Timestamp) -> Result<Session, StoreError>;
 
     /// A session.
@@ -144,7 +145,8 @@ pub struct Acceptance {
 /// A request as it was sent, field by field in the contract's order: name and canonical value, bytes as their SHA-256.
 pub type SentRequest = Vec<(String, String)>;
 
-/// Makes the generation once the session's last messages are known.
+/// Makes the generation once the session's last messages are known: queued, with one open attempt, `sequence` 1 and no history. The store
+/// records that it was accepted. Its cache key is of a first turn if there are no earlier messages.
 pub trait Draft: Send {
     /// The generation with its user and assistant messages, given the session's last messages (at most 6, oldest first).
     fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>);
@@ -184,7 +186,7 @@ pub enum AcceptError {
 pub struct Changes {
     /// The generation after the event: the successor, if the event went there.
     pub generation: Generation,
-    /// Others that changed with it: followers that ended, or the one that took over.
+    /// Others that changed with it: followers that ended, or the one that took over and those that follow it now.
     pub others: Vec<Generation>,
 }
 

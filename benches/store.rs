@@ -1,0 +1,252 @@
+//! How many durable job lifecycles a second the SQLite store takes, beside a bare SQLite thread that commits the same number of rows in
+//! the same batches. Run: `cargo bench --bench store [-- TASKS SECONDS]`.
+#![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::Result;
+use filmgate::{
+    domain::{
+        artifact::{Artifact, BlobKey, Kind, MediaFacts},
+        attempt::{Attempt, Ticket},
+        generation::{CacheKey, Cost, Generation, State},
+        life::{AttemptEvent, Event},
+        money::{MicroUsd, Usage},
+        names::{ArtifactId, AttemptId, GenerationId, SessionId, SubmitKey, TenantId},
+        order::{CachePolicy, Candidate, Options},
+        session::{Message, Role},
+    },
+    store::{
+        port::{Acceptance, Accepted, Draft, Store},
+        sqlite::Sqlite,
+    },
+};
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::{Connection, params};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+/// Writes of one lifecycle: accept, submitting, ticket, outputs ready, stored.
+const WRITES: usize = 5;
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    // Cargo passes `--bench`.
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<u64>().ok());
+    let n_tasks = usize::try_from(numbers.next().unwrap_or(256))?;
+    let time = Duration::from_secs(numbers.next().unwrap_or(5));
+    let folder = tempfile::tempdir()?;
+
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.path().join("store.db"))?);
+    let ours = measure("store", n_tasks, time, async || lifecycle(&*store).await).await?;
+    let bare = Bare::open(&folder.path().join("bare.db"))?;
+    let peer = measure("bare ", n_tasks, time, async || bare.lifecycle().await).await?;
+    println!("store / bare: {:.2} of its lifecycles a second", ours / peer);
+    Ok(())
+}
+
+/// Lifecycles a second with so many under way.
+async fn measure(
+    name: &str,
+    n_tasks: usize,
+    time: Duration,
+    lifecycle: impl AsyncFn() -> Result<Vec<Duration>>,
+) -> Result<f64> {
+    let start = Instant::now();
+    let run = async || -> Result<Vec<Duration>> {
+        let mut waits = Vec::new();
+        while start.elapsed() < time {
+            waits.extend(lifecycle().await?);
+        }
+        Ok(waits)
+    };
+    let waits = futures_util::future::try_join_all((0..n_tasks).map(|_| run())).await?;
+    let elapsed = start.elapsed().as_secs_f64();
+    let mut waits: Vec<Duration> = waits.into_iter().flatten().collect();
+    waits.sort_unstable();
+    let rate = waits.len() as f64 / WRITES as f64 / elapsed;
+    let (p50, p99) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
+    println!(
+        "{name}: {n_tasks} tasks, {rate:.0} lifecycles/s, {:.0} writes/s, p50 {p50:.1?}, p99 {p99:.1?}",
+        rate * 5.0
+    );
+    Ok(rate)
+}
+
+async fn lifecycle(store: &dyn Store) -> Result<Vec<Duration>> {
+    let mut waits = Vec::with_capacity(WRITES);
+    let session = SessionId::fresh();
+    let acceptance = Acceptance {
+        tenant: TenantId::default_tenant(),
+        session: session.clone(),
+        request: None,
+        max_unfinished: u64::MAX,
+        now: Timestamp::now(),
+    };
+    let start = Instant::now();
+    let accepted = store.accept(acceptance, Box::new(Order { session })).await?;
+    waits.push(start.elapsed());
+    let (Accepted::New(generation) | Accepted::Replayed(generation)) = accepted;
+    let attempt = generation.attempts[0].id;
+    let ticket = Ticket { account: "a".into(), job: attempt.id(), data: serde_json::json!({ "id": attempt.id() }) };
+    for event in [
+        AttemptEvent::Submitting(SubmitKey::fresh()),
+        AttemptEvent::Accepted(ticket),
+        AttemptEvent::OutputsReady,
+        AttemptEvent::Stored(vec![output(generation.id, attempt)], Usage::default()),
+    ] {
+        let start = Instant::now();
+        store.apply(generation.id, Event::Attempt(attempt, event), Timestamp::now()).await?;
+        waits.push(start.elapsed());
+    }
+    Ok(waits)
+}
+
+struct Order {
+    session: SessionId,
+}
+
+impl Draft for Order {
+    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>) {
+        let now = Timestamp::now();
+        let candidate = candidate();
+        let id = GenerationId::fresh();
+        let attempt = Attempt::new(0, candidate.model.clone(), now);
+        let prompt = "a lighthouse in a storm, seen from a small boat, waves as high as houses".to_owned();
+        let message = |role| Message {
+            role,
+            text: prompt.clone(),
+            meta: serde_json::Map::new(),
+            created_at: now,
+            generation: Some(id),
+        };
+        let messages = vec![message(Role::User), message(Role::Assistant)];
+        let generation = Generation {
+            id,
+            tenant: TenantId::default_tenant(),
+            session: self.session,
+            kind: Kind::Video,
+            request_id: None,
+            brief: prompt.clone(),
+            prompt,
+            cost: Cost { estimated: candidate.estimate, held: MicroUsd(70), ..Cost::default() },
+            candidates: vec![candidate],
+            inputs: Vec::new(),
+            fallback_on_refusal: false,
+            labels: BTreeMap::new(),
+            cache: CachePolicy::Default,
+            cache_key: Some(CacheKey { digest: id.id(), first_turn: earlier.is_empty() }),
+            max_duration: Duration::from_secs(1800),
+            deadline: now + SignedDuration::from_secs(1800),
+            state: State::Queued,
+            phase: "queued".into(),
+            sequence: 1,
+            n_events: 0,
+            progress_percent: None,
+            provider_logs: String::new(),
+            attempts: vec![attempt],
+            artifacts: Vec::new(),
+            cached_from: None,
+            leader: None,
+            coalesced: false,
+            successor: None,
+            failure: None,
+            unresolved: None,
+            cancel_requested_at: None,
+            provider_error: None,
+            trace: None,
+            created_at: now,
+            started_at: None,
+            ended_at: None,
+            updated_at: now,
+        };
+        (generation, messages)
+    }
+}
+
+fn candidate() -> Candidate {
+    #[expect(clippy::expect_used, reason = "a constant")]
+    let model = "replicate/minimax/video-01".parse().expect("a valid name");
+    Candidate {
+        model,
+        options: Options::new(),
+        provider_options: serde_json::Map::new(),
+        adjustments: Vec::new(),
+        estimate: Some(MicroUsd(500_000)),
+        price: None,
+        expected_time: Some(Duration::from_secs(200)),
+        stand_in: false,
+    }
+}
+
+fn output(generation: GenerationId, attempt: AttemptId) -> Artifact {
+    Artifact {
+        id: ArtifactId::output(generation, 0),
+        generation: Some(generation),
+        kind: Kind::Video,
+        facts: MediaFacts {
+            media_type: "video/mp4".into(),
+            duration: Some(Duration::from_secs(5)),
+            width: Some(1280),
+            height: Some(720),
+            fps: Some(24.0),
+            codecs: vec!["h264".into()],
+        },
+        size: 5_000_000,
+        sha256: "0".repeat(64),
+        blob: BlobKey::fresh(attempt, 0),
+        sample: false,
+        created_at: Timestamp::now(),
+    }
+}
+
+/// The peer: one row inserted and updated four times, as raw as it can be, committed in batches by one thread.
+struct Bare {
+    queue: mpsc::Sender<(String, oneshot::Sender<()>)>,
+}
+
+impl Bare {
+    fn open(path: &std::path::Path) -> Result<Self> {
+        let db = Connection::open(path)?;
+        db.pragma_update(None, "journal_mode", "WAL")?;
+        db.pragma_update(None, "synchronous", "FULL")?;
+        db.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY, n INTEGER NOT NULL, doc TEXT NOT NULL)", ())?;
+        let (queue, mut asked) = mpsc::channel::<(String, oneshot::Sender<()>)>(1024);
+        std::thread::spawn(move || -> Result<()> {
+            let text =
+                "INSERT INTO jobs VALUES (?1, 1, ?2) ON CONFLICT (id) DO UPDATE SET n = n + 1, doc = excluded.doc";
+            let doc = "x".repeat(600);
+            let mut answers = Vec::new();
+            while let Some(first) = asked.blocking_recv() {
+                db.execute_batch("BEGIN IMMEDIATE")?;
+                let mut next = Some(first);
+                while let Some((id, answer)) = next {
+                    db.prepare_cached(text)?.execute(params![id, doc])?;
+                    answers.push(answer);
+                    next = if answers.len() < 256 { asked.try_recv().ok() } else { None };
+                }
+                db.execute_batch("COMMIT")?;
+                for answer in answers.drain(..) {
+                    answer.send(()).ok();
+                }
+            }
+            Ok(())
+        });
+        Ok(Self { queue })
+    }
+
+    async fn lifecycle(&self) -> Result<Vec<Duration>> {
+        let id = GenerationId::fresh().id();
+        let mut waits = Vec::with_capacity(WRITES);
+        for _ in 0..WRITES {
+            let start = Instant::now();
+            let (answer, answered) = oneshot::channel();
+            self.queue.send((id.clone(), answer)).await?;
+            answered.await?;
+            waits.push(start.elapsed());
+        }
+        Ok(waits)
+    }
+}

@@ -1,0 +1,339 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::SignedDuration;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{
+    artifact::Kind,
+    names::{ArtifactId, GenerationId, SessionId, TenantId},
+    order::{CachePolicy, Candidate, Options},
+};
+
+pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
+
+pub(crate) fn drafted(n_candidates: usize) -> Generation {
+    let candidates: Vec<Candidate> = (0..n_candidates)
+        .map(|index| Candidate {
+            model: format!("sample/model-{index}").parse().unwrap(),
+            options: Options::new(),
+            provider_options: serde_json::Map::new(),
+            adjustments: Vec::new(),
+            estimate: Some(MicroUsd(70)),
+            price: None,
+            expected_time: None,
+            stand_in: false,
+        })
+        .collect();
+    let attempt = Attempt::new(0, candidates[0].model.clone(), START);
+    Generation {
+        id: GenerationId::fresh(),
+        tenant: TenantId::default_tenant(),
+        session: SessionId::fresh(),
+        kind: Kind::Video,
+        request_id: None,
+        prompt: "a cat".into(),
+        brief: "a cat".into(),
+        candidates,
+        inputs: Vec::new(),
+        fallback_on_refusal: false,
+        labels: BTreeMap::new(),
+        cache: CachePolicy::Default,
+        cache_key: None,
+        max_duration: Duration::from_secs(60),
+        deadline: START + SignedDuration::from_secs(60),
+        state: State::Queued,
+        phase: "queued".into(),
+        sequence: 1,
+        n_events: 0,
+        progress_percent: None,
+        provider_logs: String::new(),
+        attempts: vec![attempt],
+        artifacts: Vec::new(),
+        cost: crate::domain::generation::Cost {
+            estimated: Some(MicroUsd(70)),
+            held: MicroUsd(70),
+            ..Default::default()
+        },
+        cached_from: None,
+        leader: None,
+        coalesced: false,
+        successor: None,
+        failure: None,
+        unresolved: None,
+        cancel_requested_at: None,
+        provider_error: None,
+        trace: None,
+        created_at: START,
+        started_at: None,
+        ended_at: None,
+        updated_at: START,
+    }
+}
+
+pub(crate) fn output(of: GenerationId) -> Artifact {
+    Artifact {
+        id: ArtifactId::output(of, 0),
+        generation: Some(of),
+        kind: Kind::Video,
+        facts: crate::domain::artifact::MediaFacts {
+            media_type: "video/mp4".into(),
+            duration: None,
+            width: None,
+            height: None,
+            fps: None,
+            codecs: Vec::new(),
+        },
+        size: 3,
+        sha256: "00".into(),
+        blob: crate::domain::artifact::BlobKey::fresh(AttemptId::fresh(), 0),
+        sample: false,
+        created_at: START,
+    }
+}
+
+/// Ends `generation` with one output, through every step.
+fn succeed(generation: &mut Generation) {
+    let attempt = generation.open_attempt().unwrap().id;
+    let ticket = Ticket { account: "a".into(), job: "j".into(), data: serde_json::Value::Null };
+    let artifact = output(generation.id);
+    for event in [
+        AttemptEvent::Submitting(SubmitKey::fresh()),
+        AttemptEvent::Accepted(ticket),
+        AttemptEvent::OutputsReady,
+        AttemptEvent::Stored(vec![artifact], Usage::default()),
+    ] {
+        generation.apply(&Event::Attempt(attempt, event), START).unwrap();
+    }
+}
+
+#[test]
+fn an_answer_from_the_cache_ends_at_once_and_costs_nothing() {
+    let mut source = drafted(1);
+    succeed(&mut source);
+    source.cost.settled = Some(MicroUsd(90));
+
+    let mut generation = drafted(1);
+    let told = generation.answer_from(&source, START);
+
+    assert_eq!(generation.state, State::Succeeded);
+    assert_eq!((generation.cached_from, generation.sequence), (Some(source.id), 2));
+    assert_eq!((told.number, told.what.as_str(), told.sequence), (1, "succeeded", 2));
+    assert!(generation.attempts.is_empty());
+    assert_eq!(generation.artifacts[0].blob, source.artifacts[0].blob);
+    assert_eq!(generation.artifacts[0].id, ArtifactId::output(generation.id, 0));
+    let cost = &generation.cost;
+    assert_eq!((cost.estimated, cost.held), (Some(MicroUsd(70)), MicroUsd::ZERO));
+    assert_eq!((cost.settled, cost.saved), (Some(MicroUsd::ZERO), MicroUsd(90)));
+}
+
+#[test]
+fn a_result_got_for_nothing_saves_its_worth_again() {
+    let mut leader = drafted(1);
+    let mut follower = drafted(1);
+    follower.share_job_of(leader.id);
+    assert_eq!((follower.cost.held, follower.attempts.len()), (MicroUsd::ZERO, 0));
+    succeed(&mut leader);
+    leader.cost.settled = Some(MicroUsd(90));
+    follower.apply(&Event::LeaderEnded(Box::new(leader)), START).unwrap();
+    assert_eq!((follower.cost.settled, follower.cost.saved), (Some(MicroUsd::ZERO), MicroUsd(90)));
+
+    let mut third = drafted(1);
+    third.answer_from(&follower, START);
+    assert_eq!(third.cost.saved, MicroUsd(90));
+}
+
+#[test]
+fn only_the_leaders_end_ends_a_follower() {
+    let mut leader = drafted(1);
+    let mut alone = drafted(1);
+    let untouched = alone.clone();
+    let unfinished = Event::LeaderEnded(Box::new(leader.clone()));
+    let mut follower = drafted(1);
+    follower.share_job_of(leader.id);
+    assert_eq!(follower.apply(&unfinished, START), Err(Refused::WrongState(State::Queued)));
+    succeed(&mut leader);
+    let event = Event::LeaderEnded(Box::new(leader));
+    assert_eq!(alone.apply(&event, START), Err(Refused::WrongState(State::Queued)));
+    assert_eq!(alone, untouched);
+    assert!(follower.apply(&event, START).is_ok());
+}
+
+#[test]
+fn a_hand_over_moves_the_job_and_the_money() {
+    let mut leader = drafted(1);
+    let mut follower = drafted(1);
+    follower.share_job_of(leader.id);
+    let attempt = leader.open_attempt().unwrap().id;
+    leader.apply(&Event::Attempt(attempt, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
+    leader.provider_error = Some("the first model failed".into());
+
+    leader.hand_over(&mut follower, HandOver::Cancelled, START).unwrap();
+
+    assert_eq!((leader.state, leader.successor), (State::Cancelled, Some(follower.id)));
+    assert_eq!((leader.cost.held, leader.cost.settled), (MicroUsd::ZERO, Some(MicroUsd::ZERO)));
+    assert_eq!(leader.cancel_requested_at, Some(START));
+    assert_eq!((follower.state, follower.leader, follower.cost.held), (State::Running, None, MicroUsd(70)));
+    assert_eq!(follower.open_attempt().unwrap().id, attempt);
+    assert_eq!(follower.provider_error.as_deref(), Some("the first model failed"));
+}
+
+#[test]
+fn outputs_stored_under_the_old_name_become_the_successors() {
+    let mut generation = drafted(1);
+    let attempt = generation.open_attempt().unwrap().id;
+    let theirs = output(GenerationId::fresh());
+    let blob = theirs.blob.clone();
+    let stored = AttemptEvent::Stored(vec![theirs], Usage::default());
+    generation.apply(&Event::Attempt(attempt, stored), START).unwrap();
+    let ours = &generation.artifacts[0];
+    assert_eq!((&ours.id, ours.generation), (&ArtifactId::output(generation.id, 0), Some(generation.id)));
+    assert_eq!(ours.blob, blob);
+}
+
+/// An event without the names that only a run knows.
+#[derive(Debug, Clone)]
+enum Step {
+    Attempt(AttemptEvent),
+    Stale(AttemptEvent),
+    Whole(Event),
+    LeaderEnded { ours: bool },
+}
+
+fn attempt_event() -> impl Strategy<Value = AttemptEvent> {
+    let charged = || prop_oneof![Just(Charged::No), Just(Charged::Yes), Just(Charged::Unknown)];
+    let reason = prop_oneof![
+        Just(FailureReason::ProviderJobFailed),
+        Just(FailureReason::ProviderRefusedContent),
+        Just(FailureReason::ProviderUnreachable)
+    ];
+    prop_oneof![
+        3 => Just(()).prop_map(|()| AttemptEvent::Submitting(SubmitKey::fresh())),
+        1 => Just(AttemptEvent::Postponed("429".into())),
+        3 => Just(AttemptEvent::Accepted(Ticket { account: "a".into(), job: "j".into(), data: serde_json::Value::Null })),
+        1 => Just(AttemptEvent::AnswerLost("reset".into())),
+        2 => (proptest::option::of(0..=120_u8), proptest::option::of("[a-b]")).prop_map(|(percent, phase)| {
+            AttemptEvent::Progressed(Advance { phase, percent, log_tail: None })
+        }),
+        1 => Just(AttemptEvent::Silent("no answer".into())),
+        1 => Just(AttemptEvent::TicketForgotten("404".into())),
+        1 => Just(AttemptEvent::OutputsReady),
+        1 => Just(AttemptEvent::Stored(vec![output(GenerationId::fresh())], Usage::default())),
+        2 => (reason, charged()).prop_map(|(reason, charged)| {
+            AttemptEvent::Failed(Failure::new(reason, FailurePhase::Provider, charged, "failed"), Usage::default())
+        }),
+        1 => charged().prop_map(|charged| AttemptEvent::Stopped(charged, Usage::default())),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        12 => attempt_event().prop_map(Step::Attempt),
+        1 => attempt_event().prop_map(Step::Stale),
+        1 => Just(Step::Whole(Event::CancelRequested)),
+        1 => Just(Step::Whole(Event::DeadlinePassed)),
+        1 => Just(Step::Whole(Event::GaveUp)),
+        1 => Just(Step::Whole(Event::Resolved(Resolution::Failed))),
+        2 => Just(Step::Whole(Event::Resolved(Resolution::Resubmit))),
+        1 => any::<bool>().prop_map(|ours| Step::LeaderEnded { ours }),
+    ]
+}
+
+fn event_of(step: Step, generation: &Generation, leader: &Generation) -> Event {
+    match step {
+        Step::Attempt(event) => {
+            Event::Attempt(generation.open_attempt().map_or_else(AttemptId::fresh, |attempt| attempt.id), event)
+        }
+        Step::Stale(event) => Event::Attempt(AttemptId::fresh(), event),
+        Step::Whole(event) => event,
+        Step::LeaderEnded { ours } => {
+            let mut ended = leader.clone();
+            if !ours {
+                ended.id = GenerationId::fresh();
+            }
+            Event::LeaderEnded(Box::new(ended))
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_sequence_of_events_breaks_an_invariant(
+        steps in proptest::collection::vec((step(), 0..40_i64), 1..60),
+        n_candidates in 1..4_usize,
+        follows in any::<bool>(),
+    ) {
+        let mut leader = drafted(1);
+        succeed(&mut leader);
+        let mut generation = drafted(n_candidates);
+        if follows {
+            generation.share_job_of(leader.id);
+        }
+        let mut now = START;
+        for (step, seconds) in steps {
+            now += SignedDuration::from_secs(seconds);
+            let before = generation.clone();
+            let event = event_of(step, &generation, &leader);
+            let told = generation.apply(&event, now);
+            check_step(&before, &generation, &event, &told)?;
+            check_record(&generation)?;
+        }
+    }
+}
+
+fn check_step(
+    before: &Generation,
+    after: &Generation,
+    event: &Event,
+    told: &Result<Applied, Refused>,
+) -> Result<(), TestCaseError> {
+    match told {
+        Err(_) | Ok(Applied::Unchanged) => prop_assert_eq!(before, after),
+        Ok(Applied::Changed(entry)) => {
+            prop_assert!(!before.state.is_terminal(), "an end is final");
+            prop_assert_eq!(after.sequence, before.sequence + 1);
+            prop_assert_eq!(after.n_events, before.n_events + u64::from(entry.is_some()));
+            if let Some(entry) = entry {
+                prop_assert_eq!((entry.number, entry.sequence), (after.n_events, after.sequence));
+                prop_assert_eq!(entry.state, after.state);
+            }
+            prop_assert!(after.state == before.state || entry.is_some(), "no change of state without a history entry");
+        }
+    }
+    let intent = |generation: &Generation| {
+        generation.open_attempt().filter(|attempt| attempt.stage != AttemptStage::Waiting).map(|attempt| attempt.id)
+    };
+    if let (Some(sent), Some(open)) = (intent(before), after.open_attempt())
+        && open.stage == AttemptStage::Waiting
+    {
+        let allowed = match event {
+            Event::Attempt(_, AttemptEvent::Postponed(_)) => open.ticket.is_none(),
+            // A new attempt after the last one certainly ended, or because a person says so.
+            Event::Attempt(_, AttemptEvent::Failed(..) | AttemptEvent::Stopped(..))
+            | Event::Resolved(Resolution::Resubmit) => open.id != sent,
+            Event::Attempt(..)
+            | Event::CancelRequested
+            | Event::DeadlinePassed
+            | Event::GaveUp
+            | Event::Resolved(Resolution::Failed)
+            | Event::LeaderEnded(_) => false,
+        };
+        prop_assert!(allowed, "{event:?} took a stored intent back");
+    }
+    Ok(())
+}
+
+fn check_record(generation: &Generation) -> Result<(), TestCaseError> {
+    let n_open = generation.attempts.iter().filter(|attempt| attempt.is_open()).count();
+    prop_assert!(n_open <= 1);
+    prop_assert_eq!(generation.state.is_terminal(), generation.ended_at.is_some());
+    if generation.state.is_terminal() {
+        prop_assert_eq!((generation.cost.held, n_open), (MicroUsd::ZERO, 0));
+        prop_assert_eq!(generation.leader, None);
+    }
+    if generation.unresolved.is_some() {
+        prop_assert!(matches!(generation.state, State::Unresolved | State::Cancelling));
+    }
+    prop_assert_eq!(generation.failure.is_some(), generation.state == State::Failed);
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! What every store must do, one function a behaviour. A store's tests say `store_contract!(fresh)`, where `fresh` makes an empty store and
+//! something to keep while it is used.
+
+pub(super) mod accept;
+pub(super) mod cache;
+pub(super) mod life;
+pub(super) mod lists;
+pub(super) mod records;
+pub(super) mod sharing;
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+use tokio::task::JoinSet;
+
+use super::port::{AcceptError, Acceptance, Accepted, Changes, Draft, Page, SentRequest, Store};
+use crate::domain::{
+    artifact::Kind,
+    attempt::Ticket,
+    generation::{CacheKey, Generation, HistoryEvent},
+    life::{
+        AttemptEvent, Event,
+        tests::{START, drafted, output},
+    },
+    money::Usage,
+    names::{RequestId, SessionId, SubmitKey, TenantId},
+    order::CachePolicy,
+    session::{Message, Role},
+};
+
+/// A store under test.
+pub(super) type Tested = Arc<dyn Store>;
+
+/// One test for each behaviour of the contract.
+macro_rules! store_contract {
+    ($fresh:path) => {
+        store_contract! { $fresh;
+            accept: what_is_accepted_is_read_back_the_same, one_request_id_makes_one_generation_however_many_race,
+                a_reused_request_id_names_the_first_field_that_differs, a_tombstone_answers_for_its_request_id,
+                a_full_queue_refuses_until_something_ends, the_draft_is_told_the_last_six_messages,
+                old_request_ids_are_forgotten;
+            sharing: identical_orders_in_flight_have_one_leader, a_later_turn_is_shared_within_its_session_only,
+                bypass_and_refresh_share_nothing, followers_end_with_their_leader, followers_fail_with_their_leader,
+                cancelling_a_follower_is_local, cancelling_a_leader_promotes_the_oldest_follower,
+                a_deadline_passed_while_queued_hands_the_job_over;
+            cache: a_repeated_order_is_answered_at_once, an_answer_needs_its_artifacts,
+                a_later_turn_is_answered_within_its_session_only, an_answer_from_elsewhere_is_remembered_here,
+                samples_and_bypassed_results_are_not_remembered, a_refreshed_result_replaces_the_remembered_one,
+                a_forgotten_result_answers_nothing;
+            life: a_success_leaves_message_artifacts_and_history, an_event_that_says_nothing_new_writes_nothing,
+                a_refused_event_tells_the_generation_as_it_is, a_job_belongs_to_one_generation,
+                an_ended_job_is_never_adopted_and_may_be_named_again, lost_submits_are_counted_by_model_and_brief,
+                only_an_ended_generation_is_deleted, a_deleted_generation_leaves_nothing_it_was_told;
+            lists: generations_are_listed_newest_first_with_every_filter, unfinished_generations_are_listed_oldest_first,
+                history_is_paged_by_number, sessions_are_listed_newest_first, artifacts_are_listed_newest_first,
+                tenants_do_not_see_each_other;
+            records: a_session_keeps_the_order_of_many_writers, making_a_session_twice_keeps_it,
+                a_deleted_session_keeps_its_generations, a_blob_dies_with_its_last_artifact, a_heartbeat_writes;
+        }
+    };
+    ($fresh:path; $($group:ident: $($behaviour:ident),+;)+) => {
+        $(mod $group {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $behaviour() {
+                let (store, _kept) = $fresh();
+                $crate::store::contract::$group::$behaviour(&store).await;
+            })+
+        })+
+    };
+}
+pub(super) use store_contract;
+
+/// A request as a test asks it.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) tenant: TenantId,
+    pub(super) session: SessionId,
+    pub(super) request: Option<(RequestId, SentRequest)>,
+    pub(super) digest: Option<&'static str>,
+    pub(super) cache: CachePolicy,
+    pub(super) kind: Kind,
+    pub(super) max_unfinished: u64,
+    pub(super) now: Timestamp,
+}
+
+impl Ask {
+    /// In a session of its own, sharing nothing.
+    pub(super) fn new() -> Self {
+        Self {
+            tenant: TenantId::default_tenant(),
+            session: SessionId::fresh(),
+            request: None,
+            digest: None,
+            cache: CachePolicy::Default,
+            kind: Kind::Video,
+            max_unfinished: 10_000,
+            now: START,
+        }
+    }
+
+    /// With this order's digest.
+    pub(super) fn order(digest: &'static str) -> Self {
+        Self { digest: Some(digest), ..Self::new() }
+    }
+
+    pub(super) fn within(self, session: &SessionId) -> Self {
+        Self { session: session.clone(), ..self }
+    }
+
+    pub(super) fn policy(self, cache: CachePolicy) -> Self {
+        Self { cache, ..self }
+    }
+
+    pub(super) async fn send(self, store: &Tested) -> Result<Accepted, AcceptError> {
+        let acceptance = Acceptance {
+            tenant: self.tenant.clone(),
+            session: self.session.clone(),
+            request: self.request.clone(),
+            max_unfinished: self.max_unfinished,
+            now: self.now,
+        };
+        store.accept(acceptance, Box::new(self)).await
+    }
+
+    /// Sends what must be accepted as new.
+    pub(super) async fn accepted(self, store: &Tested) -> Generation {
+        match self.send(store).await.unwrap() {
+            Accepted::New(generation) => *generation,
+            Accepted::Replayed(generation) => panic!("replayed {}", generation.id),
+        }
+    }
+}
+
+impl Draft for Ask {
+    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>) {
+        let texts: Vec<&str> = earlier.iter().map(|message| message.text.as_str()).collect();
+        let mut generation = drafted(1);
+        generation.prompt = format!("prompt of {}", generation.id);
+        generation.brief = texts.join(" | ");
+        generation.cache_key =
+            self.digest.map(|digest| CacheKey { digest: digest.to_owned(), first_turn: earlier.is_empty() });
+        generation.request_id = self.request.map(|(id, _)| id);
+        generation.tenant = self.tenant;
+        generation.session = self.session;
+        generation.cache = self.cache;
+        generation.kind = self.kind;
+        let message = |role, text| Message {
+            role,
+            text,
+            meta: Map::new(),
+            created_at: self.now,
+            generation: Some(generation.id),
+        };
+        let messages = vec![
+            message(Role::User, generation.prompt.clone()),
+            message(Role::Assistant, format!("working on {}", generation.id)),
+        ];
+        (generation, messages)
+    }
+}
+
+/// Milliseconds after the start.
+pub(super) fn at(millis: i64) -> Timestamp {
+    START + SignedDuration::from_millis(millis)
+}
+
+pub(super) fn ticket(job: &str) -> Ticket {
+    Ticket { account: "account".into(), job: job.into(), data: Value::Null }
+}
+
+/// Tells something about the generation's open attempt.
+pub(super) async fn tell(store: &Tested, generation: &Generation, event: AttemptEvent) -> Changes {
+    let attempt = generation.open_attempt().unwrap().id;
+    store.apply(generation.id, Event::Attempt(attempt, event), START).await.unwrap()
+}
+
+/// Up to a ticket for this job.
+pub(super) async fn submit(store: &Tested, generation: &Generation, job: &str) -> Generation {
+    tell(store, generation, AttemptEvent::Submitting(SubmitKey::fresh())).await;
+    tell(store, generation, AttemptEvent::Accepted(ticket(job))).await.generation
+}
+
+/// To its end with one output.
+pub(super) async fn succeed(store: &Tested, generation: &Generation) -> Changes {
+    submit(store, generation, &generation.id.id()).await;
+    tell(store, generation, AttemptEvent::OutputsReady).await;
+    tell(store, generation, AttemptEvent::Stored(vec![output(generation.id)], Usage::default())).await
+}
+
+/// As it is stored.
+pub(super) async fn stored(store: &Tested, generation: &Generation) -> Generation {
+    store.load(generation.id).await.unwrap().unwrap()
+}
+
+pub(super) async fn history(store: &Tested, generation: &Generation) -> Vec<HistoryEvent> {
+    store.history(generation.id, page(100)).await.unwrap()
+}
+
+pub(super) async fn texts(store: &Tested, session: &SessionId) -> Vec<String> {
+    let messages = store.messages(&TenantId::default_tenant(), session, page(1000)).await.unwrap();
+    messages.into_iter().map(|(_, message)| message.text).collect()
+}
+
+/// The first page.
+pub(super) fn page<K>(limit: usize) -> Page<K> {
+    Page { after: None, limit }
+}
+
+/// Sends all at the same time; the answers in no order.
+pub(super) async fn together(store: &Tested, asks: Vec<Ask>) -> Vec<Result<Accepted, AcceptError>> {
+    let mut sending = JoinSet::new();
+    for ask in asks {
+        let store = Arc::clone(store);
+        sending.spawn(async move { ask.send(&store).await });
+    }
+    sending.join_all().await
+}

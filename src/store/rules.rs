@@ -1,0 +1,110 @@
+//! What every store decides alike, as pure functions of the records.
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::port::{SentRequest, cacheable};
+use crate::domain::{
+    attempt::AttemptStage,
+    generation::{Generation, State},
+    life::{Event, HandOver},
+    names::SessionId,
+    order::CachePolicy,
+};
+
+/// The scope of results that no conversation had a part in. No session has this name.
+pub(super) const ANY_SESSION: &str = "*";
+
+/// Where an order looks for an earlier result.
+pub(super) fn scope(first_turn: bool, session: &SessionId) -> &str {
+    if first_turn { ANY_SESSION } else { session.id() }
+}
+
+/// The digest and scopes under which a generation's result is remembered.
+pub(super) fn remembered(generation: &Generation) -> Option<(&str, Vec<&str>)> {
+    let key = match generation.cache {
+        CachePolicy::Default | CachePolicy::Refresh => cacheable(generation)?,
+        CachePolicy::Bypass => return None,
+    };
+    let mut scopes = vec![generation.session.id()];
+    if key.first_turn {
+        scopes.push(ANY_SESSION);
+    }
+    Some((&key.digest, scopes))
+}
+
+/// The digest by which identical orders find this generation to share its job.
+pub(super) fn open_digest(generation: &Generation) -> Option<&str> {
+    let shares = match generation.state {
+        State::Queued | State::Running | State::Storing | State::Unresolved => {
+            generation.cache == CachePolicy::Default && generation.leader.is_none()
+        }
+        State::Cancelling | State::Succeeded | State::Failed | State::Cancelled => false,
+    };
+    generation.cache_key.as_ref().filter(|_| shares).map(|key| key.digest.as_str())
+}
+
+/// What the open attempt has asked for with an intent without a ticket, see `asked`.
+pub(super) fn submitting(generation: &Generation) -> Option<String> {
+    let attempt = generation.open_attempt().filter(|attempt| attempt.stage == AttemptStage::Submitting)?;
+    Some(asked(&attempt.model.to_string(), &generation.brief))
+}
+
+/// One short text for what a provider would list of an order: its model and brief. No model's name holds a line feed.
+pub(super) fn asked(model: &str, brief: &str) -> String {
+    let digest = Sha256::new().chain_update(model).chain_update("\n").chain_update(brief).finalize();
+    hex::encode(digest)
+}
+
+/// How the event would end a generation whose job others share, so that the job must be handed over.
+pub(super) fn handing_over(generation: &Generation, event: &Event, now: Timestamp) -> Option<HandOver> {
+    if generation.state.is_terminal() || generation.leader.is_some() {
+        return None;
+    }
+    match event {
+        Event::CancelRequested => Some(HandOver::Cancelled).filter(|_| generation.cancel_requested_at.is_none()),
+        Event::DeadlinePassed => {
+            Some(HandOver::DeadlinePassed).filter(|_| generation.state == State::Queued && now >= generation.deadline)
+        }
+        Event::Attempt(..) | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => None,
+    }
+}
+
+/// The first field in which a request differs from the one that was sent with the same request id.
+pub(super) fn first_difference<'a>(before: &'a SentRequest, now: &'a SentRequest) -> Option<&'a str> {
+    let differs = before.iter().zip(now).position(|(before, now)| before != now);
+    let index = differs.unwrap_or_else(|| before.len().min(now.len()));
+    match (before.get(index), now.get(index)) {
+        (None, None) => None,
+        (Some((field, _)), None) | (None, Some((field, _))) => Some(field),
+        // A field that only one of them has stands where the other already has a later one.
+        (Some((old, _)), Some((new, _))) => {
+            let left_out = now[index..].iter().all(|(field, _)| field != old);
+            Some(if left_out { old } else { new })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_the_first_field_of_the_contract_that_differs() {
+        let request = |fields: &[(&str, &str)]| -> SentRequest {
+            fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let before = request(&[("prompt", "a"), ("model", "m"), ("mode", "1")]);
+        let check = |now: &[(&str, &str)], expected: Option<&str>| {
+            let now = request(now);
+            assert_eq!(first_difference(&before, &now), expected);
+            assert_eq!(first_difference(&now, &before), expected);
+        };
+        check(&[("prompt", "a"), ("model", "m"), ("mode", "1")], None);
+        check(&[("prompt", "b"), ("model", "n"), ("mode", "1")], Some("prompt"));
+        check(&[("prompt", "a"), ("mode", "1")], Some("model"));
+        check(&[("prompt", "a"), ("model", "m")], Some("mode"));
+        check(&[("prompt", "a"), ("session", "s"), ("model", "m"), ("mode", "1")], Some("session"));
+        check(&[], Some("prompt"));
+    }
+}

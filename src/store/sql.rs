@@ -1,0 +1,141 @@
+//! Every statement on records, in the SQL that SQLite and PostgreSQL share: parameters are `?1` (a store for PostgreSQL writes them `$1`),
+//! ids and JSON are TEXT, times are BIGINT microseconds, truths are BIGINT 0 or 1.
+
+macro_rules! catalogue {
+    ($($group:ident { $($(#[$doc:meta])* $name:ident = $text:literal;)+ })+) => {
+        $(pub(super) mod $group {
+            $($(#[$doc])* pub(in crate::store) const $name: &str = $text;)+
+        })+
+
+        #[cfg(test)]
+        pub(super) const ALL: &[&str] = &[$($($group::$name),+),+];
+    };
+}
+
+catalogue! {
+    health {
+        HEARTBEAT = "INSERT INTO heartbeat (id, at) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+    }
+
+    generation {
+        INSERT = "INSERT INTO generations \
+            (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, doc) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11)";
+        UPDATE_DOC = "UPDATE generations SET doc = ?2 WHERE id = ?1";
+        UPDATE = "UPDATE generations \
+            SET state = ?2, ended = ?3, leader = ?4, open_digest = ?5, submitting = ?6, doc = ?7 WHERE id = ?1";
+        LOAD = "SELECT doc FROM generations WHERE id = ?1 AND deleted = 0";
+        LOAD_EVEN_DELETED = "SELECT doc FROM generations WHERE id = ?1";
+        FIND = "SELECT doc FROM generations WHERE id = ?2 AND tenant = ?1 AND deleted = 0";
+        ENTOMB = "UPDATE generations SET deleted = 1, doc = ?2 WHERE id = ?1";
+        COUNT_UNFINISHED = "SELECT count(*) FROM generations WHERE ended = 0";
+        UNFINISHED = "SELECT doc FROM generations WHERE ended = 0 AND id > ?1 ORDER BY id LIMIT ?2";
+        FOLLOWERS = "SELECT doc FROM generations WHERE leader = ?1 ORDER BY id";
+        LEADER_OF_FIRST_TURN = "SELECT id FROM generations \
+            WHERE tenant = ?1 AND open_digest = ?2 AND first_turn = 1 ORDER BY id LIMIT 1";
+        LEADER_IN_SESSION = "SELECT id FROM generations \
+            WHERE tenant = ?1 AND open_digest = ?2 AND session = ?3 ORDER BY id LIMIT 1";
+        COUNT_SUBMITTING = "SELECT count(*) FROM generations WHERE submitting = ?1 AND id <> ?2";
+
+        INSERT_EVENT = "INSERT INTO events (generation, number, doc) VALUES (?1, ?2, ?3)";
+        EVENTS = "SELECT doc FROM events WHERE generation = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
+        DELETE_EVENTS = "DELETE FROM events WHERE generation = ?1";
+    }
+
+    request_id {
+        INSERT = "INSERT INTO request_ids (tenant, request_id, generation, sent, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+        FIND = "SELECT generation, sent FROM request_ids WHERE tenant = ?1 AND request_id = ?2";
+        EXPIRE = "DELETE FROM request_ids WHERE (tenant, request_id) IN \
+            (SELECT tenant, request_id FROM request_ids WHERE created_at < ?1 ORDER BY created_at LIMIT ?2)";
+    }
+
+    cached {
+        PUT = "INSERT INTO cached (tenant, digest, scope, generation) VALUES (?1, ?2, ?3, ?4) \
+            ON CONFLICT (tenant, digest, scope) DO UPDATE SET generation = excluded.generation";
+        FIND = "SELECT g.doc FROM cached c JOIN generations g ON g.id = c.generation \
+            WHERE c.tenant = ?1 AND c.digest = ?2 AND c.scope = ?3 AND g.deleted = 0";
+        FORGET_GENERATION = "DELETE FROM cached WHERE generation = ?2 AND tenant = ?1";
+        FORGET_SCOPE = "DELETE FROM cached WHERE tenant = ?1 AND scope = ?2 AND scope <> '*'";
+    }
+
+    job {
+        /// Changes nothing if another generation's open attempt holds the job.
+        CLAIM = "INSERT INTO jobs (provider, account, job, generation, open) \
+            VALUES (?1, ?2, ?3, ?4, 1) ON CONFLICT (provider, account, job) \
+            DO UPDATE SET generation = excluded.generation, open = 1 WHERE jobs.open = 0 OR jobs.generation = excluded.generation";
+        CLOSE = "UPDATE jobs SET open = 0 WHERE generation = ?1 AND open = 1";
+        HAND_OVER = "UPDATE jobs SET generation = ?2 WHERE generation = ?1 AND open = 1";
+        CLAIMED = "SELECT count(*) FROM jobs WHERE provider = ?1 AND account = ?2 AND job = ?3 AND generation <> ?4";
+    }
+
+    session {
+        INSERT_NEW = "INSERT INTO sessions (tenant, id, created_at, updated_at, n_messages) \
+            VALUES (?1, ?2, ?3, ?3, 0) ON CONFLICT (tenant, id) DO NOTHING";
+        FIND = "SELECT id, created_at, updated_at, n_messages FROM sessions WHERE tenant = ?1 AND id = ?2";
+        NEWEST = "SELECT id, created_at, updated_at, n_messages FROM sessions \
+            WHERE tenant = ?1 ORDER BY created_at DESC, id DESC LIMIT ?2";
+        NEWEST_AFTER = "SELECT id, created_at, updated_at, n_messages FROM sessions \
+            WHERE tenant = ?1 AND (created_at, id) < (?3, ?4) ORDER BY created_at DESC, id DESC LIMIT ?2";
+        GROW = "UPDATE sessions SET n_messages = ?3, updated_at = ?4 WHERE tenant = ?1 AND id = ?2";
+        DELETE = "DELETE FROM sessions WHERE tenant = ?1 AND id = ?2";
+
+        INSERT_MESSAGE = "INSERT INTO messages (tenant, session, number, doc) VALUES (?1, ?2, ?3, ?4)";
+        MESSAGES = "SELECT number, doc FROM messages \
+            WHERE tenant = ?1 AND session = ?2 AND number > ?3 ORDER BY number LIMIT ?4";
+        DELETE_MESSAGES = "DELETE FROM messages WHERE tenant = ?1 AND session = ?2";
+    }
+
+    artifact {
+        INSERT = "INSERT INTO artifacts (tenant, id, generation, kind, blob, created_at, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        FIND = "SELECT doc FROM artifacts WHERE tenant = ?1 AND id = ?2";
+        DELETE = "DELETE FROM artifacts WHERE tenant = ?1 AND id = ?2";
+        DELETE_OUTPUTS = "DELETE FROM artifacts WHERE tenant = ?1 AND generation = ?2";
+        COUNT_OUTPUTS = "SELECT count(*) FROM artifacts WHERE tenant = ?1 AND generation = ?2";
+        REFERS_TO_BLOB = "SELECT EXISTS (SELECT 1 FROM artifacts WHERE blob = ?1)";
+    }
+}
+
+/// A list by keyset, newest first: the parts that a filter adds are conditions of their own, so that an index serves each.
+///
+/// Each condition is a catalogue text with `{}` in place of its parameter's number.
+#[derive(Debug)]
+pub(super) struct List {
+    text: String,
+    n_parameters: usize,
+}
+
+impl List {
+    /// Generations of the tenant, its first parameter.
+    pub(super) fn generations() -> Self {
+        Self { text: "SELECT doc FROM generations WHERE tenant = ?1 AND deleted = 0".to_owned(), n_parameters: 1 }
+    }
+
+    /// Artifacts of the tenant, its first parameter.
+    pub(super) fn artifacts() -> Self {
+        Self { text: "SELECT doc FROM artifacts WHERE tenant = ?1".to_owned(), n_parameters: 1 }
+    }
+
+    /// Adds a condition; each `{}` takes the next parameter.
+    pub(super) fn and(&mut self, condition: &'static str) {
+        self.text.push_str(" AND ");
+        self.push(condition);
+    }
+
+    /// The text with its order and limit; the limit is the last parameter.
+    pub(super) fn order_by(mut self, order: &'static str) -> String {
+        self.text.push_str(" ORDER BY ");
+        self.text.push_str(order);
+        self.push(" LIMIT {}");
+        self.text
+    }
+
+    fn push(&mut self, part: &'static str) {
+        for (index, piece) in part.split("{}").enumerate() {
+            if index > 0 {
+                self.n_parameters += 1;
+                self.text.push_str(&format!("?{}", self.n_parameters));
+            }
+            self.text.push_str(piece);
+        }
+    }
+}

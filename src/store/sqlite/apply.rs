@@ -1,0 +1,147 @@
+//! Applying an event: the state machine decides, and everything that follows from its word is written with it.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{
+    Result, artifacts, generations, sessions,
+    statements::{count, execute},
+    writer::Work,
+};
+use crate::{
+    domain::{
+        attempt::Ticket,
+        generation::Generation,
+        life::{Applied, AttemptEvent, Event, HandOver, Refused},
+        names::GenerationId,
+        session::closing_message,
+    },
+    store::{
+        port::{ApplyError, Changes, StoreError},
+        rules, sql,
+    },
+};
+
+pub(super) fn apply(
+    work: &mut Work,
+    id: GenerationId,
+    event: &Event,
+    now: Timestamp,
+) -> std::result::Result<Changes, ApplyError> {
+    let before = target(&work.db, id, event)?.ok_or(ApplyError::NotFound)?;
+    if let Some(ending) = rules::handing_over(&before, event, now) {
+        let followers = generations::followers(&work.db, before.id)?;
+        if !followers.is_empty() {
+            return Ok(hand_over(work, before, followers, ending, now)?);
+        }
+    }
+    let mut generation = before.clone();
+    let entry = match generation.apply(event, now) {
+        Ok(Applied::Changed(entry)) => entry,
+        Ok(Applied::Unchanged) => return Ok(Changes { generation, others: Vec::new() }),
+        Err(reason) => return Err(ApplyError::Refused { reason, generation: Box::new(before) }),
+    };
+    if let Event::Attempt(_, AttemptEvent::Accepted(ticket)) = event
+        && !claim(&work.db, &generation, ticket)?
+    {
+        let reason = Refused::WrongState(before.state);
+        return Err(ApplyError::Refused { reason, generation: Box::new(before) });
+    }
+    generations::save(&work.db, &generation, entry.as_ref())?;
+    let open = |generation: &Generation| generation.open_attempt().map(|attempt| attempt.id);
+    if open(&before) != open(&generation) {
+        execute(&work.db, sql::job::CLOSE, [generation.id.id()])?;
+    }
+    let others = if generation.state.is_terminal() { conclude_all(work, &generation, now)? } else { Vec::new() };
+    Ok(Changes { generation, others })
+}
+
+/// True if another generation has ever held a ticket for the job.
+pub(super) fn job_is_claimed(
+    db: &Connection,
+    (provider, account, job): (&str, &str, &str),
+    besides: GenerationId,
+) -> Result<bool> {
+    Ok(count(db, sql::job::CLAIMED, params![provider, account, job, besides.id()])? > 0)
+}
+
+/// The generation that the event is for: what is told about an attempt goes where the attempt went.
+fn target(db: &Connection, id: GenerationId, event: &Event) -> Result<Option<Generation>> {
+    let follows = match event {
+        Event::Attempt(..) => true,
+        Event::CancelRequested | Event::DeadlinePassed | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => {
+            false
+        }
+    };
+    let mut generation = generations::load(db, id)?;
+    while follows && let Some(successor) = generation.as_ref().and_then(|generation| generation.successor) {
+        generation = generations::load(db, successor)?;
+    }
+    Ok(generation)
+}
+
+/// Records whose job it is; false if another generation's open attempt holds it.
+fn claim(db: &Connection, generation: &Generation, ticket: &Ticket) -> Result<bool> {
+    let Some(attempt) = generation.open_attempt() else { return Ok(true) };
+    let params = params![attempt.model.provider.id(), ticket.account, ticket.job, generation.id.id()];
+    Ok(execute(db, sql::job::CLAIM, params)? > 0)
+}
+
+fn hand_over(
+    work: &mut Work,
+    mut leader: Generation,
+    followers: Vec<Generation>,
+    ending: HandOver,
+    now: Timestamp,
+) -> Result<Changes> {
+    let mut others = followers;
+    let Some((next, rest)) = others.split_first_mut() else {
+        return Err(StoreError::broken("nobody to hand the job over to"));
+    };
+    let (ended, promoted) = leader.hand_over(next, ending, now).map_err(StoreError::broken)?;
+    generations::save(&work.db, &leader, Some(&ended))?;
+    generations::save(&work.db, next, Some(&promoted))?;
+    for follower in rest {
+        follower.follow(next.id, now);
+        generations::save_keys(&work.db, follower)?;
+    }
+    execute(&work.db, sql::job::HAND_OVER, [leader.id.id(), next.id.id()])?;
+    conclude(work, &leader, now)?;
+    Ok(Changes { generation: leader, others })
+}
+
+/// Writes what follows from an end, and ends those that share the job; these are returned.
+fn conclude_all(work: &mut Work, leader: &Generation, now: Timestamp) -> Result<Vec<Generation>> {
+    conclude(work, leader, now)?;
+    let mut followers = generations::followers(&work.db, leader.id)?;
+    if followers.is_empty() {
+        return Ok(followers);
+    }
+    let event = Event::LeaderEnded(Box::new(leader.clone()));
+    for follower in &mut followers {
+        let Applied::Changed(entry) = follower.apply(&event, now).map_err(StoreError::broken)? else { continue };
+        generations::save(&work.db, follower, entry.as_ref())?;
+        conclude(work, follower, now)?;
+    }
+    Ok(followers)
+}
+
+/// Writes what follows from an end: the session's closing message, the artifacts, and what the cache remembers.
+fn conclude(work: &mut Work, generation: &Generation, now: Timestamp) -> Result<()> {
+    let tenant = &generation.tenant;
+    work.unfinished = work.unfinished.saturating_sub(1);
+    if let Some(message) = closing_message(generation, now)
+        && let Some(mut session) = sessions::find(&work.db, tenant, &generation.session)?
+    {
+        sessions::append(&work.db, tenant, &mut session, &[message], now)?;
+    }
+    for artifact in &generation.artifacts {
+        artifacts::insert(&work.db, tenant, artifact)?;
+    }
+    if let Some((digest, scopes)) = rules::remembered(generation) {
+        for scope in scopes {
+            execute(&work.db, sql::cached::PUT, params![tenant.id(), digest, scope, generation.id.id()])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,162 @@
+//! Generations and their histories as rows.
+
+use rusqlite::{Connection, ToSql, params};
+
+use super::{
+    Result,
+    statements::{execute, find, int, list, to_doc},
+    writer::Work,
+};
+use crate::{
+    domain::{
+        generation::{Generation, HistoryEvent, State},
+        names::{GenerationId, TenantId},
+    },
+    store::{
+        port::{DeleteError, GenerationFilter, Page},
+        rules,
+        sql::{self, List},
+    },
+};
+
+/// Adds a generation. It counts as unfinished unless it has ended.
+pub(super) fn insert(work: &mut Work, generation: &Generation) -> Result<()> {
+    let ended = generation.state.is_terminal();
+    execute(
+        &work.db,
+        sql::generation::INSERT,
+        params![
+            generation.id.id(),
+            generation.tenant.id(),
+            generation.session.id(),
+            generation.kind.as_str(),
+            generation.state.as_str(),
+            ended,
+            generation.leader.map(GenerationId::id),
+            rules::open_digest(generation),
+            generation.cache_key.as_ref().is_some_and(|key| key.first_turn),
+            rules::submitting(generation),
+            to_doc(generation)?,
+        ],
+    )?;
+    work.unfinished += u64::from(!ended);
+    Ok(())
+}
+
+/// Writes a generation as it is now, with the history entry that belongs to the change. Without one it is mere progress, the most frequent
+/// write of all, which touches no index.
+pub(super) fn save(db: &Connection, generation: &Generation, entry: Option<&HistoryEvent>) -> Result<()> {
+    let Some(entry) = entry else {
+        return execute(db, sql::generation::UPDATE_DOC, params![generation.id.id(), to_doc(generation)?]).map(drop);
+    };
+    save_keys(db, generation)?;
+    log(db, generation.id, entry)
+}
+
+/// Writes a generation with all that it is looked up by.
+pub(super) fn save_keys(db: &Connection, generation: &Generation) -> Result<()> {
+    execute(
+        db,
+        sql::generation::UPDATE,
+        params![
+            generation.id.id(),
+            generation.state.as_str(),
+            generation.state.is_terminal(),
+            generation.leader.map(GenerationId::id),
+            rules::open_digest(generation),
+            rules::submitting(generation),
+            to_doc(generation)?,
+        ],
+    )
+    .map(drop)
+}
+
+/// Appends to a history.
+pub(super) fn log(db: &Connection, id: GenerationId, entry: &HistoryEvent) -> Result<()> {
+    execute(db, sql::generation::INSERT_EVENT, params![id.id(), int(entry.number), to_doc(entry)?]).map(drop)
+}
+
+pub(super) fn load(db: &Connection, id: GenerationId) -> Result<Option<Generation>> {
+    find(db, sql::generation::LOAD, [id.id()])
+}
+
+pub(super) fn of_tenant(db: &Connection, tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>> {
+    find(db, sql::generation::FIND, params![tenant.id(), id.id()])
+}
+
+/// Those that share the generation's job, oldest first.
+pub(super) fn followers(db: &Connection, id: GenerationId) -> Result<Vec<Generation>> {
+    list(db, sql::generation::FOLLOWERS, [id.id()])
+}
+
+pub(super) fn unfinished(db: &Connection, after: Option<GenerationId>, limit: usize) -> Result<Vec<Generation>> {
+    let after = after.map(GenerationId::id).unwrap_or_default();
+    list(db, sql::generation::UNFINISHED, params![after, int(limit)])
+}
+
+pub(super) fn history(db: &Connection, id: GenerationId, page: &Page<u64>) -> Result<Vec<HistoryEvent>> {
+    let after = int(page.after.unwrap_or_default());
+    list(db, sql::generation::EVENTS, params![id.id(), after, int(page.limit)])
+}
+
+pub(super) fn listed(
+    db: &Connection,
+    tenant: &TenantId,
+    filter: &GenerationFilter,
+    page: &Page<GenerationId>,
+) -> Result<Vec<Generation>> {
+    if filter.states.is_empty() {
+        return listed_in(db, tenant, filter, None, page);
+    }
+    // One short walk along the index for each state; together they hold the page.
+    let mut found = Vec::new();
+    for state in State::ALL.into_iter().filter(|state| filter.states.contains(state)) {
+        found.append(&mut listed_in(db, tenant, filter, Some(state), page)?);
+    }
+    found.sort_unstable_by_key(|generation| std::cmp::Reverse(generation.id));
+    found.truncate(page.limit);
+    Ok(found)
+}
+
+fn listed_in(
+    db: &Connection,
+    tenant: &TenantId,
+    filter: &GenerationFilter,
+    state: Option<State>,
+    page: &Page<GenerationId>,
+) -> Result<Vec<Generation>> {
+    let mut list_of = List::generations();
+    let mut values: Vec<Box<dyn ToSql>> = vec![Box::new(tenant.id().to_owned())];
+    if let Some(state) = state {
+        list_of.and("state = {}");
+        values.push(Box::new(state.as_str()));
+    }
+    if let Some(session) = &filter.session {
+        list_of.and("session = {}");
+        values.push(Box::new(session.id().to_owned()));
+    }
+    if let Some(kind) = filter.kind {
+        list_of.and("kind = {}");
+        values.push(Box::new(kind.as_str()));
+    }
+    if let Some(after) = page.after {
+        list_of.and("id < {}");
+        values.push(Box::new(after.id()));
+    }
+    values.push(Box::new(int(page.limit)));
+    list(db, &list_of.order_by("id DESC"), rusqlite::params_from_iter(values))
+}
+
+/// Deletes an ended generation; its tombstone stays for its request id.
+pub(super) fn delete(db: &Connection, tenant: &TenantId, id: GenerationId) -> std::result::Result<(), DeleteError> {
+    let mut generation = of_tenant(db, tenant, id)?.ok_or(DeleteError::NotFound)?;
+    if !generation.state.is_terminal() {
+        return Err(DeleteError::Unfinished(generation.state));
+    }
+    generation.scrub();
+    execute(db, sql::generation::ENTOMB, params![id.id(), to_doc(&generation)?])?;
+    execute(db, sql::generation::DELETE_EVENTS, [id.id()])?;
+    execute(db, sql::artifact::DELETE_OUTPUTS, params![tenant.id(), id.id()])?;
+    execute(db, sql::cached::FORGET_GENERATION, params![tenant.id(), id.id()])?;
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! The default store: SQLite in the data folder, nothing to install.
+//!
+//! One writer thread commits many writes together, readers have connections of their own. Only one process may have the file open, the
+//! holder of the data folder's lock: the number of unfinished generations is counted in memory.
+
+mod accept;
+mod apply;
+mod artifacts;
+mod connect;
+mod error;
+mod generations;
+mod readers;
+mod sessions;
+mod statements;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{ops::ControlFlow, path::Path};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::params;
+
+use self::{
+    readers::Readers,
+    statements::{count, execute},
+    writer::Writer,
+};
+use super::{
+    port::{
+        AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, DeleteError, Draft, GenerationFilter,
+        Page, Store, StoreError,
+    },
+    rules, sql,
+};
+use crate::domain::{
+    artifact::{Artifact, BlobKey},
+    generation::{Generation, HistoryEvent},
+    life::Event,
+    names::{ArtifactId, GenerationId, SessionId, TenantId},
+    session::{Message, Session},
+};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// Most request ids that one call forgets, so that no transaction keeps others waiting for long.
+const MAX_EXPIRED: i64 = 10_000;
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub struct Sqlite {
+    readers: Readers,
+    writer: Writer,
+}
+
+impl Sqlite {
+    /// Opens the file, or makes it, and brings it up to date. Blocks for a few milliseconds.
+    pub fn open(path: &Path) -> Result<Self> {
+        let work = connect::for_writing(path)?;
+        Ok(Self { readers: Readers::new(path), writer: Writer::start(work)? })
+    }
+
+    /// Finishes what was asked for and refuses what comes later. Dropping the store does the same, but blocks.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close();
+    }
+}
+
+#[async_trait]
+impl Store for Sqlite {
+    async fn accept(
+        &self,
+        acceptance: Acceptance,
+        draft: Box<dyn Draft>,
+    ) -> std::result::Result<Accepted, AcceptError> {
+        self.writer.write(move |work| accept::accept(work, &acceptance, draft)).await
+    }
+
+    async fn cached(&self, tenant: &TenantId, session: Option<&SessionId>, digest: &str) -> Result<Option<Generation>> {
+        let (tenant, session, digest) = (tenant.clone(), session.cloned(), digest.to_owned());
+        self.readers.read(move |db| accept::cached_for(db, &tenant, session.as_ref(), &digest)).await
+    }
+
+    async fn forget_cached(&self, tenant: &TenantId, generation: GenerationId) -> Result<()> {
+        let tenant = tenant.clone();
+        let forget = sql::cached::FORGET_GENERATION;
+        self.writer.write(move |work| execute(&work.db, forget, params![tenant.id(), generation.id()]).map(drop)).await
+    }
+
+    async fn apply(&self, id: GenerationId, event: Event, now: Timestamp) -> std::result::Result<Changes, ApplyError> {
+        self.writer.write(move |work| apply::apply(work, id, &event, now)).await
+    }
+
+    async fn load(&self, id: GenerationId) -> Result<Option<Generation>> {
+        self.readers.read(move |db| generations::load(db, id)).await
+    }
+
+    async fn unfinished(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Generation>> {
+        self.readers.read(move |db| generations::unfinished(db, after, limit)).await
+    }
+
+    async fn job_is_claimed(&self, provider: &str, account: &str, job: &str, besides: GenerationId) -> Result<bool> {
+        let (provider, account, job) = (provider.to_owned(), account.to_owned(), job.to_owned());
+        self.readers.read(move |db| apply::job_is_claimed(db, (&provider, &account, &job), besides)).await
+    }
+
+    async fn lost_submits(&self, model: &str, brief: &str, besides: GenerationId) -> Result<u64> {
+        let asked = rules::asked(model, brief);
+        self.readers.read(move |db| count(db, sql::generation::COUNT_SUBMITTING, params![asked, besides.id()])).await
+    }
+
+    async fn generation(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>> {
+        let tenant = tenant.clone();
+        self.readers.read(move |db| generations::of_tenant(db, &tenant, id)).await
+    }
+
+    async fn generations(
+        &self,
+        tenant: &TenantId,
+        filter: &GenerationFilter,
+        page: Page<GenerationId>,
+    ) -> Result<Vec<Generation>> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.readers.read(move |db| generations::listed(db, &tenant, &filter, &page)).await
+    }
+
+    async fn history(&self, id: GenerationId, page: Page<u64>) -> Result<Vec<HistoryEvent>> {
+        self.readers.read(move |db| generations::history(db, id, &page)).await
+    }
+
+    async fn delete_generation(&self, tenant: &TenantId, id: GenerationId) -> std::result::Result<(), DeleteError> {
+        let tenant = tenant.clone();
+        self.writer.write(move |work| generations::delete(&work.db, &tenant, id)).await
+    }
+
+    async fn create_session(&self, tenant: &TenantId, id: &SessionId, now: Timestamp) -> Result<Session> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.writer.write(move |work| sessions::create(&work.db, &tenant, &id, now)).await
+    }
+
+    async fn session(&self, tenant: &TenantId, id: &SessionId) -> Result<Option<Session>> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.readers.read(move |db| sessions::find(db, &tenant, &id)).await
+    }
+
+    async fn sessions(&self, tenant: &TenantId, page: Page<(Timestamp, SessionId)>) -> Result<Vec<Session>> {
+        let tenant = tenant.clone();
+        self.readers.read(move |db| sessions::listed(db, &tenant, &page)).await
+    }
+
+    async fn delete_session(&self, tenant: &TenantId, id: &SessionId) -> Result<bool> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.writer.write(move |work| sessions::delete(&work.db, &tenant, &id)).await
+    }
+
+    async fn messages(&self, tenant: &TenantId, id: &SessionId, page: Page<u64>) -> Result<Vec<(u64, Message)>> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.readers.read(move |db| sessions::messages(db, &tenant, &id, &page)).await
+    }
+
+    async fn add_artifact(&self, tenant: &TenantId, artifact: &Artifact) -> Result<()> {
+        let (tenant, artifact) = (tenant.clone(), artifact.clone());
+        self.writer.write(move |work| artifacts::insert(&work.db, &tenant, &artifact)).await
+    }
+
+    async fn artifact(&self, tenant: &TenantId, id: &ArtifactId) -> Result<Option<Artifact>> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.readers.read(move |db| artifacts::of_tenant(db, &tenant, &id)).await
+    }
+
+    async fn artifacts(
+        &self,
+        tenant: &TenantId,
+        filter: &ArtifactFilter,
+        page: Page<(Timestamp, ArtifactId)>,
+    ) -> Result<Vec<Artifact>> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.readers.read(move |db| artifacts::listed(db, &tenant, &filter, &page)).await
+    }
+
+    async fn delete_artifact(&self, tenant: &TenantId, id: &ArtifactId) -> Result<ControlFlow<(), Option<BlobKey>>> {
+        let (tenant, id) = (tenant.clone(), id.clone());
+        self.writer.write(move |work| artifacts::delete(&work.db, &tenant, &id)).await
+    }
+
+    async fn unreferenced(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>> {
+        self.readers.read(move |db| artifacts::unreferenced(db, keys)).await
+    }
+
+    async fn expire_request_ids(&self, before: Timestamp) -> Result<u64> {
+        self.writer
+            .write(move |work| {
+                execute(&work.db, sql::request_id::EXPIRE, [before.as_microsecond(), MAX_EXPIRED]).map(|n| n as u64)
+            })
+            .await
+    }
+
+    async fn heartbeat(&self, now: Timestamp) -> Result<()> {
+        self.writer.write(move |work| execute(&work.db, sql::health::HEARTBEAT, [now.as_microsecond()]).map(drop)).await
+    }
+}

@@ -1,0 +1,184 @@
+use std::{path::PathBuf, sync::Arc};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    domain::{life::tests::START, session::Message},
+    store::contract::{Ask, Tested, store_contract, succeed, together},
+};
+
+store_contract!(super::fresh);
+
+fn fresh() -> (Tested, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    (Arc::new(Sqlite::open(&file(&folder)).unwrap()), folder)
+}
+
+fn file(folder: &TempDir) -> PathBuf {
+    folder.path().join("filmgate.db")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_is_there_after_a_reopening_without_close() {
+    let (store, folder) = fresh();
+    let done = succeed(&store, &Ask::order("d").accepted(&store).await).await.generation;
+    let mut answered = Vec::new();
+    for answer in together(&store, (0..100).map(|_| Ask::new()).collect()).await {
+        match answer.unwrap() {
+            Accepted::New(generation) => answered.push(*generation),
+            Accepted::Replayed(generation) => panic!("replayed {}", generation.id),
+        }
+    }
+    drop(store);
+
+    let store: Tested = Arc::new(Sqlite::open(&file(&folder)).unwrap());
+    answered.sort_unstable_by_key(|generation| generation.id);
+    assert_eq!(store.unfinished(None, 1000).await.unwrap(), answered);
+    assert_eq!(store.load(done.id).await.unwrap(), Some(done.clone()));
+    assert_eq!(store.cached(&done.tenant, None, "d").await.unwrap(), Some(done));
+    // The count of unfinished generations is read back too.
+    let full = Ask { max_unfinished: 100, ..Ask::new() }.send(&store).await;
+    assert!(matches!(full, Err(AcceptError::QueueFull { unfinished: 100 })));
+}
+
+#[tokio::test]
+async fn a_closed_store_is_unavailable() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&file(&folder)).unwrap();
+    store.heartbeat(START).await.unwrap();
+    store.close().await;
+    store.close().await;
+    assert!(matches!(store.heartbeat(START).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.load(GenerationId::fresh()).await, Err(StoreError::Unavailable(_))));
+    let store: Tested = Arc::new(store);
+    assert!(matches!(Ask::new().send(&store).await, Err(AcceptError::Store(StoreError::Unavailable(_)))));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_unavailable() {
+    let opened = Sqlite::open(Path::new("/no/such/folder/filmgate.db"));
+    assert!(matches!(opened, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+async fn a_store_that_may_not_write_is_unavailable_and_reads_on() {
+    let (store, folder) = fresh();
+    let generation = Ask::new().accepted(&store).await;
+    drop(store);
+    let work = connect::for_writing(&file(&folder)).unwrap();
+    work.db.pragma_update(None, "query_only", true).unwrap();
+    let store = Sqlite { readers: Readers::new(&file(&folder)), writer: Writer::start(work).unwrap() };
+    assert!(matches!(store.heartbeat(START).await, Err(StoreError::Unavailable(_))));
+    assert_eq!(store.load(generation.id).await.unwrap(), Some(generation));
+}
+
+#[tokio::test]
+async fn a_full_disk_is_unavailable_and_passes() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = connect::for_writing(&file(&folder)).unwrap();
+    let n_pages: i64 = work.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    let _: i64 = work.db.pragma_update_and_check(None, "max_page_count", n_pages, |row| row.get(0)).unwrap();
+    let sqlite = Arc::new(Sqlite { readers: Readers::new(&file(&folder)), writer: Writer::start(work).unwrap() });
+    let store: Tested = sqlite.clone();
+    let mut answered = Vec::new();
+    let full = loop {
+        match Ask::new().send(&store).await {
+            Ok(Accepted::New(generation)) => answered.push(generation.id),
+            other => break other,
+        }
+        assert!(answered.len() < 10_000, "the disk never filled up");
+    };
+    assert!(matches!(full, Err(AcceptError::Store(StoreError::Unavailable(_)))), "{full:?}");
+    let found: Vec<_> = store.unfinished(None, 10_000).await.unwrap().iter().map(|row| row.id).collect();
+    assert_eq!(found, answered, "exactly what was answered is there");
+
+    let raise = |work: &mut writer::Work| -> Result<i64> {
+        Ok(work.db.pragma_update_and_check(None, "max_page_count", 100_000, |row| row.get(0))?)
+    };
+    sqlite.writer.write(raise).await.unwrap();
+    Ask::new().accepted(&store).await;
+}
+
+/// A draft that panics, as a defect elsewhere would.
+#[derive(Debug)]
+struct Defect;
+
+impl Draft for Defect {
+    fn generation(self: Box<Self>, _: &[Message]) -> (Generation, Vec<Message>) {
+        panic!("a defect in a draft")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_fails_leaves_nothing_and_disturbs_no_neighbour() {
+    let (store, _folder) = fresh();
+    let session = SessionId::fresh();
+    let acceptance = Acceptance {
+        tenant: TenantId::default_tenant(),
+        session: session.clone(),
+        request: None,
+        max_unfinished: 1000,
+        now: START,
+    };
+    let defect = store.accept(acceptance, Box::new(Defect));
+    let neighbours = together(&store, (0..50).map(|_| Ask::new()).collect());
+    let (failed, answers) = tokio::join!(defect, neighbours);
+    assert!(matches!(failed, Err(AcceptError::Store(StoreError::Broken(_)))));
+    assert!(answers.iter().all(std::result::Result::is_ok));
+    assert_eq!(store.session(&TenantId::default_tenant(), &session).await.unwrap(), None);
+    assert_eq!(store.unfinished(None, 1000).await.unwrap().len(), 50);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_clock_does_not_run_ahead_of_a_write() {
+    let (store, _folder) = fresh();
+    let before = tokio::time::Instant::now();
+    for _ in 0..20 {
+        Ask::new().accepted(&store).await;
+    }
+    assert_eq!(store.unfinished(None, 100).await.unwrap().len(), 20);
+    assert_eq!(before.elapsed(), std::time::Duration::ZERO);
+}
+
+#[test]
+fn every_lookup_and_list_goes_by_an_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = connect::for_writing(&file(&folder)).unwrap();
+    let lists = |start: fn() -> sql::List, filters: &[&'static str], order: &'static str| {
+        // Every subset of the filters, in their order.
+        (0..1_u32 << filters.len())
+            .map(move |chosen| {
+                let mut list = start();
+                for (_, filter) in filters.iter().enumerate().filter(|(index, _)| chosen & (1 << index) != 0) {
+                    list.and(filter);
+                }
+                list.order_by(order)
+            })
+            .collect::<Vec<String>>()
+    };
+    let mut texts = lists(sql::List::generations, &["state = {}", "session = {}", "kind = {}", "id < {}"], "id DESC");
+    texts.extend(lists(
+        sql::List::artifacts,
+        &["kind = {}", "generation = {}", "(created_at, id) < ({}, {})"],
+        "created_at DESC, id DESC",
+    ));
+    texts.extend(sql::ALL.iter().map(|text| (*text).to_owned()));
+    for text in texts {
+        let mut statement = work.db.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+        let n_parameters = statement.parameter_count();
+        let nulls = vec![rusqlite::types::Null; n_parameters];
+        let plan: Vec<String> = statement
+            .query_map(rusqlite::params_from_iter(nulls), |row| row.get(3))
+            .unwrap()
+            .collect::<rusqlite::Result<_>>()
+            .unwrap();
+        // Counting a partial index from end to end happens once, at opening.
+        let counts_all = text == sql::generation::COUNT_UNFINISHED;
+        let slow = |step: &String| {
+            let walks_all = step.starts_with("SCAN") && !step.contains("CONSTANT ROW");
+            (walks_all && !counts_all) || step.contains("TEMP B-TREE")
+        };
+        assert!(!plan.iter().any(slow), "{text}\n{plan:#?}");
+    }
+}
