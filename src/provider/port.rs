@@ -30,6 +30,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// The cards of its models.
     fn models(&self) -> &[Arc<ModelCard>];
 
+    /// Whether it can serve this kind now; what is wrong otherwise.
+    fn ready(&self, _kind: Kind) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Hands an order over. Called at most once for each `key`; an error's `effect` says whether the vendor may have started work.
     async fn submit(&self, order: &Order, key: &SubmitKey) -> Result<Submitted, ProviderError>;
 
@@ -44,6 +49,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
 
     /// Opens an output for reading from the start.
     async fn open(&self, output: &RemoteOutput) -> Result<ByteSource, ProviderError>;
+
+    /// True if it serves models that have no card.
+    fn serves_undescribed(&self) -> bool {
+        false
+    }
 }
 
 /// The order as one model gets it.
@@ -213,6 +223,14 @@ pub struct ByteSource {
     pub stream: BoxStream<'static, Result<Bytes, ProviderError>>,
     /// How many there should be, if the vendor says.
     pub length: Option<u64>,
+}
+
+impl ByteSource {
+    /// Bytes that are already here.
+    pub fn of(bytes: Bytes) -> Self {
+        let length = Some(bytes.len() as u64);
+        Self { stream: Box::pin(futures_util::stream::once(async move { Ok(bytes) })), length }
+    }
 }
 
 impl fmt::Debug for ByteSource {
