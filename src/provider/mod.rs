@@ -4,4 +4,5 @@
 //! `guard` times, limits and measures. Adding a vendor is one folder, one registry line, one card file and one fixture folder.
 
 pub mod error;
+pub mod http;
 pub mod port;
