@@ -8,6 +8,7 @@ mod contract;
 pub mod error;
 pub mod http;
 pub mod port;
+pub mod replicate;
 pub mod sample;
 
 use crate::domain::names::ProviderId;
