@@ -6,8 +6,10 @@
 #[cfg(test)]
 mod contract;
 pub mod error;
+pub mod guard;
 pub mod http;
 pub mod port;
+pub mod registry;
 pub mod replicate;
 pub mod sample;
 
