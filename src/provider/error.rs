@@ -60,6 +60,28 @@ pub enum ErrorKind {
     Protocol,
 }
 
+impl ErrorKind {
+    /// The stable word, for counts and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidOrder => "invalid_order",
+            Self::ModelNotFound => "model_not_found",
+            Self::ContentRefused => "content_refused",
+            Self::Unauthenticated => "unauthenticated",
+            Self::OutOfCredit => "out_of_credit",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::Transport => "transport",
+            Self::TicketUnknown => "ticket_unknown",
+            Self::NoJobId => "no_job_id",
+            Self::LinkExpired => "link_expired",
+            Self::NoOutput => "no_output",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
 /// Whether the vendor may have started work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -78,6 +100,23 @@ pub enum Verdict {
     AskFirst,
     /// Nothing happened and a repeat would end the same way.
     GiveUp,
+}
+
+/// An adapter cannot be built from its settings.
+#[derive(Debug, thiserror::Error)]
+#[error("{provider} cannot be used: {why}")]
+pub struct SetupError {
+    /// The vendor.
+    pub provider: String,
+    /// What is wrong, without the value of any secret.
+    pub why: String,
+}
+
+impl SetupError {
+    /// Of a vendor and what is wrong.
+    pub fn new(provider: impl fmt::Display, why: impl Into<String>) -> Self {
+        Self { provider: provider.to_string(), why: why.into() }
+    }
 }
 
 impl ProviderError {
@@ -105,6 +144,13 @@ impl ProviderError {
     #[must_use]
     pub fn retry_after(mut self, after: Option<Duration>) -> Self {
         self.retry_after = after;
+        self
+    }
+
+    /// With the request's field at fault.
+    #[must_use]
+    pub fn because_of(mut self, field: Option<String>) -> Self {
+        self.field = field;
         self
     }
 

@@ -3,6 +3,21 @@
 //! Invariant: an adapter maps and calls, nothing else. It never retries, sleeps, spawns, logs bodies or reads settings; the engine retries,
 //! `guard` times, limits and measures. Adding a vendor is one folder, one registry line, one card file and one fixture folder.
 
+#[cfg(test)]
+mod contract;
 pub mod error;
+pub mod guard;
+pub mod http;
 pub mod port;
 pub mod registry;
+pub mod replicate;
+pub mod sample;
+
+use crate::domain::names::ProviderId;
+
+use self::error::SetupError;
+
+/// The id of a vendor whose name stands in the code.
+fn id_of(name: &'static str) -> Result<ProviderId, SetupError> {
+    ProviderId::from_id(name).map_err(|error| SetupError::new(name, error.to_string()))
+}

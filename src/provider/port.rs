@@ -49,6 +49,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
 
     /// Opens an output for reading from the start.
     async fn open(&self, output: &RemoteOutput) -> Result<ByteSource, ProviderError>;
+
+    /// True if it serves models that have no card.
+    fn serves_undescribed(&self) -> bool {
+        false
+    }
 }
 
 /// The order as one model gets it.
@@ -218,6 +223,14 @@ pub struct ByteSource {
     pub stream: BoxStream<'static, Result<Bytes, ProviderError>>,
     /// How many there should be, if the vendor says.
     pub length: Option<u64>,
+}
+
+impl ByteSource {
+    /// Bytes that are already here.
+    pub fn of(bytes: Bytes) -> Self {
+        let length = Some(bytes.len() as u64);
+        Self { stream: Box::pin(futures_util::stream::once(async move { Ok(bytes) })), length }
+    }
 }
 
 impl fmt::Debug for ByteSource {
