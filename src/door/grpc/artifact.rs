@@ -1,10 +1,11 @@
 //! `ArtifactService`.
 
-use std::ops::Range;
+use std::{ops::Range, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use jiff::Timestamp;
+use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{Door, call, caller, snapshots::Answers};
@@ -30,6 +31,8 @@ use crate::{
 
 /// Most bytes in one message of an upload.
 const MAX_CHUNK_BYTES: usize = 3 << 20;
+/// An uploader that sends nothing for so long is gone, or holds a place for nothing.
+const MAX_SILENCE: Duration = Duration::from_secs(60);
 /// Longest media type that is believed to be one.
 const MAX_MEDIA_TYPE: usize = 127;
 
@@ -100,7 +103,7 @@ impl ArtifactService for Door {
         call("UploadArtifact", async {
             let caller = caller(&request)?;
             let mut parts = request.into_inner();
-            let header = match parts.message().await.map_err(Refusal::Caller)?.and_then(|first| first.part) {
+            let header = match next_part(&mut parts).await?.and_then(|first| first.part) {
                 Some(Up::Header(header)) => header,
                 Some(Up::Data(_)) | None => return Err(Refusal::field("header", "must be the first message")),
             };
@@ -196,11 +199,11 @@ fn uploaded(
     let start = Some((parts, 0_u64));
     stream::unfold(start, async |state| {
         let (mut parts, n_bytes) = state?;
-        let part = match parts.next().await {
-            None if n_bytes == 0 => return Some((Err(Refusal::field("data", "must not be empty")), None)),
-            None => return None,
-            Some(Err(status)) => return Some((Err(Refusal::Caller(status)), None)),
-            Some(Ok(message)) => message.part,
+        let part = match next_part(&mut parts).await {
+            Ok(None) if n_bytes == 0 => return Some((Err(Refusal::field("data", "must not be empty")), None)),
+            Ok(None) => return None,
+            Ok(Some(message)) => message.part,
+            Err(refusal) => return Some((Err(refusal), None)),
         };
         Some(match part {
             Some(Up::Data(data)) if data.len() > MAX_CHUNK_BYTES => {
@@ -215,6 +218,15 @@ fn uploaded(
             None => (Err(Refusal::field("data", "must be set in every message after the first")), None),
         })
     })
+}
+
+async fn next_part(
+    parts: &mut (impl Stream<Item = Result<v1::UploadArtifactRequest, Status>> + Send + Unpin),
+) -> Result<Option<v1::UploadArtifactRequest>, Refusal> {
+    match timeout(MAX_SILENCE, parts.next()).await {
+        Ok(part) => part.transpose().map_err(Refusal::Caller),
+        Err(_) => Err(Refusal::field("data", format!("did not come for {} s", MAX_SILENCE.as_secs()))),
+    }
 }
 
 fn refused_upload(error: UploadError<Refusal>) -> Refusal {
@@ -296,5 +308,15 @@ mod tests {
         assert_eq!(upload(vec![data("a"), header]).await, Err(vec!["header".to_owned()]));
         let large = Some(Up::Data(vec![0; MAX_CHUNK_BYTES + 1].into()));
         assert_eq!(upload(vec![large]).await, Err(vec!["data".to_owned()]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_uploader_that_falls_silent_is_refused() {
+        let first = v1::UploadArtifactRequest { part: Some(Up::Data("ab".into())) };
+        let parts = Box::pin(stream::iter([Ok(first)]).chain(stream::pending()));
+        let mut bytes = Box::pin(uploaded(parts));
+        assert_eq!(bytes.next().await.unwrap().unwrap(), "ab");
+        assert_eq!(fields(bytes.next().await.unwrap().unwrap_err()), ["data"]);
+        assert!(bytes.next().await.is_none());
     }
 }
