@@ -5,7 +5,7 @@ use prost::Message;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::refusal::Refusal;
+use super::refusal::{Refusal, both};
 use crate::{domain::order::Violation, store::port::Page};
 
 /// Rows of a page when the caller does not say.
@@ -35,9 +35,14 @@ struct Token<K> {
 }
 
 impl<K: Serialize + DeserializeOwned> Wanted<K> {
-    /// Reads `page_size` and `page_token`. `filters` is whatever the token must be bound to: the list's name and its filters.
-    pub(super) fn read(page_size: i32, page_token: &str, filters: &impl Serialize) -> Result<Self, Refusal> {
-        let filters = fingerprint(filters);
+    /// Reads `page_size` and `page_token` of a list with these filters, to which its tokens are bound. Tells all that is wrong with either.
+    pub(super) fn read<F: Serialize>(
+        list: &str,
+        filters: Result<F, Refusal>,
+        page_size: i32,
+        page_token: &str,
+    ) -> Result<(F, Self), Refusal> {
+        let bound = filters.as_ref().ok().map(|filters| fingerprint(&(list, filters)));
         let mut violations = Vec::new();
         let size = match usize::try_from(page_size) {
             Ok(0) => DEFAULT_SIZE,
@@ -50,14 +55,15 @@ impl<K: Serialize + DeserializeOwned> Wanted<K> {
         let mut after = None;
         match (page_token, decode::<K>(page_token)) {
             ("", _) => {}
-            (_, None) => violations.push(Violation::new("page_token", "is not a token of this server")),
-            (_, Some(token)) if token.f != filters => {
+            (_, None) => violations.push(Violation::new("page_token", "is not a token of this list")),
+            (_, Some(token)) if bound.as_ref().is_some_and(|bound| *bound != token.f) => {
                 violations
                     .push(Violation::new("page_token", "belongs to a list with other filters; start anew without it"));
             }
             (_, Some(token)) => after = Some(token.k),
         }
-        if violations.is_empty() { Ok(Self { after, size, filters }) } else { Err(Refusal::Invalid(violations)) }
+        let page = Self { after, size, filters: bound.unwrap_or_default() };
+        both(filters, if violations.is_empty() { Ok(page) } else { Err(Refusal::Invalid(violations)) })
     }
 
     /// The last row already seen.
@@ -120,10 +126,17 @@ mod tests {
     use crate::pb::v1;
 
     fn read(size: i32, token: &str, filters: &str) -> Result<Wanted<u64>, Vec<String>> {
-        Wanted::read(size, token, &filters).map_err(|refusal| match refusal {
+        match Wanted::read("List", Ok(filters), size, token) {
+            Ok((_, wanted)) => Ok(wanted),
+            Err(refusal) => Err(fields(refusal)),
+        }
+    }
+
+    fn fields(refusal: Refusal) -> Vec<String> {
+        match refusal {
             Refusal::Invalid(violations) => violations.into_iter().map(|violation| violation.field).collect(),
             other => panic!("{other:?}"),
-        })
+        }
     }
 
     fn row(number: u64) -> v1::GenerationEvent {
@@ -162,10 +175,20 @@ mod tests {
         let token = token();
         let long = "A".repeat(5000);
         assert_eq!(read(1, &token, "b").unwrap_err(), ["page_token"]);
+        let other_list = Wanted::<u64>::read("Other", Ok("a"), 1, &token).map(drop);
+        assert_eq!(fields(other_list.unwrap_err()), ["page_token"]);
         for bad in ["x", "====", "eyJmIjoxfQ", "null", &token[1..], long.as_str(), "\u{0}"] {
             assert_eq!(read(1, bad, "a").unwrap_err(), ["page_token"], "{bad:?}");
         }
         assert_eq!(read(-5, "x", "a").unwrap_err(), ["page_size", "page_token"]);
+    }
+
+    #[test]
+    fn wrong_filters_are_told_with_the_rest() {
+        let wrong = || Err::<(), _>(Refusal::field("kind", "x"));
+        let read = |size, token: &str| Wanted::<u64>::read("List", wrong(), size, token).map(drop).map_err(fields);
+        assert_eq!(read(-1, "x"), Err(["kind", "page_size", "page_token"].map(str::to_owned).into()));
+        assert_eq!(read(1, &token()), Err(vec!["kind".to_owned()]));
     }
 
     #[test]

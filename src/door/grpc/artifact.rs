@@ -59,14 +59,15 @@ impl ArtifactService for Door {
         call("ListArtifacts", async {
             let caller = caller(&request)?;
             let request = request.into_inner();
-            let (kind, generation) = both(
-                accept::kind_filter(request.kind),
-                accept::filter::<GenerationId>(&request.generation, "generation"),
+            let generation = accept::filter::<GenerationId>(&request.generation, "generation");
+            let filters = both(accept::kind_filter(request.kind), generation);
+            let ((kind, generation), wanted) = Wanted::<(Timestamp, ArtifactId)>::read(
+                "ListArtifacts",
+                filters,
+                request.page_size,
+                &request.page_token,
             )?;
             let filter = ArtifactFilter { kind, generation };
-            let filters = ("ListArtifacts", filter.kind, filter.generation);
-            let wanted: Wanted<(Timestamp, ArtifactId)> =
-                Wanted::read(request.page_size, &request.page_token, &filters)?;
             let rows = self.engine.store().artifacts(&caller.tenant, &filter, wanted.query()).await?;
             let (artifacts, next_page_token) =
                 wanted.cut(&rows, |artifact| (artifact.created_at, artifact.id.clone()), present::artifact);

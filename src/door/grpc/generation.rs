@@ -82,12 +82,11 @@ impl GenerationService for Door {
         call("ListGenerations", async {
             let caller = caller(&request)?;
             let request = request.into_inner();
-            let session = accept::filter::<SessionId>(&request.session, "session");
-            let ((states, session), kind) =
-                both(both(states(&request.states), session), accept::kind_filter(request.kind))?;
+            let filters = both(states(&request.states), accept::filter::<SessionId>(&request.session, "session"));
+            let filters = both(filters, accept::kind_filter(request.kind));
+            let (((states, session), kind), wanted) =
+                Wanted::<GenerationId>::read("ListGenerations", filters, request.page_size, &request.page_token)?;
             let filter = GenerationFilter { states, session, kind };
-            let filters = ("ListGenerations", &filter.states, &filter.session, filter.kind);
-            let wanted: Wanted<GenerationId> = Wanted::read(request.page_size, &request.page_token, &filters)?;
             let views = self.engine.list(&caller.tenant, &filter, wanted.query()).await?;
             let (generations, next_page_token) =
                 wanted.cut(&views, |view| view.generation.id, |view| present::generation(view, Detail::Row));
@@ -143,9 +142,9 @@ impl GenerationService for Door {
         call("ListGenerationEvents", async {
             let caller = caller(&request)?;
             let request = request.into_inner();
-            let id = named(&request.name)?;
-            let filters = ("ListGenerationEvents", id);
-            let wanted: Wanted<u64> = Wanted::read(request.page_size, &request.page_token, &filters)?;
+            let name = named(&request.name);
+            let (id, wanted) =
+                Wanted::<u64>::read("ListGenerationEvents", name, request.page_size, &request.page_token)?;
             let history = self.engine.history(&caller.tenant, id, wanted.query()).await.map_err(Refusal::about(&id))?;
             let (events, next_page_token) = wanted.cut(&history, |event| event.number, present::event);
             Ok(v1::ListGenerationEventsResponse { events, next_page_token })

@@ -67,10 +67,9 @@ impl Row<'_> {
 }
 
 fn list_models(catalog: &Catalog, request: &v1::ListModelsRequest) -> Result<v1::ListModelsResponse, Refusal> {
-    let provider = accept::filter::<ProviderId>(&request.provider, "provider");
-    let (kind, provider) = both(accept::kind_filter(request.kind), provider)?;
-    let filters = ("ListModels", kind, &provider);
-    let wanted: Wanted<(String, String)> = Wanted::read(request.page_size, &request.page_token, &filters)?;
+    let filters = both(accept::kind_filter(request.kind), accept::filter::<ProviderId>(&request.provider, "provider"));
+    let ((kind, provider), wanted) =
+        Wanted::<(String, String)>::read("ListModels", filters, request.page_size, &request.page_token)?;
     let mut rows = rows(catalog, kind, provider.as_ref());
     rows.retain(|row| wanted.after().is_none_or(|after| row.key() > *after));
     let (models, next_page_token) =
@@ -99,7 +98,7 @@ fn list_providers(
     mut providers: Vec<ProviderState>,
     request: &v1::ListProvidersRequest,
 ) -> Result<v1::ListProvidersResponse, Refusal> {
-    let wanted: Wanted<String> = Wanted::read(request.page_size, &request.page_token, &"ListProviders")?;
+    let ((), wanted) = Wanted::<String>::read("ListProviders", Ok(()), request.page_size, &request.page_token)?;
     providers.retain(|provider| wanted.after().is_none_or(|after| provider.id.id() > after.as_str()));
     providers.sort_by(|one, other| one.id.cmp(&other.id));
     let (providers, next_page_token) =

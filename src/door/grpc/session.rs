@@ -50,8 +50,8 @@ impl SessionService for Door {
         call("ListSessions", async {
             let caller = caller(&request)?;
             let request = request.into_inner();
-            let wanted: Wanted<(Timestamp, SessionId)> =
-                Wanted::read(request.page_size, &request.page_token, &"ListSessions")?;
+            let ((), wanted) =
+                Wanted::<(Timestamp, SessionId)>::read("ListSessions", Ok(()), request.page_size, &request.page_token)?;
             let rows = self.engine.store().sessions(&caller.tenant, wanted.query()).await?;
             let (sessions, next_page_token) =
                 wanted.cut(&rows, |session| (session.created_at, session.id.clone()), present::session);
@@ -82,9 +82,8 @@ impl SessionService for Door {
         call("GetSessionHistory", async {
             let caller = caller(&request)?;
             let request = request.into_inner();
-            let id = accept::name(&request.name, "name")?;
-            let filters = ("GetSessionHistory", &id);
-            let wanted: Wanted<u64> = Wanted::read(request.page_size, &request.page_token, &filters)?;
+            let name = accept::name::<SessionId>(&request.name, "name");
+            let (id, wanted) = Wanted::<u64>::read("GetSessionHistory", name, request.page_size, &request.page_token)?;
             let session = self.existing(&caller.tenant, &id).await?;
             let rows = self.engine.store().messages(&caller.tenant, &id, wanted.query()).await?;
             let (messages, next_page_token) =
