@@ -29,7 +29,7 @@ pub(super) fn answers<M: Send + 'static>(
 
 /// Where an answer stream is.
 enum Stage<S> {
-    Watching { views: S, trailers: MetadataMap },
+    Watching { views: S, last: Option<View> },
     Ended,
 }
 
@@ -37,20 +37,24 @@ fn told<M>(
     views: impl Stream<Item = Result<View, Error>> + Send + 'static,
     answer: impl Fn(v1::Generation) -> M + Send + 'static,
 ) -> impl Stream<Item = Result<M, Status>> + Send {
-    let start = Stage::Watching { views: Box::pin(views), trailers: MetadataMap::new() };
+    let start = Stage::Watching { views: Box::pin(views), last: None };
     stream::unfold((start, answer), async |(stage, answer)| {
-        let Stage::Watching { mut views, trailers } = stage else { return None };
+        let Stage::Watching { mut views, last } = stage else { return None };
         Some(match views.next().await {
             Some(Ok(view)) => {
                 let message = answer(present::generation(&view, present::Detail::Full));
-                (Ok(message), (Stage::Watching { views, trailers: trailers_of(&view) }, answer))
+                (Ok(message), (Stage::Watching { views, last: Some(view) }, answer))
             }
             Some(Err(error)) => {
-                let status = Status::from(Refusal::from(error));
+                let subject = last.map(|view| view.generation.id.to_string()).unwrap_or_default();
+                let status = Status::from(Refusal::Engine { error, subject });
                 debug!(code = ?status.code(), "a stream ends");
                 (Err(status), (Stage::Ended, answer))
             }
-            None => (Err(status::ok_with(trailers)), (Stage::Ended, answer)),
+            None => {
+                let trailers = last.as_ref().map(trailers_of).unwrap_or_default();
+                (Err(status::ok_with(trailers)), (Stage::Ended, answer))
+            }
         })
     })
 }
