@@ -1,2 +1,58 @@
+//! How callers come in: gRPC, files over HTTP, probes. Convert, call, convert; no business rules.
+//!
+//! Invariants: a value that passed `accept` is valid by type; `status` alone decides what a refusal is called on the wire; nothing here is
+//! spawned or queued, so a stream costs what its snapshot costs and ends when its caller goes.
+
+mod accept;
+mod caller;
 pub mod dispatch;
+mod files;
+#[cfg(test)]
+mod fixture;
+mod grpc;
 pub mod listen;
+mod pages;
+mod present;
+mod probes;
+mod reflection;
+mod refusal;
+mod status;
+
+use axum::{
+    Json, Router,
+    response::{IntoResponse, Response},
+};
+use http::StatusCode;
+use serde_json::json;
+use tokio::sync::watch;
+use tonic::service::Routes;
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+pub use probes::health;
+
+use crate::engine::Engine;
+
+/// Every gRPC service: the contract's, health (made by [`health`]) and both versions of reflection.
+///
+/// # Errors
+/// The embedded descriptors cannot be read: a defect of the build.
+pub fn grpc_router(
+    engine: Engine,
+    health: HealthServer<impl Health>,
+) -> Result<Router, tonic_reflection::server::Error> {
+    let mut routes = Routes::builder();
+    routes.add_service(health);
+    reflection::add_to(&mut routes)?;
+    grpc::add_to(&mut routes, engine);
+    Ok(routes.routes().prepare().into_axum_router())
+}
+
+/// Everything that is not gRPC: `/artifacts/{id}`, `/livez`, `/readyz`; any other path is a 404 in JSON.
+pub fn http_router(engine: Engine, readiness: watch::Receiver<bool>) -> Router {
+    files::router(engine).merge(probes::router(readiness)).fallback(no_such_path)
+}
+
+async fn no_such_path() -> Response {
+    let body = json!({ "error": { "code": "PATH_NOT_FOUND", "message": "no such path" } });
+    (StatusCode::NOT_FOUND, Json(body)).into_response()
+}

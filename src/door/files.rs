@@ -1,0 +1,262 @@
+//! The bytes of artifacts over HTTP, for browsers and players: `GET` and `HEAD /artifacts/{id}` with ranges and validators (RFC 9110).
+
+use std::{convert::Infallible, ops::Range};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{
+        ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG,
+        HeaderName, IF_NONE_MATCH, IF_RANGE, RANGE, VARY, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use http_range_header::{StartPosition, parse_range_header};
+
+use super::{
+    caller::Caller,
+    refusal::{Refusal, Resource},
+};
+use crate::{
+    domain::{artifact::Artifact, names::ArtifactId},
+    engine::Engine,
+};
+
+/// `GET` and `HEAD /artifacts/{id}`.
+pub(super) fn router(engine: Engine) -> Router {
+    Router::new().route("/artifacts/{id}", get(serve).head(serve)).with_state(engine)
+}
+
+async fn serve(
+    State(engine): State<Engine>,
+    Path(id): Path<String>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let caller = Caller::of(&headers)?;
+    let unknown = || Refusal::NotFound(Resource::Artifact, format!("artifacts/{id}"));
+    let name = ArtifactId::from_id(id.clone()).map_err(|_| unknown())?;
+    let artifact = engine.store().artifact(&caller.tenant, &name).await?.ok_or_else(unknown)?;
+    let answer = Answer::to(&headers, &artifact);
+    let bytes = match &answer {
+        // A HEAD tells what GET would, so it must not open the bytes to throw them away.
+        _ if method == Method::HEAD => None,
+        Answer::Whole => Some(0..artifact.size),
+        Answer::Part(range) => Some(range.clone()),
+        Answer::NotModified | Answer::Unsatisfiable => None,
+    };
+    let body = match bytes.filter(|range| !range.is_empty()) {
+        None => without_bytes(),
+        Some(range) => Body::from_stream(engine.read(&artifact, range).await.map_err(Refusal::about(&name))?),
+    };
+    Ok((answer.status(), answer.headers(&artifact), body).into_response())
+}
+
+/// Of a length that is not told: axum would add the 0 of a body known to be empty to a 304, where it would be the length of the file.
+fn without_bytes() -> Body {
+    Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
+}
+
+/// What a request gets, before any byte is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Answer {
+    Whole,
+    Part(Range<u64>),
+    NotModified,
+    Unsatisfiable,
+}
+
+impl Answer {
+    fn to(headers: &HeaderMap, artifact: &Artifact) -> Self {
+        let tag = tag(artifact);
+        let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let has_it =
+            |known: &str| known.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag);
+        if headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(has_it) {
+            return Self::NotModified;
+        }
+        // A range of other bytes than the caller has a part of is useless, so it gets the whole; a date is never ours.
+        let same = text(IF_RANGE).is_none_or(|known| known == tag);
+        text(RANGE).filter(|_| same).map_or(Self::Whole, |range| Self::to_range(range, artifact.size))
+    }
+
+    /// One range is served. Several, other units and rubbish are ignored, as the standard allows.
+    fn to_range(range: &str, size: u64) -> Self {
+        let Ok(parsed) = parse_range_header(range) else { return Self::Whole };
+        let [one] = parsed.ranges.as_slice() else { return Self::Whole };
+        match one.start {
+            // The last so many bytes of fewer are all of them.
+            StartPosition::FromLast(n_last) if n_last >= size && size > 0 => Self::Part(0..size),
+            StartPosition::FromLast(_) | StartPosition::Index(_) => match parsed.validate(size).as_deref() {
+                Ok([valid]) if *valid.start() < size => Self::Part(*valid.start()..valid.end().saturating_add(1)),
+                Ok(_) | Err(_) => Self::Unsatisfiable,
+            },
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Whole => StatusCode::OK,
+            Self::Part(_) => StatusCode::PARTIAL_CONTENT,
+            Self::NotModified => StatusCode::NOT_MODIFIED,
+            Self::Unsatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
+        }
+    }
+
+    fn headers(&self, artifact: &Artifact) -> HeaderMap {
+        let size = artifact.size;
+        let mut headers = HeaderMap::new();
+        let mut set = |name: HeaderName, value: &str| {
+            // Only facts we made ourselves come here; one that is no header text is left out.
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.insert(name, value);
+            }
+        };
+        set(ETAG, &tag(artifact));
+        set(ACCEPT_RANGES, "bytes");
+        // Asking again is cheap with the tag, and a deleted artifact is gone at once.
+        set(CACHE_CONTROL, "private, no-cache");
+        set(VARY, "x-filmgate-tenant");
+        let length = match self {
+            Self::NotModified => return headers,
+            Self::Unsatisfiable => {
+                set(CONTENT_RANGE, &format!("bytes */{size}"));
+                set(CONTENT_LENGTH, "0");
+                return headers;
+            }
+            Self::Whole => size,
+            Self::Part(range) => {
+                set(CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1)));
+                range.end - range.start
+            }
+        };
+        set(CONTENT_LENGTH, &length.to_string());
+        set(CONTENT_TYPE, &artifact.facts.media_type);
+        // The type was found in the bytes; a browser must not find another one.
+        set(X_CONTENT_TYPE_OPTIONS, "nosniff");
+        set(CONTENT_DISPOSITION, &format!("inline; filename=\"{}\"", file_name(artifact)));
+        headers
+    }
+}
+
+fn tag(artifact: &Artifact) -> String {
+    format!("\"{}\"", artifact.sha256)
+}
+
+/// Ids are letters, digits, `_` and `-`, so the name needs no quoting.
+fn file_name(artifact: &Artifact) -> String {
+    let extension = match artifact.facts.media_type.as_str() {
+        "video/mp4" => ".mp4",
+        "video/webm" => ".webm",
+        "video/quicktime" => ".mov",
+        "video/x-matroska" => ".mkv",
+        "image/png" => ".png",
+        "image/jpeg" => ".jpg",
+        "image/webp" => ".webp",
+        "image/gif" => ".gif",
+        "audio/mpeg" => ".mp3",
+        "audio/wav" | "audio/x-wav" => ".wav",
+        "audio/ogg" => ".ogg",
+        "audio/flac" | "audio/x-flac" => ".flac",
+        "audio/mp4" | "audio/m4a" => ".m4a",
+        _ => "",
+    };
+    format!("{}{extension}", artifact.id.id())
+}
+
+#[cfg(test)]
+mod tests {
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::door::fixture;
+
+    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
+    }
+
+    /// The artifact has 10 bytes.
+    fn answer(pairs: &[(HeaderName, &str)]) -> Answer {
+        Answer::to(&headers(pairs), &fixture::artifact())
+    }
+
+    #[test]
+    fn one_range_is_served_and_nonsense_is_not_believed() {
+        for (range, expected) in [
+            ("bytes=0-", Answer::Part(0..10)),
+            ("bytes=0-0", Answer::Part(0..1)),
+            ("bytes=3-6", Answer::Part(3..7)),
+            ("bytes=3-99", Answer::Part(3..10)),
+            ("bytes=-4", Answer::Part(6..10)),
+            ("bytes=-99", Answer::Part(0..10)),
+            ("bytes=9-", Answer::Part(9..10)),
+            ("bytes=10-", Answer::Unsatisfiable),
+            ("bytes=99-100", Answer::Unsatisfiable),
+            ("bytes=-0", Answer::Whole),
+            ("bytes=0-1, 4-5", Answer::Whole),
+            ("bytes=a-b", Answer::Whole),
+            ("pages=1-2", Answer::Whole),
+            ("bytes=99999999999999999999-", Answer::Whole),
+            ("", Answer::Whole),
+        ] {
+            assert_eq!(answer(&[(RANGE, range)]), expected, "{range:?}");
+        }
+        assert_eq!(Answer::to_range("bytes=0-", 0), Answer::Unsatisfiable);
+        assert_eq!(Answer::to_range("bytes=-5", 0), Answer::Unsatisfiable);
+    }
+
+    #[test]
+    fn validators_compare_the_hash() {
+        let tag = tag(&fixture::artifact());
+        let range = (RANGE, "bytes=1-2");
+        assert_eq!(answer(&[(IF_NONE_MATCH, &tag), range.clone()]), Answer::NotModified);
+        assert_eq!(answer(&[(IF_NONE_MATCH, &format!("\"x\", W/{tag}"))]), Answer::NotModified);
+        assert_eq!(answer(&[(IF_NONE_MATCH, "*")]), Answer::NotModified);
+        assert_eq!(answer(&[(IF_NONE_MATCH, "\"x\"")]), Answer::Whole);
+        assert_eq!(answer(&[(IF_RANGE, &tag), range.clone()]), Answer::Part(1..3));
+        assert_eq!(answer(&[(IF_RANGE, "\"x\""), range.clone()]), Answer::Whole);
+        assert_eq!(answer(&[(IF_RANGE, "Wed, 21 Oct 2015 07:28:00 GMT"), range]), Answer::Whole);
+    }
+
+    #[test]
+    fn the_headers_say_what_is_sent() {
+        let artifact = fixture::artifact();
+        let headers = Answer::Part(3..7).headers(&artifact);
+        let text = |name: HeaderName| headers.get(name).unwrap().to_str().unwrap();
+        assert_eq!(text(CONTENT_RANGE), "bytes 3-6/10");
+        assert_eq!(text(CONTENT_LENGTH), "4");
+        assert_eq!(text(CONTENT_TYPE), "video/mp4");
+        assert_eq!(text(CONTENT_DISPOSITION), format!("inline; filename=\"{}.mp4\"", artifact.id.id()));
+        let refused = Answer::Unsatisfiable.headers(&artifact);
+        assert_eq!(refused.get(CONTENT_RANGE).unwrap(), "bytes */10");
+        let unmodified = Answer::NotModified.headers(&artifact);
+        assert!(unmodified.contains_key(ETAG) && !unmodified.contains_key(CONTENT_LENGTH));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_bytes_tells_the_length_of_the_file_or_none() {
+        let route = |answer: Answer| {
+            let serve = async move || (answer.status(), answer.headers(&fixture::artifact()), without_bytes());
+            Router::new().route("/", get(serve.clone()).head(serve))
+        };
+        for (answer, length) in [
+            (Answer::NotModified, None),
+            (Answer::Whole, Some("10")),
+            (Answer::Part(3..7), Some("4")),
+            (Answer::Unsatisfiable, Some("0")),
+        ] {
+            let request = http::Request::head("/").body(Body::empty()).unwrap();
+            let response = route(answer.clone()).oneshot(request).await.unwrap();
+            assert_eq!(response.status(), answer.status());
+            let told = response.headers().get(CONTENT_LENGTH).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(told.as_deref(), length, "{answer:?}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The gRPC services, one thin file each: convert, call the engine or the store, convert.
+
+mod artifact;
+mod generation;
+mod model;
+mod session;
+mod snapshots;
+
+use std::fmt;
+
+use tonic::{Response, Status, service::RoutesBuilder};
+use tracing::{Instrument, Span, debug, field, info_span};
+
+use super::{caller::Caller, refusal::Refusal};
+use crate::{
+    engine::Engine,
+    pb::v1::{
+        artifact_service_server::ArtifactServiceServer, generation_service_server::GenerationServiceServer,
+        model_service_server::ModelServiceServer, session_service_server::SessionServiceServer,
+    },
+};
+
+/// Largest message that is read: 3 MiB of inline bytes and the rest of a request fit. Whatever is larger goes through `UploadArtifact`.
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
+
+/// One service; which one is decided by the trait it is called through.
+#[derive(Debug, Clone)]
+struct Door {
+    engine: Engine,
+}
+
+/// Adds every service of the contract.
+pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine) {
+    let door = Door { engine };
+    routes
+        .add_service(GenerationServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ArtifactServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ModelServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE_BYTES));
+}
+
+/// Runs one call in its span, and turns a refusal into its status.
+async fn call<T>(rpc: &'static str, work: impl Future<Output = Result<T, Refusal>>) -> Result<Response<T>, Status> {
+    let span = info_span!("rpc", rpc.name = rpc, generation.name = field::Empty);
+    let told = async {
+        match work.await {
+            Ok(answer) => {
+                debug!(code = "Ok", "answered");
+                Ok(Response::new(answer))
+            }
+            Err(refusal) => {
+                let status = Status::from(refusal);
+                debug!(code = ?status.code(), "refused");
+                Err(status)
+            }
+        }
+    };
+    told.instrument(span).await
+}
+
+/// Notes in the call's span which generation it is about.
+fn about_generation(name: &impl fmt::Display) {
+    Span::current().record("generation.name", field::display(name));
+}
+
+/// Who makes this call.
+fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Refusal> {
+    Caller::of(request.metadata().as_ref())
+}

@@ -1,0 +1,183 @@
+//! `ModelService`: the catalog and the providers' live state, both in memory.
+
+use tonic::{Request, Response, Status};
+
+use super::{Door, call, caller};
+use crate::{
+    domain::{
+        artifact::Kind,
+        card::ModelCard,
+        catalog::{Catalog, ProviderEntry},
+        names::{ModelName, ProviderId},
+    },
+    door::{
+        accept,
+        pages::Wanted,
+        present,
+        refusal::{Refusal, Resource, both},
+    },
+    engine::ProviderState,
+    pb::v1::{self, model_service_server::ModelService},
+};
+
+#[tonic::async_trait]
+impl ModelService for Door {
+    async fn list_models(
+        &self,
+        request: Request<v1::ListModelsRequest>,
+    ) -> Result<Response<v1::ListModelsResponse>, Status> {
+        call("ListModels", async {
+            caller(&request)?;
+            list_models(self.engine.catalog(), request.get_ref())
+        })
+        .await
+    }
+
+    async fn get_model(&self, request: Request<v1::GetModelRequest>) -> Result<Response<v1::GetModelResponse>, Status> {
+        call("GetModel", async {
+            caller(&request)?;
+            Ok(v1::GetModelResponse { model: Some(get_model(self.engine.catalog(), &request.get_ref().name)?) })
+        })
+        .await
+    }
+
+    async fn list_providers(
+        &self,
+        request: Request<v1::ListProvidersRequest>,
+    ) -> Result<Response<v1::ListProvidersResponse>, Status> {
+        call("ListProviders", async {
+            caller(&request)?;
+            list_providers(self.engine.providers(), request.get_ref())
+        })
+        .await
+    }
+}
+
+/// A card with its provider.
+struct Row<'a> {
+    provider: &'a ProviderId,
+    entry: &'a ProviderEntry,
+    card: &'a ModelCard,
+}
+
+impl Row<'_> {
+    fn key(&self) -> (String, String) {
+        (self.provider.id().to_owned(), self.card.name.clone())
+    }
+}
+
+fn list_models(catalog: &Catalog, request: &v1::ListModelsRequest) -> Result<v1::ListModelsResponse, Refusal> {
+    let filters = both(accept::kind_filter(request.kind), accept::filter::<ProviderId>(&request.provider, "provider"));
+    let ((kind, provider), wanted) =
+        Wanted::<(String, String)>::read("ListModels", filters, request.page_size, &request.page_token)?;
+    let mut rows = rows(catalog, kind, provider.as_ref());
+    rows.retain(|row| wanted.after().is_none_or(|after| row.key() > *after));
+    let (models, next_page_token) =
+        wanted.cut(&rows, Row::key, |row| present::model(row.provider, row.entry, row.card));
+    Ok(v1::ListModelsResponse { models, next_page_token })
+}
+
+fn rows<'a>(catalog: &'a Catalog, kind: Option<Kind>, provider: Option<&ProviderId>) -> Vec<Row<'a>> {
+    let providers = catalog.providers.iter().filter(|(id, _)| provider.is_none_or(|wanted| wanted == *id));
+    let cards = providers
+        .flat_map(|(provider, entry)| entry.cards.iter().map(move |card| Row { provider, entry, card }))
+        .filter(|row| kind.is_none_or(|wanted| wanted == row.card.kind));
+    let mut rows: Vec<Row<'_>> = cards.collect();
+    rows.sort_by_key(Row::key);
+    rows
+}
+
+fn get_model(catalog: &Catalog, name: &str) -> Result<v1::Model, Refusal> {
+    let model: ModelName = accept::name(name, "name")?;
+    let entry = catalog.providers.get(&model.provider);
+    let found = entry.zip(catalog.card(&model)).map(|(entry, card)| present::model(&model.provider, entry, card));
+    found.ok_or_else(|| Refusal::NotFound(Resource::Model, model.to_string()))
+}
+
+fn list_providers(
+    mut providers: Vec<ProviderState>,
+    request: &v1::ListProvidersRequest,
+) -> Result<v1::ListProvidersResponse, Refusal> {
+    let ((), wanted) = Wanted::<String>::read("ListProviders", Ok(()), request.page_size, &request.page_token)?;
+    providers.retain(|provider| wanted.after().is_none_or(|after| provider.id.id() > after.as_str()));
+    providers.sort_by(|one, other| one.id.cmp(&other.id));
+    let (providers, next_page_token) =
+        wanted.cut(&providers, |provider| provider.id.id().to_owned(), present::provider);
+    Ok(v1::ListProvidersResponse { providers, next_page_token })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::*;
+
+    fn catalog() -> Catalog {
+        let entry = |cards: &[&str]| {
+            let cards = cards.iter().map(|toml| Arc::new(toml::from_str(toml).unwrap())).collect();
+            ProviderEntry { cards, missing: None, open: false }
+        };
+        let id = |id| ProviderId::from_id(id).unwrap();
+        let fal = entry(&["name = 'z'\nkind = 'video'\naliases = ['zed']", "name = 'a'\nkind = 'image'"]);
+        let sample = entry(&["name = 's'\nkind = 'video'"]);
+        let providers = [(id("sample"), sample), (id("fal"), fal)].into();
+        Catalog { providers, routes: BTreeMap::new(), defaults: BTreeMap::new() }
+    }
+
+    fn names(response: &v1::ListModelsResponse) -> Vec<&str> {
+        response.models.iter().map(|model| model.name.as_str()).collect()
+    }
+
+    #[test]
+    fn models_come_by_provider_and_name_page_by_page() {
+        let mut request = v1::ListModelsRequest { page_size: 2, ..Default::default() };
+        let first = list_models(&catalog(), &request).unwrap();
+        assert_eq!(names(&first), ["fal/a", "fal/z"]);
+        request.page_token.clone_from(&first.next_page_token);
+        let second = list_models(&catalog(), &request).unwrap();
+        assert_eq!((names(&second), second.next_page_token.as_str()), (vec!["sample/s"], ""));
+        request.kind = v1::Kind::Video.into();
+        assert!(list_models(&catalog(), &request).is_err(), "the token belongs to other filters");
+    }
+
+    #[test]
+    fn filters_choose_models() {
+        let list = |kind: v1::Kind, provider: &str| {
+            let request =
+                v1::ListModelsRequest { kind: kind.into(), provider: provider.to_owned(), ..Default::default() };
+            list_models(&catalog(), &request).map(|response| names(&response).join(" "))
+        };
+        assert_eq!(list(v1::Kind::Video, "").unwrap(), "fal/z sample/s");
+        assert_eq!(list(v1::Kind::Video, "fal").unwrap(), "fal/z");
+        assert_eq!(list(v1::Kind::Music, "").unwrap(), "");
+        assert_eq!(list(v1::Kind::Unspecified, "unknown").unwrap(), "");
+        assert!(list(v1::Kind::Unspecified, "NO SUCH").is_err());
+    }
+
+    #[test]
+    fn a_model_is_found_by_name_or_alias() {
+        assert_eq!(get_model(&catalog(), "fal/zed").unwrap().name, "fal/z");
+        assert!(
+            matches!(get_model(&catalog(), "fal/x"), Err(Refusal::NotFound(Resource::Model, name)) if name == "fal/x")
+        );
+        assert!(matches!(get_model(&catalog(), "rubbish"), Err(Refusal::Invalid(_))));
+    }
+
+    #[test]
+    fn providers_come_by_name() {
+        let state = |id: &str| ProviderState {
+            id: ProviderId::from_id(id).unwrap(),
+            missing: None,
+            up: None,
+            n_running: 1,
+            n_queued: 2,
+            concurrency: 3,
+        };
+        let mut request = v1::ListProvidersRequest { page_size: 1, ..Default::default() };
+        let first = list_providers(vec![state("b"), state("a")], &request).unwrap();
+        assert_eq!(first.providers[0].name, "a");
+        request.page_token = first.next_page_token;
+        let second = list_providers(vec![state("b"), state("a")], &request).unwrap();
+        assert_eq!((second.providers[0].name.as_str(), second.next_page_token.as_str()), ("b", ""));
+    }
+}

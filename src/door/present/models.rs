@@ -1,0 +1,119 @@
+//! Cards and providers in words.
+
+use super::{kind, values};
+use crate::{
+    domain::{
+        card::{InputSpec, ModelCard},
+        catalog::ProviderEntry,
+        money::PriceUnit,
+        names::ProviderId,
+        order::InputRole,
+    },
+    engine::ProviderState,
+    pb::v1,
+};
+
+/// A card of a provider, as callers read it.
+pub(in crate::door) fn model(provider: &ProviderId, entry: &ProviderEntry, card: &ModelCard) -> v1::Model {
+    let size = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+    v1::Model {
+        name: format!("{provider}/{}", card.name),
+        kind: kind(card.kind).into(),
+        title: card.title.clone(),
+        prompt_characters: Some(v1::IntRange { minimum: size(card.prompt.min), maximum: size(card.prompt.max) }),
+        options: card
+            .options
+            .iter()
+            .map(|(name, spec)| v1::ModelOption {
+                field: name.to_string(),
+                allowed: spec.allowed(),
+                default_value: spec.default.as_ref().map(ToString::to_string).unwrap_or_default(),
+            })
+            .collect(),
+        inputs: card.inputs.iter().map(|(role, spec)| input(*role, spec)).collect(),
+        price: card.price.as_ref().map(|price| v1::Price {
+            unit: price_unit(price.unit).into(),
+            micro_usd: price.micro_usd.0,
+            micro_usd_with_audio: price.micro_usd_with_audio.map(|amount| amount.0),
+        }),
+        expected_time: card.expected_time().map(values::duration),
+        end_of_life: card.end_of_life.map(|day| day.to_string()).unwrap_or_default(),
+        source: card.source.clone(),
+        available: entry.missing.is_none(),
+        aliases: card.aliases.clone(),
+    }
+}
+
+/// A provider with what was seen of it lately.
+pub(in crate::door) fn provider(state: &ProviderState) -> v1::Provider {
+    let health = match state.up {
+        None => v1::ProviderHealth::Unknown,
+        Some(true) => v1::ProviderHealth::Up,
+        Some(false) => v1::ProviderHealth::Down,
+    };
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    v1::Provider {
+        name: state.id.to_string(),
+        configured: state.missing.is_none(),
+        how_to_configure: state.missing.clone().unwrap_or_default(),
+        health: health.into(),
+        n_running: count(state.n_running),
+        n_queued: count(state.n_queued),
+        concurrency: count(state.concurrency),
+    }
+}
+
+fn input(role: InputRole, spec: &InputSpec) -> v1::ModelInput {
+    v1::ModelInput {
+        role: role.to_string(),
+        required: spec.required,
+        maximum: u32::try_from(spec.max).unwrap_or(u32::MAX),
+    }
+}
+
+fn price_unit(unit: PriceUnit) -> v1::PriceUnit {
+    match unit {
+        PriceUnit::OutputSecond => v1::PriceUnit::OutputSecond,
+        PriceUnit::Output => v1::PriceUnit::Output,
+        PriceUnit::ComputeSecond => v1::PriceUnit::ComputeSecond,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_told_in_words() {
+        let card: ModelCard = toml::from_str(
+            r#"
+            name = "minimax/video-01"
+            kind = "video"
+            expected_seconds = 90.5
+            end_of_life = "2027-01-31"
+            price = { unit = "output", micro_usd = 500_000 }
+            [options.duration]
+            one_of = [5, 10]
+            default = 5
+            [options.guidance]
+            min = 0
+            max = 1.5
+            [inputs.first_frame]
+            field = "image"
+            required = true
+            "#,
+        )
+        .unwrap();
+        let entry = ProviderEntry { cards: Vec::new(), missing: Some("set X".to_owned()), open: true };
+        let shown = model(&ProviderId::from_id("replicate").unwrap(), &entry, &card);
+        assert_eq!(shown.name, "replicate/minimax/video-01");
+        let options: Vec<_> =
+            shown.options.iter().map(|o| (o.field.as_str(), o.allowed.as_str(), o.default_value.as_str())).collect();
+        assert_eq!(options, [("duration", "5, 10", "5"), ("guidance", "0 to 1.5", "")]);
+        let inputs = v1::ModelInput { role: "INPUT_ROLE_FIRST_FRAME".to_owned(), required: true, maximum: 1 };
+        assert_eq!(shown.inputs, [inputs]);
+        assert_eq!((shown.end_of_life.as_str(), shown.available), ("2027-01-31", false));
+        assert_eq!(shown.expected_time, Some(prost_types::Duration { seconds: 90, nanos: 500_000_000 }));
+        assert_eq!(shown.price.unwrap().micro_usd, 500_000);
+    }
+}

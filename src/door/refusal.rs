@@ -1,0 +1,119 @@
+//! Why the door says no, before it is told in the words of gRPC or HTTP.
+
+use std::fmt;
+
+use crate::{
+    domain::{catalog::NoCandidate, names::ProviderId, order::Violation},
+    engine::error::Error,
+    store::port::StoreError,
+};
+
+/// Why a call is refused. `status` turns it into a gRPC status or an HTTP answer.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Fields are wrong; never empty.
+    Invalid(Vec<Violation>),
+    /// The named provider has no credentials here.
+    NotConfigured {
+        /// The provider.
+        provider: ProviderId,
+        /// What to set.
+        how: String,
+    },
+    /// Nothing has this name for this caller.
+    NotFound(Resource, String),
+    /// The upload is larger than the cap.
+    UploadTooLarge {
+        /// The cap.
+        max_bytes: u64,
+    },
+    /// The engine refuses.
+    Engine {
+        /// Why.
+        error: Error,
+        /// The name that the call is about; empty if none.
+        subject: String,
+    },
+    /// The caller's own stream broke; told back as it came.
+    Caller(tonic::Status),
+}
+
+/// A kind of thing that has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resource {
+    Generation,
+    Session,
+    Artifact,
+    Model,
+}
+
+impl Resource {
+    /// The word for callers.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Generation => "generation",
+            Self::Session => "session",
+            Self::Artifact => "artifact",
+            Self::Model => "model",
+        }
+    }
+}
+
+impl Refusal {
+    /// One wrong field.
+    pub(super) fn field(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation::new(field, description)])
+    }
+
+    /// Says which name an error is about, for `map_err`.
+    pub(super) fn about<E: Into<Error>>(subject: &impl fmt::Display) -> impl FnOnce(E) -> Self {
+        move |error| Self::Engine { error: error.into(), subject: subject.to_string() }
+    }
+}
+
+/// Both values, or everything that is wrong with either.
+pub(super) fn both<A, B>(one: Result<A, Refusal>, other: Result<B, Refusal>) -> Result<(A, B), Refusal> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(Refusal::Invalid(mut violations)), Err(Refusal::Invalid(others))) => {
+            violations.extend(others);
+            Err(Refusal::Invalid(violations))
+        }
+        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Engine { error, subject: String::new() }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Error::Store(error).into()
+    }
+}
+
+impl From<NoCandidate> for Refusal {
+    fn from(none: NoCandidate) -> Self {
+        match none {
+            NoCandidate::Violations(violations) => Self::Invalid(violations),
+            NoCandidate::NotConfigured { provider, how } => Self::NotConfigured { provider, how },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_either_is_told_together() {
+        let wrong = |field| Err::<(), _>(Refusal::field(field, "x"));
+        assert_eq!(both(Ok(1), Ok(2)).unwrap(), (1, 2));
+        let Err(Refusal::Invalid(violations)) = both(wrong("a"), wrong("b")) else { panic!("accepted") };
+        assert_eq!(violations.len(), 2);
+        assert!(both(wrong("a"), Ok(())).is_err() && both(Ok(()), wrong("b")).is_err());
+    }
+}

@@ -1,0 +1,128 @@
+use super::*;
+use crate::domain::names::ProviderId;
+
+fn engine(error: Error) -> Refusal {
+    Refusal::Engine { error, subject: "generations/x".to_owned() }
+}
+
+fn provider() -> ProviderId {
+    ProviderId::from_id("replicate").unwrap()
+}
+
+fn broken() -> Error {
+    Error::Store(StoreError::Broken("row 7 has no state; password=hunter2".into()))
+}
+
+/// What is refused, its reason and code, and whether the details beside `ErrorInfo` are as they must be.
+type Row = (Refusal, ErrorReason, Code, fn(&ErrorDetails) -> bool);
+
+/// Every reason of an RPC error.
+fn table() -> Vec<Row> {
+    use ErrorReason as R;
+    let full: fn() -> StoreError = || StoreError::Unavailable("no space left on device".into());
+    vec![
+        (Refusal::field("prompt", "is blank"), R::InvalidRequest, Code::InvalidArgument, |d| d.bad_request().is_some()),
+        (
+            engine(Error::Invalid(vec![Violation::new("inputs[0]", "x")])),
+            R::InvalidRequest,
+            Code::InvalidArgument,
+            |d| d.bad_request().is_some_and(|bad| bad.field_violations[0].field == "inputs[0]"),
+        ),
+        (engine(Error::RequestIdReused { field: "prompt".into() }), R::RequestIdReused, Code::AlreadyExists, |d| {
+            d.error_info().unwrap().metadata["field"] == "prompt" && d.resource_info().is_some()
+        }),
+        (engine(Error::GenerationNotFound), R::GenerationNotFound, Code::NotFound, |d| {
+            d.resource_info().is_some_and(|info| info.resource_name == "generations/x")
+        }),
+        (Refusal::NotFound(Resource::Session, "sessions/a".into()), R::SessionNotFound, Code::NotFound, |d| {
+            d.resource_info().is_some_and(|info| info.resource_name == "sessions/a")
+        }),
+        (Refusal::NotFound(Resource::Artifact, "artifacts/a".into()), R::ArtifactNotFound, Code::NotFound, |d| {
+            d.resource_info().is_some_and(|info| info.resource_type == "artifact")
+        }),
+        (Refusal::NotFound(Resource::Model, "a/b".into()), R::ModelNotFound, Code::NotFound, |d| {
+            d.resource_info().is_some()
+        }),
+        (
+            Refusal::NotConfigured { provider: provider(), how: "set REPLICATE_API_TOKEN".into() },
+            R::ProviderNotConfigured,
+            Code::FailedPrecondition,
+            |d| d.precondition_failure().unwrap().violations[0].description.contains("REPLICATE_API_TOKEN"),
+        ),
+        (
+            engine(Error::SampleMissing { provider: provider(), why: "no file".into() }),
+            R::SampleMissing,
+            Code::FailedPrecondition,
+            |d| d.precondition_failure().is_some(),
+        ),
+        (engine(Error::Finished(State::Failed)), R::GenerationFinished, Code::FailedPrecondition, |d| {
+            let violation = &d.precondition_failure().unwrap().violations[0];
+            violation.subject == "generations/x" && d.error_info().unwrap().metadata["state"] == "failed"
+        }),
+        (engine(Error::Unfinished(State::Running)), R::GenerationUnfinished, Code::FailedPrecondition, |d| {
+            d.precondition_failure().is_some()
+        }),
+        (engine(Error::NotUnresolved(State::Queued)), R::GenerationNotUnresolved, Code::FailedPrecondition, |d| {
+            d.precondition_failure().is_some()
+        }),
+        (engine(Error::QueueFull { unfinished: 9 }), R::QueueFull, Code::ResourceExhausted, |d| {
+            d.quota_failure().is_some() && d.retry_info().is_some()
+        }),
+        (engine(Error::Draining), R::ServerDraining, Code::Unavailable, |d| d.retry_info().is_some()),
+        (full().into(), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),
+        (engine(Error::Storage("disk".into())), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),
+        (Refusal::UploadTooLarge { max_bytes: 7 }, R::UploadTooLarge, Code::ResourceExhausted, |d| {
+            d.quota_failure().is_some() && d.error_info().unwrap().metadata["max_bytes"] == "7"
+        }),
+        (engine(broken()), R::Internal, Code::Internal, |d| d.request_info().is_some()),
+    ]
+}
+
+#[test]
+fn every_refusal_has_its_code_reason_and_details() {
+    for (refusal, reason, code, has_details) in table() {
+        let status = Status::from(refusal);
+        assert_eq!(status.code(), code, "{reason:?}");
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), (reason_word(reason), "filmgate"));
+        assert!(has_details(&details), "{reason:?}: {details:?}");
+    }
+}
+
+#[test]
+fn every_reason_of_a_refused_call_is_produced() {
+    let produced: Vec<i32> = table().into_iter().map(|(_, reason, ..)| reason as i32).collect();
+    for reason in (1..30).filter_map(|number| ErrorReason::try_from(number).ok()) {
+        assert!(produced.contains(&(reason as i32)), "{reason:?}");
+    }
+}
+
+#[test]
+fn the_cause_of_a_defect_is_not_told() {
+    let status = Status::from(engine(broken()));
+    let told = format!("{status:?}{:?}", status.get_error_details());
+    assert!(!told.contains("hunter2"), "{told}");
+    assert_eq!(status.message(), "internal error; report it with the request id");
+}
+
+#[test]
+fn a_hostile_number_of_violations_stays_within_a_header() {
+    let violations =
+        (0..5000).map(|n| Violation::new(format!("labels[\"{n}ä{}\"]", "k".repeat(500)), "ö".repeat(9000)));
+    let status = Status::from(Refusal::Invalid(violations.collect()));
+    assert!(status.details().len() < 6000, "{}", status.details().len());
+    let details = status.get_error_details();
+    let n_shown = details.bad_request().unwrap().field_violations.len();
+    assert!(n_shown > 0);
+    assert_eq!(details.error_info().unwrap().metadata["n_omitted"], (5000 - n_shown).to_string());
+}
+
+#[tokio::test]
+async fn over_http_a_refusal_is_json_with_the_reason() {
+    let response = Refusal::NotFound(Resource::Artifact, "artifacts/a".into()).into_response();
+    assert_eq!(response.status(), StatusCode::NOT_FOUND);
+    let body = axum::body::to_bytes(response.into_body(), 1000).await.unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body, json!({"error": {"code": "ARTIFACT_NOT_FOUND", "message": "artifact not found"}}));
+}
