@@ -1,1 +1,350 @@
+//! The one place where the parts are put together: settings in, a running server out.
 
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io::{self, Read, Seek, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use futures_util::{StreamExt, stream};
+use tokio::{net::TcpListener, sync::watch};
+use tracing::{info, warn};
+
+use crate::{
+    artifact::{Blobs, Collector},
+    config::{Config, DrainConfig, Problem},
+    domain::{
+        card::ModelCard,
+        names::{ModelName, ProviderId, RouteName},
+    },
+    door,
+    engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts},
+    lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, os_signals},
+    provider::{
+        guard::Deadlines,
+        port::Provider,
+        registry::{Missing, Registry},
+        replicate::{self, Replicate, ReplicateSettings},
+        sample::Sample,
+    },
+    store::sqlite::Sqlite,
+    telemetry::Metrics,
+};
+
+/// Added to a wait at random, so that jobs which failed together do not come back together.
+const JITTER: f64 = 0.2;
+
+/// How to start.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StartOptions {
+    /// Listen on a free loopback port, and end without delay: the server of one command.
+    pub ephemeral: bool,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    shutdown: Shutdown,
+    store: Arc<Sqlite>,
+    /// Held until the end: who has it owns the folder.
+    _lock: FolderLock,
+}
+
+/// Why it did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another server owns the data folder.
+    #[error("the data folder {} is in use by another filmgate", .folder.display())]
+    Locked {
+        /// Where that one listens, if it has said so yet.
+        addr: Option<SocketAddr>,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A setting cannot be used.
+    #[error("{}: {}; {}", .0.setting, .0.message, .0.fix)]
+    Setting(Problem),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}; choose another with --listen or FILMGATE_LISTEN")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error("cannot use the data folder {}: {what}; choose another with --data-dir or FILMGATE_DATA_DIR", .folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why not.
+        #[source]
+        source: anyhow::Error,
+    },
+}
+
+/// Starts the server: when this returns, every unfinished generation is taken up and calls are answered.
+pub async fn start(config: Config, options: StartOptions) -> Result<Running, StartError> {
+    let folder = config.data_dir.clone();
+    let lock = FolderLock::take(&folder)?;
+    let (registry, catalog) = providers(&config)?;
+    let listen = if options.ephemeral { SocketAddr::from(([127, 0, 0, 1], 0)) } else { config.listen };
+    let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { addr: listen, source })?;
+    let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: listen, source })?;
+
+    let trouble = |what| {
+        let folder = folder.clone();
+        move |source: anyhow::Error| StartError::Folder { folder, what, source }
+    };
+    let store = Sqlite::open(&folder.join("filmgate.db"))
+        .map_err(anyhow::Error::from)
+        .map_err(trouble("opening the database"))?;
+    let store = Arc::new(store);
+    let blobs =
+        Blobs::local(&folder.join("blobs")).map_err(anyhow::Error::from).map_err(trouble("opening the artifacts"))?;
+    let collector = Collector::prepare(blobs.clone(), folder.join("spool"), config.artifacts.max_bytes)
+        .map_err(anyhow::Error::from)
+        .map_err(trouble("preparing the spool"))?;
+
+    let shutdown = Shutdown::new(drain_of(&config, options));
+    let tasks = shutdown.tasks();
+    let engine = Engine::new(Parts {
+        store: Arc::clone(&store) as _,
+        registry,
+        catalog,
+        blobs,
+        collector,
+        tasks: tasks.clone(),
+        drain: shutdown.drain(),
+        metrics: Metrics::new(),
+        clock: Clock::System,
+        settings: engine_settings(&config),
+    });
+    engine.start_housekeeping().await;
+    engine.recover().await.map_err(anyhow::Error::from).map_err(trouble("reading unfinished generations"))?;
+    serve(listener, &engine, &shutdown).await.map_err(trouble("opening the doors"))?;
+    lock.announce(addr).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
+    for warning in &config.warnings {
+        warn!("{}: {}; {}", warning.setting, warning.message, warning.fix);
+    }
+    info!(%addr, data_dir = %folder.display(), "listening");
+    Ok(Running { addr, shutdown, store, _lock: lock })
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Ends it gracefully now.
+    pub async fn stop(self) -> Exit {
+        self.run(stream::iter([Signal::Terminate]).chain(stream::pending())).await
+    }
+
+    /// Serves until a signal, then ends gracefully.
+    pub async fn wait(self) -> Exit {
+        match os_signals() {
+            Ok(signals) => self.run(signals).await,
+            Err(error) => {
+                warn!(%error, "signals cannot be received; ending now");
+                self.stop().await
+            }
+        }
+    }
+
+    async fn run(self, signals: impl futures_util::Stream<Item = Signal> + Unpin) -> Exit {
+        let store = self.store;
+        // The last writes are in the file before telemetry is flushed by whoever set it up.
+        self.shutdown.run(signals, async move { store.close().await }).await
+    }
+}
+
+/// Opens the doors: everything on one port.
+async fn serve(listener: TcpListener, engine: &Engine, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let (tasks, drain) = (shutdown.tasks(), shutdown.drain());
+    let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
+    let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
+    tasks.spawn("health", policy, follow);
+    let grpc = door::grpc_router(engine.clone(), health)?;
+    let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), engine.readiness()));
+    let own_tasks = tasks.clone();
+    tasks.spawn("door", policy, async move {
+        door::listen::serve(listener, app, drain, &own_tasks, door::listen::Limits::default()).await;
+    });
+    Ok(())
+}
+
+/// Readiness that is gone once the doors close, so that open health watches end.
+fn until_closing(engine: &Engine, tasks: &Tasks, drain: Drain) -> watch::Receiver<bool> {
+    let mut engine_ready = engine.readiness();
+    let (ready, readiness) = watch::channel(*engine_ready.borrow_and_update());
+    let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
+    tasks.spawn("readiness", policy, async move {
+        loop {
+            tokio::select! {
+                changed = engine_ready.changed() => if changed.is_err() { return },
+                () = drain.closing() => return,
+            }
+            ready.send_replace(*engine_ready.borrow_and_update());
+        }
+    });
+    readiness
+}
+
+fn drain_of(config: &Config, options: StartOptions) -> DrainConfig {
+    // Nobody balances load over the server of one command.
+    let delay = if options.ephemeral { std::time::Duration::ZERO } else { config.drain.delay };
+    DrainConfig { delay, ..config.drain }
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
+    let jobs = &config.jobs;
+    let replicate = ProviderId::from_id(replicate::REPLICATE).ok();
+    EngineSettings {
+        max_duration: jobs.max_duration,
+        unresolved_for: jobs.unresolved_for,
+        backoff: Backoff { base: jobs.retry_base, jitter: JITTER },
+        pace: Pace { first: jobs.poll_interval, longest: jobs.poll_interval_max },
+        concurrency: jobs.concurrency,
+        concurrency_of: replicate.zip(config.replicate.concurrency).into_iter().collect(),
+        max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
+        system_prompt: jobs.system_prompt.clone(),
+    }
+}
+
+/// The providers with their credentials, and what can be ordered from them.
+fn providers(config: &Config) -> Result<(Registry, crate::domain::catalog::Catalog), StartError> {
+    let deadlines = Deadlines::of(config.jobs.provider_timeout, config.artifacts.download_timeout);
+    let setting = |setting: &str, fix: &str| {
+        let (setting, fix) = (setting.to_owned(), fix.to_owned());
+        move |error: &dyn std::fmt::Display| StartError::Setting(Problem { setting, message: error.to_string(), fix })
+    };
+    let sample = Sample::new(config.sample.dir.clone(), config.sample.latency)
+        .map_err(|error| setting("sample_dir", "name a folder with the sample files, or unset it")(&error))?;
+    let mut configured: Vec<(Arc<dyn Provider>, Deadlines)> = vec![(Arc::new(sample), deadlines)];
+
+    let cards = own_cards(config, replicate::REPLICATE)?;
+    let id = ProviderId::from_id(replicate::REPLICATE).map_err(|error| setting("replicate", "")(&error))?;
+    let missing = match &config.replicate.api_token {
+        Some(api_token) => {
+            let settings = ReplicateSettings {
+                api_token: api_token.clone(),
+                base_url: config.replicate.base_url.clone(),
+                timeout: config.jobs.provider_timeout,
+                download_timeout: config.artifacts.download_timeout,
+                cards,
+            };
+            let replicate = Replicate::new(settings)
+                .map_err(|error| setting("replicate", "correct the settings of [replicate]")(&error))?;
+            configured.push((Arc::new(replicate), deadlines));
+            None
+        }
+        None => {
+            let cards = replicate::cards(cards).map_err(|error| setting("models", "correct the card")(&error))?;
+            Some(Missing { cards, how: replicate::HOW_TO_CONFIGURE.to_owned() })
+        }
+    };
+    let mut registry = Registry::new(configured);
+    if let Some(missing) = missing {
+        registry = registry.without(id.clone(), missing);
+    }
+    let usual = ModelName::new(id, config.replicate.model.clone())
+        .map_err(|error| setting("replicate.model", "name a model as OWNER/NAME")(&error))?;
+    let explicit = config.jobs.default_model.as_ref().map(|model| model.parse::<ModelName>()).transpose();
+    let explicit = explicit.map_err(|error| setting("default_model", "name a model as PROVIDER/NAME")(&error))?;
+    let catalog = registry.catalog(routes(config)?, explicit.as_ref(), &[usual]);
+    Ok((registry, catalog))
+}
+
+fn routes(config: &Config) -> Result<BTreeMap<RouteName, Vec<ModelName>>, StartError> {
+    let problem = |route: &str, message: String| {
+        let fix = "write routes as NAME = [\"PROVIDER/NAME\", …]".to_owned();
+        StartError::Setting(Problem { setting: format!("routes.{route}"), message, fix })
+    };
+    let mut routes = BTreeMap::new();
+    for (route, models) in &config.routes {
+        let name = RouteName::from_id(route.as_str()).map_err(|error| problem(route, error.to_string()))?;
+        let models: Result<Vec<ModelName>, _> = models.iter().map(|model| model.parse()).collect();
+        routes.insert(name, models.map_err(|error| problem(route, error.to_string()))?);
+    }
+    Ok(routes)
+}
+
+/// The user's cards of one provider: `[[models]]` with `provider` beside the card's own fields.
+fn own_cards(config: &Config, provider: &str) -> Result<Vec<ModelCard>, StartError> {
+    let mut cards = Vec::new();
+    for (index, card) in config.models.iter().enumerate() {
+        let problem = |message: String| {
+            let fix = "compare it with a card of `filmgate models --json`; `provider` and `name` are needed".to_owned();
+            StartError::Setting(Problem { setting: format!("models[{index}]"), message, fix })
+        };
+        let mut card = card.as_table().cloned().ok_or_else(|| problem("is no table".to_owned()))?;
+        match card.remove("provider") {
+            Some(toml::Value::String(of)) if of == provider => {
+                cards.push(card.try_into().map_err(|error: toml::de::Error| problem(error.message().to_owned()))?);
+            }
+            Some(toml::Value::String(of)) => {
+                return Err(problem(format!("provider {of} takes no cards; allowed: {provider}")));
+            }
+            _ => return Err(problem("has no provider".to_owned())),
+        }
+    }
+    Ok(cards)
+}
+
+/// The data folder's owner: an exclusive lock that ends with the process, however it ends. The file says where the owner listens.
+#[derive(Debug)]
+struct FolderLock(File);
+
+impl FolderLock {
+    fn take(folder: &Path) -> Result<Self, StartError> {
+        let trouble = |what| {
+            move |source: io::Error| StartError::Folder { folder: folder.to_owned(), what, source: source.into() }
+        };
+        private_folder(folder).map_err(trouble("making it"))?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(folder.join("lock"))
+            .map_err(trouble("opening its lock"))?;
+        match file.try_lock() {
+            Ok(()) => {
+                // What an earlier owner wrote is not true any more.
+                file.set_len(0).map_err(trouble("clearing its lock"))?;
+                Ok(Self(file))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let addr = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                Err(StartError::Locked { addr, folder: folder.to_owned() })
+            }
+            Err(TryLockError::Error(source)) => Err(trouble("locking it")(source)),
+        }
+    }
+
+    fn announce(&self, addr: SocketAddr) -> io::Result<()> {
+        let mut file = &self.0;
+        file.rewind()?;
+        writeln!(file, "{addr}")?;
+        file.flush()
+    }
+}
+
+/// Prompts and outputs are nobody else's business on a shared machine.
+fn private_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}

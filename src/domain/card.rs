@@ -385,7 +385,7 @@ mod tests {
         pairs.iter().cloned().collect()
     }
 
-    fn provider_options(json: Value) -> Map<String, Value> {
+    fn provider_options(json: &Value) -> Map<String, Value> {
         json.as_object().unwrap().clone()
     }
 
@@ -404,7 +404,7 @@ mod tests {
             (OptionName::Guidance, OptionValue::Number(1.5)),
         ]);
         let roles = [InputRole::LastFrame, InputRole::FirstFrame, InputRole::FirstFrame];
-        let extra = provider_options(serde_json::json!({"foo": 1, "prompt": "x", "enhance": true}));
+        let extra = provider_options(&serde_json::json!({"foo": 1, "prompt": "x", "enhance": true}));
         let violations = card().resolve("01234567890", &asked, &extra, &roles, Mode::Strict).unwrap_err();
         let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
         assert_eq!(
@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_provider_option_takes_the_place_of_a_default_but_not_of_an_asked_option() {
-        let extra = provider_options(serde_json::json!({"duration": 6}));
+        let extra = provider_options(&serde_json::json!({"duration": 6}));
         let resolved = card().resolve("a", &Options::new(), &extra, &[], Mode::Strict).unwrap();
         assert_eq!(resolved.options, Options::new());
         let asked = options(&[(OptionName::Duration, OptionValue::Int(4))]);

@@ -284,7 +284,8 @@ impl Generation {
     }
 
     fn become_unresolved(&mut self, reason: UnresolvedReason, why: &str, now: Timestamp) -> Told {
-        if self.state == State::Unresolved {
+        // What is unknown stays so since then; and of a job that is done only the outputs are missing.
+        if self.unresolved.is_some() || self.state == State::Storing {
             return Told::Nothing;
         }
         self.unresolved = Some(Unresolved { reason, message: why.to_owned(), since: now });
@@ -367,7 +368,7 @@ impl Generation {
         }
         match self.state {
             State::Queued => {
-                let failure = deadline_exceeded();
+                let failure = self.failure_of_waiting();
                 self.close_attempt(
                     AttemptOutcome::Failed,
                     Charged::No,
@@ -385,6 +386,16 @@ impl Generation {
             State::Storing | State::Cancelling | State::Unresolved => Ok(Told::Nothing),
             State::Succeeded | State::Failed | State::Cancelled => Err(Refused::Ended(self.state)),
         }
+    }
+
+    /// Why nothing came of it while it was queued: nobody had a place for it, or the provider turned it away again and again.
+    fn failure_of_waiting(&self) -> Failure {
+        let Some(turned_away) = self.open_attempt().filter(|attempt| attempt.submit_key.is_some()) else {
+            return deadline_exceeded();
+        };
+        let message = "the provider limited our rate until max_duration was over";
+        Failure::new(FailureReason::ProviderOverloaded, FailurePhase::Submit, Charged::No, message)
+            .at(&turned_away.model.provider)
     }
 
     fn give_up(&mut self, now: Timestamp) -> Result<Told, Refused> {

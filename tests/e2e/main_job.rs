@@ -42,7 +42,8 @@ async fn without_a_key_the_sample_makes_a_flagged_video() {
 async fn replicate_makes_a_video_that_is_stored_checked_and_priced() {
     let simulator = Simulator::start(&[]);
     let server = Setup::replicate(&simulator.replicate()).start().await;
-    let stream = server.generations().await.generate_video(GenerateVideoRequest {
+    let mut generations = server.generations().await;
+    let stream = generations.generate_video(GenerateVideoRequest {
         model: "replicate/kwaivgi/kling-v1.6-standard".to_owned(),
         options: Some(VideoOptions {
             seed: None,
