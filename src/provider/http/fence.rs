@@ -8,18 +8,26 @@ use std::{
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use url::{Host, Url};
 
-/// Resolves names to public addresses only, except the one host that the operator configured.
+/// Resolves names to public addresses only, except the one host that the operator configured. If that is this machine, by whatever name, all
+/// of this machine's names are: a stand-in at `127.0.0.1` may well link to `localhost`.
 ///
 /// Looking when the connection is made, and not before, leaves no time to change the name's address in between.
 #[derive(Debug, Clone)]
 pub struct Fence {
     exempt: Option<String>,
+    loopback: bool,
 }
 
 impl Fence {
     /// Around everything but the host of `configured`.
     pub fn around(configured: &Url) -> Self {
-        Self { exempt: configured.host_str().map(str::to_owned) }
+        let loopback = match configured.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        Self { exempt: configured.host_str().map(str::to_owned), loopback }
     }
 
     /// Whether the host may be asked at all. Names pass; their addresses are looked at when they are resolved.
@@ -30,7 +38,11 @@ impl Fence {
             Some(Host::Domain(_)) => return true,
             None => return false,
         };
-        is_public(literal) || self.is_exempt(url.host_str())
+        self.admits_address(literal) || self.is_exempt(url.host_str())
+    }
+
+    fn admits_address(&self, ip: IpAddr) -> bool {
+        is_public(ip) || (self.loopback && ip.is_loopback())
     }
 
     /// True for the configured host.
@@ -41,10 +53,11 @@ impl Fence {
 
 impl Resolve for Fence {
     fn resolve(&self, name: Name) -> Resolving {
-        let exempt = self.is_exempt(Some(name.as_str()));
+        let fence = self.clone();
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let admitted: Vec<_> = found.filter(|address| exempt || is_public(address.ip())).collect();
+            let exempt = fence.is_exempt(Some(name.as_str()));
+            let admitted: Vec<_> = found.filter(|address| exempt || fence.admits_address(address.ip())).collect();
             if admitted.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the host has no public address").into());
             }
@@ -135,13 +148,21 @@ mod tests {
     #[test]
     fn the_configured_host_is_exempt() {
         let url = |text: &str| Url::parse(text).unwrap();
-        let fence = Fence::around(&url("http://127.0.0.1:9/v1"));
-        assert!(fence.admits(&url("http://127.0.0.1:8/x")));
-        assert!(!fence.admits(&url("http://127.0.0.2/x")));
+        let fence = Fence::around(&url("http://10.1.2.3:9/v1"));
+        assert!(fence.admits(&url("http://10.1.2.3:8/x")));
+        assert!(!fence.admits(&url("http://10.1.2.4/x")));
         // Other spellings of the same address are read as that address.
-        assert!(!fence.admits(&url("http://0x7f.0.0.2/x")));
+        assert!(fence.admits(&url("http://0x0a.1.2.3/x")) && !fence.admits(&url("http://0x7f.0.0.2/x")));
         assert!(!fence.admits(&url("http://[::1]/x")));
         assert!(fence.admits(&url("https://replicate.delivery/x")));
+    }
+
+    #[tokio::test]
+    async fn a_configured_host_on_this_machine_exempts_all_names_of_this_machine() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let fence = Fence::around(&url("http://127.0.0.1:9/v1"));
+        assert!(fence.admits(&url("http://[::1]:8/x")) && fence.resolve("localhost".parse().unwrap()).await.is_ok());
+        assert!(!fence.admits(&url("http://169.254.169.254/x")));
     }
 
     #[tokio::test]
