@@ -105,12 +105,13 @@ fn of_object(fields: &Map<String, Value>, view: View, depth: usize) -> Vec<Remot
 }
 
 fn file(text: &str, view: View) -> Option<RemoteOutput> {
+    let text = text.trim();
     if let Some(rest) = text.strip_prefix("data:") {
         return data_uri(rest);
     }
     let is_link = text.starts_with("https:") || view.plain_http && text.starts_with("http:");
     if !is_link {
-        return None;
+        return bare_media(text);
     }
     Url::parse(text).ok().filter(Url::has_host).map(RemoteOutput::Link)
 }
@@ -122,6 +123,12 @@ fn data_uri(rest: &str) -> Option<RemoteOutput> {
         return None;
     }
     decode(payload).map(RemoteOutput::Inline)
+}
+
+/// Base64 that says by its first bytes what it is, wherever it stands; any other text is only a text.
+fn bare_media(text: &str) -> Option<RemoteOutput> {
+    let bytes = if text.len() >= LEAST_UNKNOWN { decode(text)? } else { return None };
+    infer::get(&bytes).map(|_| RemoteOutput::Inline(bytes))
 }
 
 fn bare_base64(text: &str) -> Option<RemoteOutput> {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Prediction {
     /// Its id.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "name")]
     pub(super) id: Option<String>,
     /// The status word.
     #[serde(default, deserialize_with = "lenient")]
@@ -94,6 +94,15 @@ pub(super) struct InvalidField {
 }
 
 /// A value of the type wanted, or nothing.
+/// A name may be written as a number; an empty one is none.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })
+}
+
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())

@@ -56,7 +56,7 @@ async fn the_key_does_not_follow_a_redirect_to_another_origin() {
 async fn redirects_end_and_never_lead_into_a_private_network() {
     let api = Server::start(|asked| match asked.line.as_str() {
         "GET /private" => Reply::new(302, "").with("location", "http://10.0.0.1/x"),
-        "GET /local" => Reply::new(302, "").with("location", "http://localhost:1/x"),
+        "GET /local" => Reply::new(302, "").with("location", "http://169.254.169.254/x"),
         "GET /nowhere" => Reply::new(302, ""),
         "GET /file" => Reply::new(302, "").with("location", "file:///etc/passwd"),
         _ => Reply::new(302, "").with("location", "/again"),
