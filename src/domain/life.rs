@@ -49,6 +49,8 @@ pub enum AttemptEvent {
     Accepted(Ticket),
     /// The answer of the submit call was lost.
     AnswerLost(String),
+    /// The provider took the order and named no job: as good as lost, until its job is found.
+    Unnamed(String),
     /// The provider says how far it is.
     Progressed(Advance),
     /// The provider could not be asked several times in a row.
@@ -176,6 +178,13 @@ impl Generation {
             AttemptEvent::Postponed(why) => self.postpone(why, now),
             AttemptEvent::Accepted(ticket) => Ok(self.accepted(ticket, now)),
             AttemptEvent::AnswerLost(why) => Ok(self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now)),
+            AttemptEvent::Unnamed(why) => {
+                let told = self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now);
+                if let Told::Event(..) = told {
+                    self.with_attempt(|attempt| attempt.unnamed = true);
+                }
+                Ok(told)
+            }
             AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
             AttemptEvent::Silent(why) => Ok(self.become_unresolved(UnresolvedReason::ProviderSilent, why, now)),
             AttemptEvent::TicketForgotten(why) => Ok(self.become_unresolved(UnresolvedReason::TicketUnknown, why, now)),
@@ -217,6 +226,7 @@ impl Generation {
             attempt.stage = AttemptStage::Submitting;
             attempt.submit_key = Some(key);
             attempt.submit_at = Some(now);
+            attempt.unnamed = false;
         });
         self.set(State::Running, "submitting");
         let model = self.attempts.last().map(|attempt| attempt.model.to_string()).unwrap_or_default();
@@ -249,11 +259,13 @@ impl Generation {
         self.started_at = Some(now);
         // Past the deadline it stays unknown when it will end; a cancel still waits for the provider's word.
         if self.state != State::Cancelling {
+            // What was lost is found; only its end is unknown, still for as long.
+            let since = self.unresolved.take().map_or(now, |unresolved| unresolved.since);
             if now < self.deadline {
                 self.set(State::Running, "accepted");
-                self.unresolved = None;
             } else {
-                self.become_unresolved(UnresolvedReason::DeadlinePassed, "found again after the deadline", now);
+                let why = "max_duration is over; the provider is asked further";
+                self.become_unresolved(UnresolvedReason::DeadlinePassed, why, since);
             }
         }
         Told::Event("submitted", ticket.job.clone())
@@ -406,6 +418,14 @@ impl Generation {
                 Charged::Yes,
                 "the outputs could not be fetched and stored in time",
             ),
+            State::Unresolved | State::Cancelling if self.open_attempt().is_some_and(Attempt::is_unnamed) => {
+                Failure::new(
+                    FailureReason::NoProviderJobId,
+                    FailurePhase::Submit,
+                    Charged::Unknown,
+                    "the provider took the order and named no job, and its job was never found",
+                )
+            }
             State::Unresolved | State::Cancelling => Failure::new(
                 FailureReason::UnresolvedExpired,
                 FailurePhase::Provider,

@@ -26,7 +26,10 @@ use crate::{
         money::Usage,
         names::{AttemptId, GenerationId},
     },
-    provider::port::Provider,
+    provider::{
+        error::{ErrorKind, ProviderError},
+        port::Provider,
+    },
     store::port::ApplyError,
 };
 
@@ -45,10 +48,11 @@ struct Stop;
 /// What every step gives: the newest record.
 type Next = Result<Arc<Generation>, Stop>;
 
-/// Drives a generation until it has ended or the process ends.
-pub(super) async fn drive(engine: Engine, generation: Arc<Generation>) {
+/// Drives a generation until it has ended or the process ends. `slot` is its job's place at the provider, if that is there already.
+pub(super) async fn drive(engine: Engine, generation: Arc<Generation>, slot: Option<Slot>) {
     let own = engine.hub().subscribe(Arc::clone(&generation));
-    let mut driver = Driver { engine, own, id: generation.id, slot: None, attempt: None, tries: Tries::default() };
+    let attempt = generation.open_attempt().map(|attempt| attempt.id);
+    let mut driver = Driver { engine, own, id: generation.id, slot, attempt, tries: Tries::default() };
     if let Err(Stop) = driver.run(generation).await {
         debug!(generation.name = %driver.id, "left to another driver");
     }
@@ -70,10 +74,14 @@ struct Tries {
     not_before: Option<Instant>,
     /// Failures of the same kind of call in a row.
     n_failed: u32,
+    /// The latest of these that were no answer at all: a provider that limits our rate is there.
+    n_silent: u32,
     /// Answers to polls.
     n_answers: u32,
     /// Outputs that turned out invalid.
     n_invalid: u32,
+    /// Where fetching an output broke off last: its index, the bytes that had come, and how often in a row it was there.
+    broke_off: Option<(usize, u64, u32)>,
     /// The vendor was asked to stop.
     cancel_asked: bool,
     /// Outputs that are stored already.
@@ -135,6 +143,10 @@ impl Driver {
 
     /// Forgets what belonged to an earlier attempt, and frees the place of a job nobody knows the end of.
     fn settle_in(&mut self, generation: &Generation) {
+        if generation.successor.is_some() {
+            // The attempt goes on there, with its place and all that is remembered of it.
+            return;
+        }
         let attempt = generation.open_attempt().map(|attempt| attempt.id);
         if attempt != self.attempt {
             self.attempt = attempt;
@@ -213,6 +225,14 @@ impl Driver {
         self.own = self.engine.hub().subscribe(Arc::clone(generation));
     }
 
+    /// Counts a failed call; how many failed in a row.
+    fn count_failure(&mut self, error: &ProviderError) -> u32 {
+        let tries = &mut self.tries;
+        tries.n_failed += 1;
+        tries.n_silent = if error.kind == ErrorKind::RateLimited { 0 } else { tries.n_silent + 1 };
+        tries.n_failed
+    }
+
     /// Makes the next call due after `wait`.
     fn rest(&mut self, wait: Duration) {
         self.tries.not_before = Some(Instant::now() + wait);
@@ -232,7 +252,7 @@ impl Driver {
         let at_latest = Instant::now() + Duration::from_secs(3600);
         let until = [until, limit].into_iter().flatten().fold(at_latest, Instant::min);
         let drain = self.engine.drain().clone();
-        if self.own.borrow().sequence <= generation.sequence {
+        if self.own.borrow_and_update().sequence <= generation.sequence {
             tokio::select! {
                 changed = self.own.changed() => if changed.is_err() { sleep_until(until).await },
                 () = sleep_until(until) => {}

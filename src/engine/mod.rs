@@ -20,6 +20,9 @@ mod recover;
 mod retry;
 mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;

@@ -30,7 +30,12 @@ pub(super) const MAX_INPUT_BYTES: u64 = 32 << 20;
 #[derive(Debug)]
 pub(super) enum Trouble {
     /// The vendor did not hand them over: fresh links may help.
-    Fetch(ProviderError),
+    Fetch {
+        /// What went wrong.
+        error: ProviderError,
+        /// Bytes of the output that had come.
+        received: u64,
+    },
     /// They are no sound media of the kind ordered.
     Invalid(Invalid),
     /// One is larger than the cap.
@@ -62,8 +67,13 @@ impl Engine {
         kept: &mut Vec<Artifact>,
     ) -> Result<(), Trouble> {
         for (index, output) in outputs.iter().enumerate().skip(kept.len()) {
-            let ByteSource { stream, length } = provider.open(output).await.map_err(Trouble::Fetch)?;
-            let spooled = self.collector().spool(stream, length).await.map_err(trouble)?;
+            let opened = provider.open(output).await;
+            let ByteSource { stream, length } = opened.map_err(|error| Trouble::Fetch { error, received: 0 })?;
+            let mut received = 0;
+            let counted = stream.inspect_ok(|bytes| received += bytes.len() as u64);
+            let spooled = self.collector().spool(counted, length).await;
+            let trouble = |error| trouble(error, received);
+            let spooled = spooled.map_err(trouble)?;
             let facts =
                 self.collector().inspect(&spooled, generation.kind).await.map_err(|error| trouble(error.widen()))?;
             let stored = self
@@ -187,9 +197,9 @@ pub(super) fn measured(usage: &Usage, generation: &Generation, artifacts: &[Arti
     }
 }
 
-fn trouble(error: CollectError<ProviderError>) -> Trouble {
+fn trouble(error: CollectError<ProviderError>, received: u64) -> Trouble {
     match error {
-        CollectError::Source(error) => Trouble::Fetch(error),
+        CollectError::Source(error) => Trouble::Fetch { error, received },
         CollectError::Invalid(why) => Trouble::Invalid(why),
         CollectError::TooLarge { max } => Trouble::TooLarge { max },
         CollectError::NoSpace => Trouble::Storage("there is no space left for artifacts".to_owned()),

@@ -6,7 +6,10 @@ use tracing::{Instrument, info, info_span};
 
 use super::{Engine, drive::drive};
 use crate::{
-    domain::generation::Generation,
+    domain::{
+        attempt::{Attempt, AttemptStage},
+        generation::{Generation, State},
+    },
     lifecycle::{OnFailure, OnShutdown, Policy},
     store::port::StoreError,
     telemetry::{link_from_traceparent, set_parent},
@@ -29,20 +32,35 @@ impl Engine {
     pub async fn recover(&self) -> Result<usize, StoreError> {
         let mut n_recovered = 0;
         let mut after = None;
+        let mut waiting = Vec::new();
         loop {
             let page = self.store().unfinished(after, PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             n_recovered += page.len();
-            for generation in page {
-                spawn(self, Arc::new(generation), Origin::Recovered);
+            for generation in page.into_iter().map(Arc::new) {
+                if is_at_provider(&generation) {
+                    spawn(self, generation, Origin::Recovered);
+                } else {
+                    waiting.push(generation);
+                }
             }
+        }
+        // Those at a provider have their places now; only what is left may be taken.
+        for generation in waiting {
+            spawn(self, generation, Origin::Recovered);
         }
         if n_recovered > 0 {
             info!(n_recovered, "took up unfinished generations");
         }
         Ok(n_recovered)
     }
+}
+
+/// True if its job has a place at a provider: it was sent, and what became of it is not unknown.
+fn is_at_provider(generation: &Generation) -> bool {
+    let sent = |attempt: &Attempt| attempt.stage != AttemptStage::Waiting;
+    generation.state != State::Unresolved && generation.open_attempt().is_some_and(sent)
 }
 
 /// Starts the driver of a generation.
@@ -54,7 +72,9 @@ pub(super) fn spawn(engine: &Engine, generation: Arc<Generation>, origin: Origin
         (Origin::Recovered, None) => {}
     }
     engine.hub().publish(Arc::clone(&generation));
+    let attempt = generation.open_attempt().filter(|_| is_at_provider(&generation));
+    let slot = attempt.and_then(|attempt| engine.gate(&attempt.model.provider).adopt());
     // The vendor's work is never awaited at shutdown: the driver stops at a stored step, and the next process goes on.
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
-    engine.0.parts.tasks.spawn("drive", policy, drive(engine.clone(), generation).instrument(span));
+    engine.0.parts.tasks.spawn("drive", policy, drive(engine.clone(), generation, slot).instrument(span));
 }

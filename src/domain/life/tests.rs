@@ -191,6 +191,42 @@ fn outputs_stored_under_the_old_name_become_the_successors() {
     assert_eq!(ours.blob, blob);
 }
 
+#[test]
+fn an_order_taken_without_naming_a_job_is_given_up_with_that_reason_unless_it_is_found() {
+    let check = |found: bool, expected: FailureReason| {
+        let mut generation = drafted(1);
+        let attempt = generation.open_attempt().unwrap().id;
+        let ticket = Ticket { account: "a".into(), job: "j".into(), data: serde_json::Value::Null };
+        let mut tell = |event| generation.apply(&Event::Attempt(attempt, event), START).unwrap();
+        tell(AttemptEvent::Submitting(SubmitKey::fresh()));
+        tell(AttemptEvent::Unnamed("no id".into()));
+        if found {
+            tell(AttemptEvent::Accepted(ticket));
+            tell(AttemptEvent::Silent("reset".into()));
+        }
+        generation.apply(&Event::GaveUp, START).unwrap();
+        let failure = generation.failure.unwrap();
+        assert_eq!((failure.reason, failure.charged), (expected, Charged::Unknown));
+    };
+    check(false, FailureReason::NoProviderJobId);
+    check(true, FailureReason::UnresolvedExpired);
+}
+
+#[test]
+fn a_job_found_after_the_deadline_is_unresolved_for_that_reason_and_no_longer_than_before() {
+    let mut generation = drafted(1);
+    let attempt = generation.open_attempt().unwrap().id;
+    let lost_at = START + SignedDuration::from_secs(1);
+    let ticket = Ticket { account: "a".into(), job: "j".into(), data: serde_json::Value::Null };
+    let mut tell = |event, now| generation.apply(&Event::Attempt(attempt, event), now).unwrap();
+    tell(AttemptEvent::Submitting(SubmitKey::fresh()), START);
+    tell(AttemptEvent::AnswerLost("reset".into()), lost_at);
+    tell(AttemptEvent::Accepted(ticket), START + SignedDuration::from_secs(61));
+    let unresolved = generation.unresolved.unwrap();
+    assert_eq!(generation.state, State::Unresolved);
+    assert_eq!((unresolved.reason, unresolved.since), (UnresolvedReason::DeadlinePassed, lost_at));
+}
+
 /// An event without the names that only a run knows.
 #[derive(Debug, Clone)]
 enum Step {
@@ -212,6 +248,7 @@ fn attempt_event() -> impl Strategy<Value = AttemptEvent> {
         1 => Just(AttemptEvent::Postponed("429".into())),
         3 => Just(AttemptEvent::Accepted(Ticket { account: "a".into(), job: "j".into(), data: serde_json::Value::Null })),
         1 => Just(AttemptEvent::AnswerLost("reset".into())),
+        1 => Just(AttemptEvent::Unnamed("no id".into())),
         2 => (proptest::option::of(0..=120_u8), proptest::option::of("[a-b]")).prop_map(|(percent, phase)| {
             AttemptEvent::Progressed(Advance { phase, percent, log_tail: None })
         }),

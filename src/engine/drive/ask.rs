@@ -27,7 +27,9 @@ const AFTER_CANCEL: Duration = Duration::from_millis(250);
 
 impl Driver {
     pub(super) async fn ask(&mut self, generation: Arc<Generation>, work: &Work) -> Next {
-        let Some(ticket) = &work.attempt.ticket else { return self.not_found(work, "the ticket is missing").await };
+        let Some(ticket) = &work.attempt.ticket else {
+            return self.not_found(work, AttemptEvent::AnswerLost("the ticket is missing".to_owned())).await;
+        };
         if self.slot.is_none() && generation.state != State::Unresolved {
             // A job that an earlier process submitted counts as one at work.
             self.slot = self.engine.gate(&work.attempt.model.provider).adopt();
@@ -58,14 +60,14 @@ impl Driver {
                 self.keep(generation, work, &outputs, &usage).await
             }
             Status::Waiting | Status::Running => {
-                self.tries.n_failed = 0;
+                (self.tries.n_failed, self.tries.n_silent) = (0, 0);
+                let advance = Advance { phase: progress.phase, percent: progress.percent, log_tail: progress.log_tail };
+                let generation = self.tell_progress(generation, work, advance).await?;
                 let settings = self.engine.settings();
                 let pace = settings.pace.after(self.tries.n_answers, progress.poll_after);
                 // An overdue job is asked less and less often, down to every ten minutes.
                 let overdue = generation.state == State::Unresolved;
                 self.rest(if overdue { settings.backoff.unknown(self.tries.n_answers) } else { pace });
-                let advance = Advance { phase: progress.phase, percent: progress.percent, log_tail: progress.log_tail };
-                let generation = self.tell_progress(generation, work, advance).await?;
                 if generation.cancel_requested_at.is_some() && !self.tries.cancel_asked {
                     return self.ask_to_stop(generation, work, ticket).await;
                 }
@@ -87,8 +89,8 @@ impl Driver {
             Ok(CancelOutcome::Unsupported) => self.tries.cancel_asked = true,
             Err(error) => {
                 warn!(generation.name = %self.id, "asking to stop failed: {error}");
-                self.tries.n_failed += 1;
-                let wait = self.engine.settings().backoff.after(self.tries.n_failed, error.retry_after);
+                let n_failed = self.count_failure(&error);
+                let wait = self.engine.settings().backoff.after(n_failed, error.retry_after);
                 return self.wait(&generation, Some(Instant::now() + wait)).await;
             }
         }
@@ -101,14 +103,13 @@ impl Driver {
             let failure = error.to_failure(FailurePhase::Download, Charged::Yes);
             return self.failed(work, failure, &Usage::default()).await;
         }
-        self.tries.n_failed += 1;
+        let n_failed = self.count_failure(&error);
         let backoff = self.engine.settings().backoff;
         self.rest(match generation.state {
-            State::Unresolved => backoff.unknown(self.tries.n_failed),
-            _ => backoff.after(self.tries.n_failed, error.retry_after),
+            State::Unresolved => backoff.unknown(n_failed),
+            _ => backoff.after(n_failed, error.retry_after),
         });
-        // Being limited says that the vendor is there; anything else, several times in a row, is silence.
-        let silent = self.tries.n_failed > PATIENCE && error.kind != ErrorKind::RateLimited;
+        let silent = self.tries.n_silent > PATIENCE;
         match error.kind {
             ErrorKind::TicketUnknown => self.tell_of(work, AttemptEvent::TicketForgotten(error.summary)).await,
             _ if silent => self.tell_of(work, AttemptEvent::Silent(error.summary)).await,

@@ -16,17 +16,24 @@ const CLOCK_SKEW: Duration = Duration::from_secs(5);
 impl Driver {
     /// Looks for a job whose answer was lost by an earlier process, or longer ago than this one remembers.
     pub(super) async fn find(&mut self, generation: Arc<Generation>, work: &Work) -> Next {
-        const LOST: &str = "the answer of the submit call was lost";
+        let lost = AttemptEvent::AnswerLost("the answer of the submit call was lost".to_owned());
         match self.engine.order(&generation).await {
-            Ok(order) => self.look_for(&generation, work, &order, LOST).await,
+            Ok(order) => self.look_for(&generation, work, &order, lost).await,
             // Without its inputs the order cannot be compared; it stays unknown.
-            Err(_) => self.not_found(work, LOST).await,
+            Err(_) => self.not_found(work, lost).await,
         }
     }
 
-    pub(super) async fn look_for(&mut self, generation: &Generation, work: &Work, order: &Order, why: &str) -> Next {
+    /// Adopts the job if it is there; else `otherwise` is told.
+    pub(super) async fn look_for(
+        &mut self,
+        generation: &Generation,
+        work: &Work,
+        order: &Order,
+        otherwise: AttemptEvent,
+    ) -> Next {
         let (Some(key), Some(sent_at)) = (work.attempt.submit_key, work.attempt.submit_at) else {
-            return self.not_found(work, why).await;
+            return self.not_found(work, otherwise).await;
         };
         let ticket = match work.provider.find(order, &key, sent_at).await {
             Ok(Found::Candidates(jobs)) => {
@@ -45,7 +52,7 @@ impl Driver {
                 self.tries = Tries::default();
                 self.tell_of(work, AttemptEvent::Accepted(ticket)).await
             }
-            None => self.not_found(work, why).await,
+            None => self.not_found(work, otherwise).await,
         }
     }
 
@@ -67,9 +74,9 @@ impl Driver {
         if alone && unclaimed.len() == 1 { unclaimed.pop().map(|job| job.ticket) } else { None }
     }
 
-    pub(super) async fn not_found(&mut self, work: &Work, why: &str) -> Next {
+    pub(super) async fn not_found(&mut self, work: &Work, told: AttemptEvent) -> Next {
         self.tries.n_failed += 1;
         self.rest(self.engine.settings().backoff.unknown(self.tries.n_failed));
-        self.tell_of(work, AttemptEvent::AnswerLost(why.to_owned())).await
+        self.tell_of(work, told).await
     }
 }

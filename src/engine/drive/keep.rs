@@ -15,7 +15,10 @@ use crate::{
         life::AttemptEvent,
         money::Usage,
     },
-    provider::port::RemoteOutput,
+    provider::{
+        error::{ErrorKind, ProviderError},
+        port::RemoteOutput,
+    },
 };
 
 /// How often an invalid output is opened again before it is believed.
@@ -71,11 +74,29 @@ impl Driver {
         }
     }
 
+    /// True if the same output broke off after the same number of bytes each time it was opened: no bad connection does that, so the
+    /// announced length is wrong.
+    fn breaks_off_here_always(&mut self, error: &ProviderError, received: u64) -> bool {
+        let broken = matches!(error.kind, ErrorKind::Transport | ErrorKind::Timeout) && received > 0;
+        let index = self.tries.kept.len();
+        let n_before = match self.tries.broke_off {
+            Some((at, bytes, n)) if (at, bytes) == (index, received) => n,
+            Some(_) | None => 0,
+        };
+        self.tries.broke_off = broken.then_some((index, received, n_before + 1));
+        broken && n_before >= N_REOPENED
+    }
+
     async fn not_kept(&mut self, generation: Arc<Generation>, work: &Work, trouble: Trouble, usage: &Usage) -> Next {
         let (n, wish) = match trouble {
             Trouble::Invalid(why) if self.tries.n_invalid >= N_REOPENED => {
                 let failure = paid(FailureReason::ArtifactInvalid, FailurePhase::Store, why.to_string());
                 return self.failed(work, failure, usage).await;
+            }
+            Trouble::Fetch { error, received } if self.breaks_off_here_always(&error, received) => {
+                let why =
+                    format!("an output broke off after {received} bytes each time, short of its announced length");
+                return self.failed(work, paid(FailureReason::ArtifactInvalid, FailurePhase::Store, why), usage).await;
             }
             Trouble::Invalid(why) => {
                 warn!(generation.name = %self.id, %why, "an output is invalid, opening it again");
@@ -88,7 +109,7 @@ impl Driver {
                     .failed(work, paid(FailureReason::ArtifactTooLarge, FailurePhase::Store, message), usage)
                     .await;
             }
-            Trouble::Fetch(error) => {
+            Trouble::Fetch { error, .. } => {
                 warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed: {error}");
                 self.tries.n_failed += 1;
                 (self.tries.n_failed, error.retry_after)

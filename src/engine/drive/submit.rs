@@ -77,17 +77,19 @@ impl Driver {
         let ProviderError { kind, effect, .. } = error;
         warn!(generation.name = %self.id, provider.id = %error.provider, ?kind, ?effect, "submit failed: {error}");
         match error.verdict() {
-            Verdict::AskFirst => self.look_for(generation, work, order, &error.summary).await,
+            Verdict::AskFirst if kind == ErrorKind::NoJobId => {
+                self.look_for(generation, work, order, AttemptEvent::Unnamed(error.summary)).await
+            }
+            Verdict::AskFirst => self.look_for(generation, work, order, AttemptEvent::AnswerLost(error.summary)).await,
             Verdict::GiveUp => self.refused(work, &error).await,
             Verdict::RetryAfter(wish) => {
-                self.tries.n_failed += 1;
-                let unreachable = matches!(kind, ErrorKind::Transport | ErrorKind::Timeout);
+                let n_failed = self.count_failure(&error);
                 let another = generation.candidates.len() > work.attempt.candidate + 1;
                 // A limit passes by itself; a provider that cannot be reached, or one with an alternative, is not waited for forever.
-                if self.tries.n_failed > PATIENCE && (unreachable || another) {
+                if self.tries.n_silent > PATIENCE || another && n_failed > PATIENCE {
                     return self.refused(work, &error).await;
                 }
-                self.rest(self.engine.settings().backoff.after(self.tries.n_failed, wish));
+                self.rest(self.engine.settings().backoff.after(n_failed, wish));
                 self.tell_of(work, AttemptEvent::Postponed(error.summary)).await
             }
         }

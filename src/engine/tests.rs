@@ -1,0 +1,272 @@
+//! The driver's patience, in paused time: a scripted vendor, a real store, and the exact waits between calls.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tempfile::TempDir;
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, request::Request};
+use crate::{
+    artifact::{Blobs, Collector},
+    config::DrainConfig,
+    domain::{
+        artifact::Kind,
+        card::ModelCard,
+        failure::{Charged, FailureReason, UnresolvedReason},
+        generation::{Generation, State},
+        life::tests::drafted,
+        names::{GenerationId, ModelName, ProviderId, SubmitKey, TenantId},
+        order::CachePolicy,
+    },
+    lifecycle::Shutdown,
+    provider::{
+        error::{Effect, ErrorKind, ProviderError},
+        guard::Deadlines,
+        port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
+        registry::Registry,
+    },
+    store::{port::Page, sqlite::Sqlite},
+    telemetry::Metrics,
+};
+
+const MODEL: &str = "scripted/model";
+
+/// What the vendor does at one call.
+#[derive(Debug, Clone, Copy)]
+enum Answer {
+    /// Takes the order; says that it works.
+    Good,
+    /// Fails without an effect, wishing to be asked again after this long.
+    Bad(ErrorKind, Option<Duration>),
+}
+
+use Answer::{Bad, Good};
+
+const UNREACHABLE: Answer = Bad(ErrorKind::Transport, None);
+const LIMITED: Answer = Bad(ErrorKind::RateLimited, None);
+
+/// A vendor that answers as the test says, then never again, and tells of every call.
+#[derive(Debug)]
+struct Scripted {
+    id: ProviderId,
+    submits: Mutex<VecDeque<Answer>>,
+    polls: Mutex<VecDeque<Answer>>,
+    calls: mpsc::UnboundedSender<(&'static str, Instant)>,
+}
+
+impl Scripted {
+    async fn answer(&self, call: &'static str, script: &Mutex<VecDeque<Answer>>) -> Result<(), ProviderError> {
+        let answer = script.lock().unwrap().pop_front();
+        self.calls.send((call, Instant::now())).unwrap();
+        match answer {
+            None => std::future::pending().await,
+            Some(Good) => Ok(()),
+            Some(Bad(kind, wish)) => {
+                Err(ProviderError::new(&self.id, kind, Effect::None, "scripted").retry_after(wish))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Scripted {
+    fn id(&self) -> &ProviderId {
+        &self.id
+    }
+
+    fn models(&self) -> &[Arc<ModelCard>] {
+        &[]
+    }
+
+    fn serves_undescribed(&self) -> bool {
+        true
+    }
+
+    async fn submit(&self, _: &Order, key: &SubmitKey) -> Result<Submitted, ProviderError> {
+        self.answer("submit", &self.submits).await?;
+        let data = serde_json::Value::Null;
+        Ok(Submitted::Pending(Ticket { account: "a".to_owned(), job: key.id().to_owned(), data }))
+    }
+
+    async fn find(&self, _: &Order, _: &SubmitKey, _: jiff::Timestamp) -> Result<Found, ProviderError> {
+        Ok(Found::Unsupported)
+    }
+
+    async fn poll(&self, _: &Ticket) -> Result<Progress, ProviderError> {
+        self.answer("poll", &self.polls).await?;
+        Ok(Progress::of(Status::Running))
+    }
+
+    async fn cancel(&self, _: &Ticket) -> Result<CancelOutcome, ProviderError> {
+        Ok(CancelOutcome::Unsupported)
+    }
+
+    async fn open(&self, _: &RemoteOutput) -> Result<ByteSource, ProviderError> {
+        std::future::pending().await
+    }
+}
+
+/// An engine with one generation at a scripted vendor.
+struct Stage {
+    engine: Engine,
+    id: GenerationId,
+    calls: mpsc::UnboundedReceiver<(&'static str, Instant)>,
+    began: Instant,
+    _shutdown: Shutdown,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn set(submits: &[Answer], polls: &[Answer]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (sender, calls) = mpsc::unbounded_channel();
+        let vendor = Scripted {
+            id: ProviderId::from_id("scripted").unwrap(),
+            submits: Mutex::new(submits.iter().copied().collect()),
+            polls: Mutex::new(polls.iter().copied().collect()),
+            calls: sender,
+        };
+        let day = Duration::from_secs(24 * 3600);
+        let registry = Registry::new([(Arc::new(vendor) as Arc<dyn Provider>, Deadlines::of(day, day))]);
+        let blobs = Blobs::local(&folder.path().join("blobs")).unwrap();
+        let second = Duration::from_secs(1);
+        let shutdown = Shutdown::new(DrainConfig { delay: Duration::ZERO, deadline: second });
+        let engine = Engine::new(Parts {
+            store: Arc::new(Sqlite::open(&folder.path().join("db")).unwrap()),
+            catalog: registry.catalog(BTreeMap::new(), None, &[]),
+            registry,
+            collector: Collector::prepare(blobs.clone(), folder.path().join("spool"), 1 << 20).unwrap(),
+            blobs,
+            tasks: shutdown.tasks(),
+            drain: shutdown.drain(),
+            metrics: Metrics::new(),
+            clock: Clock::tokio(),
+            settings: EngineSettings {
+                max_duration: day / 24,
+                unresolved_for: day,
+                backoff: Backoff { base: 5 * second, jitter: 0.0 },
+                pace: Pace { first: 2 * second, longest: 2 * second },
+                concurrency: 1,
+                concurrency_of: BTreeMap::new(),
+                max_unfinished: 10,
+                system_prompt: None,
+            },
+        });
+        let began = Instant::now();
+        let id = engine.accept(request()).await.unwrap().view.generation.id;
+        Self { engine, id, calls, began, _shutdown: shutdown, _folder: folder }
+    }
+
+    /// The next `n` calls: which, and the whole seconds since the one before.
+    async fn calls(&mut self, n: usize) -> Vec<(&'static str, u64)> {
+        let mut calls = Vec::new();
+        for _ in 0..n {
+            let (call, at) = self.calls.recv().await.unwrap();
+            calls.push((call, (at - self.began).as_secs()));
+            self.began = at;
+        }
+        calls
+    }
+
+    async fn now(&self) -> Generation {
+        self.engine.store().load(self.id).await.unwrap().unwrap()
+    }
+
+    /// The words of its history.
+    async fn history(&self) -> Vec<String> {
+        let page = Page { after: None, limit: 100 };
+        let entries = self.engine.history(&TenantId::default_tenant(), self.id, page).await.unwrap();
+        entries.into_iter().map(|entry| entry.what).collect()
+    }
+
+    async fn ended(&self) -> Generation {
+        let mut watch = self.engine.watch(&TenantId::default_tenant(), self.id, 0).await.unwrap();
+        let mut last = None;
+        while let Some(view) = watch.next().await {
+            last = Some(view.unwrap().generation);
+        }
+        last.unwrap().as_ref().clone()
+    }
+}
+
+fn request() -> Request {
+    let mut candidate = drafted(1).candidates.remove(0);
+    candidate.model = MODEL.parse::<ModelName>().unwrap();
+    Request {
+        tenant: TenantId::default_tenant(),
+        source: "test".to_owned(),
+        kind: Kind::Video,
+        request_id: None,
+        session: None,
+        prompt: "a cat".to_owned(),
+        candidates: vec![candidate],
+        inputs: Vec::new(),
+        cache: CachePolicy::Default,
+        max_duration: None,
+        labels: BTreeMap::new(),
+        fallback_on_refusal: false,
+        trace: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_that_fail_wait_5_15_45_45_seconds_and_the_fourth_parks_the_job() {
+    let polls = [UNREACHABLE, UNREACHABLE, UNREACHABLE, UNREACHABLE, Good, UNREACHABLE, Good];
+    let mut stage = Stage::set(&[Good], &polls).await;
+    let calls = stage.calls(5).await;
+    assert_eq!(calls, [("submit", 0), ("poll", 2), ("poll", 5), ("poll", 15), ("poll", 45)]);
+    // The fifth is only made after the fourth failure was stored.
+    assert_eq!(stage.calls(1).await, [("poll", 45)]);
+    let history = stage.history().await;
+    assert_eq!(history[..4], ["accepted", "submitting", "submitted", "unresolved"], "{history:?}");
+    // It answers again: the job goes on as before, and failures are counted anew.
+    assert_eq!(stage.calls(2).await, [("poll", 2), ("poll", 5)]);
+    assert_eq!(stage.now().await.state, State::Running);
+    assert_eq!(stage.history().await[4..], ["answered_again"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_on_polls_never_parks_and_the_vendors_wish_wins() {
+    let wish = Bad(ErrorKind::RateLimited, Some(Duration::from_secs(7)));
+    let polls = [LIMITED, LIMITED, LIMITED, LIMITED, LIMITED, wish, UNREACHABLE, Good];
+    let mut stage = Stage::set(&[Good], &polls).await;
+    let waits: Vec<u64> = stage.calls(9).await.into_iter().map(|(_, seconds)| seconds).collect();
+    assert_eq!(waits, [0, 2, 5, 15, 45, 45, 45, 7, 45]);
+    assert_eq!(stage.history().await, ["accepted", "submitting", "submitted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_named_and_the_place_is_free_while_it_lasts() {
+    let mut stage = Stage::set(&[Good], &[UNREACHABLE; 4]).await;
+    stage.calls(6).await;
+    let generation = stage.now().await;
+    assert_eq!(generation.unresolved.map(|unresolved| unresolved.reason), Some(UnresolvedReason::ProviderSilent));
+    assert_eq!((generation.state, generation.cost.held.0), (State::Unresolved, 70));
+    assert_eq!(stage.engine.providers()[0].n_running, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_cannot_be_reached_is_tried_four_times() {
+    let mut stage = Stage::set(&[UNREACHABLE; 4], &[]).await;
+    assert_eq!(stage.calls(4).await, [("submit", 0), ("submit", 5), ("submit", 15), ("submit", 45)]);
+    let failure = stage.ended().await.failure.unwrap();
+    assert_eq!((failure.reason, failure.charged), (FailureReason::ProviderUnreachable, Charged::No));
+    assert!(failure.retryable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limited_submit_is_made_again_and_a_limit_is_no_silence() {
+    let submits = [LIMITED, LIMITED, LIMITED, LIMITED, UNREACHABLE, UNREACHABLE, UNREACHABLE, Good];
+    let mut stage = Stage::set(&submits, &[Good]).await;
+    let waits: Vec<u64> = stage.calls(9).await.into_iter().map(|(_, seconds)| seconds).collect();
+    assert_eq!(waits, [0, 5, 15, 45, 45, 45, 45, 45, 2]);
+    // Every call had its own stored intent, and was taken back before the next.
+    let history = stage.history().await;
+    assert_eq!(history.iter().filter(|what| *what == "submitting").count(), 8);
+    assert_eq!(history.iter().filter(|what| *what == "postponed").count(), 7);
+}
