@@ -9,6 +9,7 @@
 
 mod crash;
 mod main_job;
+mod rubbish;
 mod simulator;
 mod support;
 mod telemetry;
