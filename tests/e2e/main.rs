@@ -9,6 +9,7 @@
 
 mod crash;
 mod main_job;
+mod reflection;
 mod rubbish;
 mod simulator;
 mod support;
