@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use tokio::time::{Instant, sleep};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -9,7 +10,11 @@ use tonic::{
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use super::{exit::Exit, failure::Failure};
+use super::{
+    exit::Exit,
+    failure::Failure,
+    host::{Home, Owner},
+};
 use crate::{
     app::Running,
     pb::v1::{
@@ -20,6 +25,9 @@ use crate::{
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for an owner of the data folder that does not answer to free it.
+const HANDOVER: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Longest wait for the answer to a call that is not a stream.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -31,7 +39,9 @@ pub(super) struct Connection {
     channel: Channel,
     tenant: Tenant,
     /// The server of this command alone; ends with it.
-    running: Option<Running>,
+    running: Option<Box<Running>>,
+    /// Where to look for the owner of the data folder; none for a server that was named.
+    home: Option<Home>,
 }
 
 /// Says in every call whose data it is about.
@@ -45,13 +55,38 @@ impl Connection {
             Failure::new(Exit::Unavailable, format!("cannot connect to {address}: {}", cause(&error)))
                 .with_next_step("is `filmgate serve` running there? Without --server a command needs no server")
         })?;
-        Ok(Self { channel, tenant, running: None })
+        Ok(Self { channel, tenant, running: None, home: None })
     }
 
-    /// Connects to a server of this command, and ends it in [`Self::close`].
-    pub(super) async fn within(running: Running, tenant: Tenant) -> Result<Self, Failure> {
-        let address = running.addr().to_string();
-        match Self::to(&address, tenant).await {
+    /// Connects to the server of the data folder: whoever owns it, or one of this command, which ends in [`Self::close`].
+    pub(super) async fn home(home: Home, tenant: Tenant) -> Result<Self, Failure> {
+        let deadline = Instant::now() + HANDOVER;
+        loop {
+            match Self::with(home.owner().await?, tenant.clone()).await {
+                Ok(connection) => return Ok(Self { home: Some(home), ..connection }),
+                Err(failure) if Instant::now() >= deadline => return Err(failure),
+                // The owner is ending: its port is closed, its folder not free yet.
+                Err(_) => sleep(LOOK_AGAIN).await,
+            }
+        }
+    }
+
+    /// Goes to whoever owns the data folder now, if the owner that we used has gone. What is still wrong shows in the next call.
+    pub(super) async fn renew(&mut self) {
+        if let (None, Some(home)) = (&self.running, &self.home)
+            && let Ok(owner) = home.owner().await
+            && let Ok(found) = Self::with(owner, self.tenant.clone()).await
+        {
+            *self = Self { home: self.home.take(), ..found };
+        }
+    }
+
+    async fn with(owner: Owner, tenant: Tenant) -> Result<Self, Failure> {
+        let running = match owner {
+            Owner::Other(addr) => return Self::to(&dial_address(addr), tenant).await,
+            Owner::Us(running) => running,
+        };
+        match Self::to(&running.addr().to_string(), tenant).await {
             Ok(connection) => Ok(Self { running: Some(running), ..connection }),
             Err(failure) => {
                 running.stop().await;

@@ -109,6 +109,7 @@ pub(super) async fn fetch(context: &mut Context<'_>, artifact: &Artifact, place:
                     .terminal
                     .notice(&format!("connection lost ({why}); going on at {at} in {} s", pause.as_secs_f64()));
                 sleep(pause).await;
+                context.connection.renew().await;
                 continue;
             }
             Streamed::Broken(status) => return Err((*status).into()),

@@ -91,6 +91,7 @@ pub(super) async fn follow(context: &mut Context<'_>, start: Start, until: Until
         };
         progress.notice(context.terminal, &notice(&broken, &context.following, pause));
         sleep(pause).await;
+        context.connection.renew().await;
     }
 }
 

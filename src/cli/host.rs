@@ -1,11 +1,12 @@
 //! The only file of the command line that knows the server's own parts: settings, start, telemetry.
 
-use std::path::Path;
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, sleep};
 
 use super::{
-    connect::{Connection, Tenant, dial_address},
+    connect::{Connection, Tenant},
     exit::Exit,
     failure::Failure,
 };
@@ -13,6 +14,11 @@ use crate::{
     app::{self, Running, StartError, StartOptions},
     config::{Config, Settings, Text},
 };
+
+/// Longest wait for a server that has the data folder to say where it listens.
+const STARTING: Duration = Duration::from_secs(10);
+/// Pause before looking again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Settings of the server that a command without `--server` uses. The others come from the environment and the file of settings:
 /// on `generate` a flag such as `--max-duration` is about the order.
@@ -66,7 +72,7 @@ pub(super) async fn serve(settings: Settings, start_telemetry: StartTelemetry) -
     let telemetry = telemetry(start_telemetry, &config, Purpose::Serve)?;
     match app::start(config, StartOptions { ephemeral: false }).await {
         Ok(running) => Ok(Host { running, telemetry }),
-        Err(error) => Err(not_started(&error)),
+        Err(error) => Err(not_started(error)),
     }
 }
 
@@ -78,16 +84,38 @@ pub(super) async fn connect(
 ) -> Result<Local, Failure> {
     let config = Config::resolve(settings.into()).map_err(Failure::settings)?;
     let telemetry = telemetry(start_telemetry, &config, Purpose::Command)?;
-    match app::start(config, StartOptions { ephemeral: true }).await {
-        Ok(running) => {
-            let connection = Connection::within(running, tenant).await?;
-            Ok(Local { connection, telemetry })
+    let connection = Connection::home(Home { config: Box::new(config) }, tenant).await?;
+    Ok(Local { connection, telemetry })
+}
+
+/// The settings of a command without `--server`, which say where its data folder is.
+#[derive(Debug)]
+pub(super) struct Home {
+    config: Box<Config>,
+}
+
+/// Who has the data folder.
+#[derive(Debug)]
+pub(super) enum Owner {
+    /// This process, with a server of its own.
+    Us(Box<Running>),
+    /// The server that listens there.
+    Other(SocketAddr),
+}
+
+impl Home {
+    /// Takes the data folder and starts a server on it, unless somebody has it.
+    pub(super) async fn owner(&self) -> Result<Owner, Failure> {
+        let deadline = Instant::now() + STARTING;
+        loop {
+            match Box::pin(app::start((*self.config).clone(), StartOptions { ephemeral: true })).await {
+                Ok(running) => return Ok(Owner::Us(Box::new(running))),
+                Err(StartError::Locked { addr: Some(addr), .. }) => return Ok(Owner::Other(addr)),
+                // It has the folder and does not listen yet.
+                Err(StartError::Locked { addr: None, .. }) if Instant::now() < deadline => sleep(LOOK_AGAIN).await,
+                Err(error) => return Err(not_started(error)),
+            }
         }
-        Err(StartError::Locked { addr: Some(addr), .. }) => {
-            let connection = Connection::to(&dial_address(addr), tenant).await?;
-            Ok(Local { connection, telemetry })
-        }
-        Err(error) => Err(not_started(&error)),
     }
 }
 
@@ -122,11 +150,17 @@ fn telemetry(start: StartTelemetry, config: &Config, purpose: Purpose) -> Result
     start(config, purpose).map_err(|error| Failure::new(Exit::Config, format!("cannot start telemetry: {error:#}")))
 }
 
-fn not_started(error: &StartError) -> Failure {
-    if let StartError::Locked { addr, .. } = error {
-        let owner = addr.map_or_else(String::new, |addr| format!(" at {addr}"));
-        return Failure::new(Exit::Precondition, format!("another filmgate{owner} owns the data folder"))
-            .with_next_step("use it with --server, end it, or choose another data folder");
+fn not_started(error: StartError) -> Failure {
+    match error {
+        StartError::Locked { addr, .. } => {
+            let owner = addr.map_or_else(String::new, |addr| format!(" at {addr}"));
+            Failure::new(Exit::Precondition, format!("another filmgate{owner} owns the data folder"))
+                .with_next_step("use it with --server, end it, or choose another data folder")
+        }
+        StartError::Setting(problem) => Failure::settings(vec![problem]),
+        error @ (StartError::Listen { .. } | StartError::Folder { .. }) => {
+            let told = format!("the server did not start: {:#}", anyhow::Error::from(error));
+            Failure::new(Exit::Precondition, told).with_next_step("see `filmgate check`")
+        }
     }
-    Failure::new(Exit::Internal, format!("the server did not start: {error}")).with_next_step("see `filmgate check`")
 }

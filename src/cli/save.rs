@@ -56,7 +56,12 @@ impl Destination {
             Some(path) if path.file_name().is_none() || path.to_string_lossy().ends_with('/') => {
                 Err(Failure::usage(format!("-o {}: no such folder", path.display())))
             }
-            Some(path) => Ok(Self::File(path.to_owned())),
+            Some(path) => match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                Some(folder) if !folder.is_dir() => {
+                    Err(Failure::usage(format!("-o {}: there is no folder {}", path.display(), folder.display())))
+                }
+                Some(_) | None => Ok(Self::File(path.to_owned())),
+            },
         }
     }
 
@@ -224,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_folder_that_does_not_exist_and_stdout_are_refused() {
-        for output in ["no/such/folder/", "-"] {
+        for output in ["no/such/folder/", "no/such/folder/a.mp4", "-"] {
             assert!(Destination::new(Some(Path::new(output)), "fox").is_err(), "{output}");
         }
     }

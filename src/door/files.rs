@@ -5,7 +5,7 @@ use std::{convert::Infallible, ops::Range};
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -36,11 +36,13 @@ pub(super) fn router(engine: Engine) -> Router {
 
 async fn serve(
     State(engine): State<Engine>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let caller = Caller::of(&headers)?;
+    // What is not even text names nothing either.
+    let id = id.map(|Path(id)| id).unwrap_or_default();
     let unknown = || Refusal::NotFound(Resource::Artifact, format!("artifacts/{id}"));
     let name = ArtifactId::from_id(id.clone()).map_err(|_| unknown())?;
     let artifact = engine.store().artifact(&caller.tenant, &name).await?.ok_or_else(unknown)?;

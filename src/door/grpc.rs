@@ -8,10 +8,11 @@ mod snapshots;
 
 use std::fmt;
 
+use axum::body::Body;
 use tonic::{Response, Status, service::RoutesBuilder};
 use tracing::{Instrument, Span, debug, field, info_span};
 
-use super::{caller::Caller, refusal::Refusal};
+use super::{caller::Caller, refusal::Refusal, status};
 use crate::{
     engine::Engine,
     pb::v1::{
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// Largest message that is read: 3 MiB of inline bytes and the rest of a request fit. Whatever is larger goes through `UploadArtifact`.
-const MAX_MESSAGE_BYTES: usize = 4 << 20;
+pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 /// One service; which one is decided by the trait it is called through.
 #[derive(Debug, Clone)]
@@ -37,6 +38,15 @@ pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine) {
         .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ArtifactServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ModelServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE_BYTES));
+}
+
+/// Refuses in the contract's form what tonic could not read: the services above never see such a message.
+pub(super) async fn refuse_unreadable(answer: http::Response<Body>) -> http::Response<Body> {
+    let refusal = Status::from_header_map(answer.headers()).and_then(|status| status::unreadable(&status));
+    match refusal {
+        Some(refusal) => Status::from(refusal).into_http(),
+        None => answer,
+    }
 }
 
 /// Runs one call in its span, and turns a refusal into its status.

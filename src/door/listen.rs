@@ -30,7 +30,7 @@ const CONNECTION: Policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: O
 /// Streams open on one HTTP/2 connection. Hyper's 200 would make a client with many watches open many connections.
 const MAX_CONCURRENT_STREAMS: u32 = 2000;
 /// How much a peer may send ahead. Fixed, not adaptive: an adaptive window starts at 64 KiB, and h2 lets small messages that nobody has read
-/// yet take half of it, counted generously. Some 130 requests at once on one connection would then end it with ENHANCE_YOUR_CALM.
+/// yet take half of it, counted generously. Some 130 requests at once on one connection would then end it with `ENHANCE_YOUR_CALM`.
 const STREAM_WINDOW: u32 = 4 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 /// An idle HTTP/2 peer is asked for a sign of life this often, and given up without an answer.

@@ -20,6 +20,7 @@ mod status;
 
 use axum::{
     Json, Router,
+    middleware::map_response,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
@@ -44,7 +45,7 @@ pub fn grpc_router(
     routes.add_service(health);
     reflection::add_to(&mut routes)?;
     grpc::add_to(&mut routes, engine);
-    Ok(routes.routes().prepare().into_axum_router())
+    Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
 /// Everything that is not gRPC: `/artifacts/{id}`, `/livez`, `/readyz`; any other path is a 404 in JSON.

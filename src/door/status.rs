@@ -16,7 +16,10 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use tracing::{error, warn};
 use uuid::Uuid;
 
-use super::refusal::{Refusal, Resource};
+use super::{
+    grpc::MAX_MESSAGE_BYTES,
+    refusal::{Refusal, Resource},
+};
 use crate::{
     domain::{generation::State, order::Violation},
     engine::error::Error,
@@ -97,8 +100,38 @@ fn tell(refusal: Refusal) -> Result<Told, Status> {
             told.with("max_bytes", max_bytes.to_string())
         }
         Refusal::Engine { error, subject } => tell_engine(error, subject),
-        Refusal::Caller(status) => return Err(status),
+        Refusal::Caller(status) => match unreadable(&status) {
+            Some(refusal) => return tell(refusal),
+            None => return Err(status),
+        },
     })
+}
+
+/// What a message that never became one is refused with; none for any other end of a caller's stream.
+///
+/// tonic calls it our internal error, or a number out of range, and says nothing of what to do.
+pub(super) fn unreadable(status: &Status) -> Option<Refusal> {
+    let why = match status.code() {
+        _ if !status.details().is_empty() => return None,
+        Code::OutOfRange => format!("is larger than {MAX_MESSAGE_BYTES} bytes; large files go through UploadArtifact"),
+        Code::Internal => format!("is not a message of the contract: {}", status.message()),
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::Unimplemented
+        | Code::Unavailable
+        | Code::DataLoss
+        | Code::Unauthenticated => return None,
+    };
+    Some(Refusal::field("request", why))
 }
 
 fn tell_engine(error: Error, subject: String) -> Told {

@@ -7,8 +7,15 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod command_line;
+mod contract;
 mod crash;
+mod files;
+mod lists;
 mod main_job;
+mod reflection;
+mod rubbish;
 mod simulator;
 mod support;
 mod telemetry;
+mod wire;

@@ -87,10 +87,10 @@ struct OptionArgs {
     #[arg(long, value_name = "COUNT")]
     samples: Option<u32>,
     /// Guidance scale.
-    #[arg(long, value_name = "SCALE")]
+    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
     guidance: Option<f64>,
     /// Seed of the random numbers.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seed: Option<i64>,
     /// What should not be seen.
     #[arg(long, value_name = "PROMPT")]

@@ -1,4 +1,5 @@
-//! Peers that are real programs.
+//! Peers that are real programs, and what is asked of the answers.
 
 pub(crate) mod collector;
+pub(crate) mod refusals;
 pub(crate) mod server;

@@ -98,7 +98,7 @@ class GenerationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchGeneration(self, request, context):
-        """Watches a generation from its current snapshot to its end. Errors: NOT_FOUND, UNAVAILABLE.
+        """Watches a generation from its current snapshot to its end, with the trailers of GenerateVideo. Errors: INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
