@@ -48,7 +48,7 @@ pub struct Settings {
     /// Wait before the first retry; each further one is three times as long (default 5s)
     #[arg(long, env = "FILMGATE_RETRY_BASE", value_name = "TIME", hide_env_values = true)]
     pub retry_base: Option<Text>,
-    /// Wait before the first poll of a provider's job (default 2s)
+    /// Wait before the first poll of a provider's job (default 1s)
     #[arg(long, env = "FILMGATE_POLL_INTERVAL", value_name = "TIME", hide_env_values = true)]
     pub poll_interval: Option<Text>,
     /// Longest wait between two polls (default 10s)

@@ -65,9 +65,6 @@ pub struct Attempt {
     pub submit_key: Option<SubmitKey>,
     /// When the last intent was stored.
     pub submit_at: Option<Timestamp>,
-    /// The provider took the last submit and named no job.
-    #[serde(default)]
-    pub unnamed: bool,
     /// What the provider gave.
     pub ticket: Option<Ticket>,
     /// How it went.
@@ -94,7 +91,6 @@ impl Attempt {
             stage: AttemptStage::Waiting,
             submit_key: None,
             submit_at: None,
-            unnamed: false,
             ticket: None,
             outcome: AttemptOutcome::Open,
             charged: None,
@@ -103,11 +99,6 @@ impl Attempt {
             created_at: now,
             ended_at: None,
         }
-    }
-
-    /// The provider took it and its job is not known.
-    pub fn is_unnamed(&self) -> bool {
-        self.unnamed && self.stage == AttemptStage::Submitting
     }
 
     /// Not ended.

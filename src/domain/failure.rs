@@ -192,6 +192,8 @@ impl Failure {
 pub enum UnresolvedReason {
     /// A paid request was sent and its answer was lost.
     SubmitAnswerLost,
+    /// The provider took the order and named no job.
+    NoProviderJobId,
     /// The deadline passed while the provider was working.
     DeadlinePassed,
     /// The provider no longer knows its own job.

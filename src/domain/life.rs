@@ -178,13 +178,7 @@ impl Generation {
             AttemptEvent::Postponed(why) => self.postpone(why, now),
             AttemptEvent::Accepted(ticket) => Ok(self.accepted(ticket, now)),
             AttemptEvent::AnswerLost(why) => Ok(self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now)),
-            AttemptEvent::Unnamed(why) => {
-                let told = self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now);
-                if let Told::Event(..) = told {
-                    self.with_attempt(|attempt| attempt.unnamed = true);
-                }
-                Ok(told)
-            }
+            AttemptEvent::Unnamed(why) => Ok(self.become_unresolved(UnresolvedReason::NoProviderJobId, why, now)),
             AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
             AttemptEvent::Silent(why) => Ok(self.become_unresolved(UnresolvedReason::ProviderSilent, why, now)),
             AttemptEvent::TicketForgotten(why) => Ok(self.become_unresolved(UnresolvedReason::TicketUnknown, why, now)),
@@ -226,7 +220,6 @@ impl Generation {
             attempt.stage = AttemptStage::Submitting;
             attempt.submit_key = Some(key);
             attempt.submit_at = Some(now);
-            attempt.unnamed = false;
         });
         self.set(State::Running, "submitting");
         let model = self.attempts.last().map(|attempt| attempt.model.to_string()).unwrap_or_default();
@@ -277,7 +270,9 @@ impl Generation {
         }
         let silent = |unresolved: &Unresolved| match unresolved.reason {
             UnresolvedReason::ProviderSilent | UnresolvedReason::TicketUnknown => true,
-            UnresolvedReason::SubmitAnswerLost | UnresolvedReason::DeadlinePassed => false,
+            UnresolvedReason::SubmitAnswerLost
+            | UnresolvedReason::NoProviderJobId
+            | UnresolvedReason::DeadlinePassed => false,
         };
         let answered_again = self.state == State::Unresolved && self.unresolved.as_ref().is_some_and(silent);
         if answered_again {
@@ -309,7 +304,9 @@ impl Generation {
 
     fn succeed(&mut self, artifacts: &[Artifact], usage: &Usage, now: Timestamp) -> Told {
         let price = self.charge(Charged::Yes, usage);
-        self.close_attempt(AttemptOutcome::Succeeded, Charged::Yes, price, String::new(), now);
+        // What has no price, such as a sample, takes no money.
+        let charged = if price == Some(MicroUsd::ZERO) { Charged::No } else { Charged::Yes };
+        self.close_attempt(AttemptOutcome::Succeeded, charged, price, String::new(), now);
         // The job may have been handed over while its outputs were being stored under the name of the one that began it.
         let ours = |(index, artifact): (usize, &Artifact)| match artifact.generation {
             Some(id) if id == self.id => artifact.clone(),
@@ -410,6 +407,11 @@ impl Generation {
             .at(&turned_away.model.provider)
     }
 
+    /// The provider took the order and its job was never found.
+    fn is_unnamed(&self) -> bool {
+        self.unresolved.as_ref().is_some_and(|unresolved| unresolved.reason == UnresolvedReason::NoProviderJobId)
+    }
+
     fn give_up(&mut self, now: Timestamp) -> Result<Told, Refused> {
         let failure = match self.state {
             State::Storing => Failure::new(
@@ -418,14 +420,12 @@ impl Generation {
                 Charged::Yes,
                 "the outputs could not be fetched and stored in time",
             ),
-            State::Unresolved | State::Cancelling if self.open_attempt().is_some_and(Attempt::is_unnamed) => {
-                Failure::new(
-                    FailureReason::NoProviderJobId,
-                    FailurePhase::Submit,
-                    Charged::Unknown,
-                    "the provider took the order and named no job, and its job was never found",
-                )
-            }
+            State::Unresolved | State::Cancelling if self.is_unnamed() => Failure::new(
+                FailureReason::NoProviderJobId,
+                FailurePhase::Submit,
+                Charged::Unknown,
+                "the provider took the order and named no job, and its job was never found",
+            ),
             State::Unresolved | State::Cancelling => Failure::new(
                 FailureReason::UnresolvedExpired,
                 FailurePhase::Provider,

@@ -249,6 +249,7 @@ fn failure(failure: &Failure) -> v1::Failure {
 fn unresolved(unresolved: &Unresolved, view: &View) -> v1::Unresolved {
     let reason = match unresolved.reason {
         UnresolvedReason::SubmitAnswerLost => v1::ErrorReason::SubmitAnswerLost,
+        UnresolvedReason::NoProviderJobId => v1::ErrorReason::NoProviderJobId,
         UnresolvedReason::DeadlinePassed => v1::ErrorReason::DeadlinePassed,
         UnresolvedReason::TicketUnknown => v1::ErrorReason::TicketUnknown,
         UnresolvedReason::ProviderSilent => v1::ErrorReason::ProviderSilent,

@@ -42,6 +42,11 @@ impl Engine {
         if self.is_closing() {
             return Err(Error::Draining);
         }
+        let engine = self.clone();
+        self.to_the_end("accept", async move { engine.admit(request).await }).await?
+    }
+
+    async fn admit(&self, request: Request) -> Result<Admitted, Error> {
         self.check_ready(&request)?;
         let inputs = self.own_inputs(&request).await?;
         let digest = digest(

@@ -26,7 +26,8 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::watch as channel;
+use tokio::sync::{oneshot, watch as channel};
+use tracing::Instrument;
 
 pub use self::{
     admit::Admitted,
@@ -46,7 +47,7 @@ use crate::{
         life::{Event, Resolution},
         names::{GenerationId, ProviderId, TenantId},
     },
-    lifecycle::{Drain, Tasks},
+    lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks},
     provider::{port::Provider, registry::Registry},
     store::port::{ApplyError, DeleteError, GenerationFilter, Page, Store},
     telemetry::Metrics,
@@ -167,7 +168,7 @@ impl Engine {
     /// Asks for the end of a generation; repeating it succeeds.
     pub async fn cancel(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
         self.find(tenant, id).await?;
-        let cancelled = match self.apply(id, Event::CancelRequested).await {
+        let cancelled = match self.apply_for_caller(id, Event::CancelRequested).await? {
             // The job may have moved on to another generation; the caller asked about this one.
             Ok(generation) if generation.id != id => return self.get(tenant, id).await,
             Ok(generation) => generation,
@@ -184,7 +185,7 @@ impl Engine {
     /// Ends what is unknown by a person's decision.
     pub async fn resolve(&self, tenant: &TenantId, id: GenerationId, resolution: Resolution) -> Result<View, Error> {
         self.find(tenant, id).await?;
-        match self.apply(id, Event::Resolved(resolution)).await {
+        match self.apply_for_caller(id, Event::Resolved(resolution)).await? {
             Ok(generation) => Ok(self.view(generation)),
             Err(ApplyError::Refused { generation, .. }) => Err(Error::NotUnresolved(generation.state)),
             Err(ApplyError::NotFound) => Err(Error::GenerationNotFound),
@@ -242,6 +243,33 @@ impl Engine {
     /// Whether calls can be served; changes are signalled.
     pub fn readiness(&self) -> channel::Receiver<bool> {
         self.0.ready.subscribe()
+    }
+
+    /// Does `work` to its end even if the caller goes away in the middle: what is stored must also be shown and driven.
+    async fn to_the_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (answer, answered) = oneshot::channel();
+        let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
+        let work = async move {
+            // Nobody may be waiting any more.
+            let _ = answer.send(work.await);
+        };
+        self.0.parts.tasks.spawn(name, policy, work.in_current_span());
+        // The task was dropped, which only the last moments of the process do.
+        answered.await.map_err(|_| Error::Draining)
+    }
+
+    /// Applies an event that a caller asked for, even if the caller goes away.
+    async fn apply_for_caller(
+        &self,
+        id: GenerationId,
+        event: Event,
+    ) -> Result<Result<Arc<Generation>, ApplyError>, Error> {
+        let engine = self.clone();
+        self.to_the_end("apply", async move { engine.apply(id, event).await }).await
     }
 
     /// Applies an event and shows what it changed to all who watch.

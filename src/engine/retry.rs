@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_job_of_250_seconds_is_polled_at_most_60_times() {
-        let pace = Pace { first: Duration::from_secs(2), longest: Duration::from_secs(10) };
+        let pace = Pace { first: Duration::from_secs(1), longest: Duration::from_secs(10) };
         let mut elapsed = Duration::ZERO;
         let mut n_polls = 0;
         while elapsed < Duration::from_secs(250) {

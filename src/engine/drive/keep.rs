@@ -109,7 +109,12 @@ impl Driver {
                     .failed(work, paid(FailureReason::ArtifactTooLarge, FailurePhase::Store, message), usage)
                     .await;
             }
+            Trouble::Fetch { error, .. } if error.kind == ErrorKind::Protocol && self.tries.n_invalid >= N_REOPENED => {
+                return self.failed(work, error.to_failure(FailurePhase::Download, Charged::Yes), usage).await;
+            }
             Trouble::Fetch { error, .. } => {
+                // A link that may not be followed is as good as an invalid output: fresh ones are asked for, but not for ever.
+                self.tries.n_invalid += u32::from(error.kind == ErrorKind::Protocol);
                 warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed: {error}");
                 self.tries.n_failed += 1;
                 (self.tries.n_failed, error.retry_after)
