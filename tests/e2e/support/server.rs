@@ -16,7 +16,10 @@ use filmgate::pb::v1::{
     model_service_client::ModelServiceClient, session_service_client::SessionServiceClient,
 };
 use tempfile::TempDir;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep, timeout},
+};
 use tonic::{Status, Streaming, transport::Channel};
 
 /// Longest wait for anything in a test that should happen soon.
@@ -86,7 +89,12 @@ impl Setup {
             .stderr(log)
             .spawn()
             .expect("the binary starts");
-        let mut server = Server { child, setup: self.clone(), addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let mut server = Server {
+            child,
+            setup: self.clone(),
+            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
+            channel: OnceCell::new(),
+        };
         server.addr = server.ready().await;
         server
     }
@@ -105,6 +113,7 @@ pub(crate) struct Server {
     child: Child,
     setup: Setup,
     addr: SocketAddr,
+    channel: OnceCell<Channel>,
 }
 
 impl Server {
@@ -141,9 +150,13 @@ impl Server {
         }
     }
 
+    /// One connection for all calls, as a client has it.
     pub(crate) async fn channel(&self) -> Channel {
-        let endpoint = Channel::from_shared(format!("http://{}", self.addr)).unwrap();
-        timeout(SOON, endpoint.connect()).await.unwrap().expect("the server answers")
+        let connect = async {
+            let endpoint = Channel::from_shared(format!("http://{}", self.addr)).unwrap();
+            timeout(SOON, endpoint.connect()).await.unwrap().expect("the server answers")
+        };
+        self.channel.get_or_init(|| connect).await.clone()
     }
 
     pub(crate) async fn generations(&self) -> GenerationServiceClient<Channel> {
