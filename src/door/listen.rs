@@ -95,7 +95,12 @@ pub async fn serve(listener: TcpListener, app: Router, drain: Drain, tasks: &Tas
 
 fn connection_builder(limits: Limits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.header_read_timeout);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_read_timeout)
+        // A peer that has said all it has to say still wants its answer.
+        .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -172,6 +172,27 @@ async fn all_that_is_wrong_with_an_order_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_refusal_of_thousands_of_fields_still_fits_into_the_headers_of_every_client() {
+    // What the C core of gRPC takes before it begins to refuse answers.
+    const LEAST_LIMIT: usize = 8 << 10;
+    let server = Setup::sample().start().await;
+    let labels = |key: &str| (0..3000).map(|n| (format!("{key}{n}"), "é".repeat(300))).collect();
+    let fields = (0..3000).map(|n| (format!("ключ {n}"), Value { kind: None })).collect();
+    let requests = [
+        with(|r| r.labels = labels("K")),
+        with(|r| r.labels = labels(&"ü".repeat(200))),
+        with_options(|o| o.provider_options = Some(Struct { fields })),
+    ];
+    for request in requests {
+        let status = server.generations().await.generate_video(request).await.map(drop).unwrap_err();
+        assert!(!refused(&status).fields.is_empty());
+        let headers = status.into_http::<()>().headers().clone();
+        let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        assert!(size < LEAST_LIMIT, "{size} bytes");
+    }
+}
+
+#[tokio::test]
 async fn a_model_whose_provider_has_no_key_says_what_to_set() {
     let server = Setup::sample().start().await;
     let request = with(|request| request.model = "replicate/minimax/video-01".into());
