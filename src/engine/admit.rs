@@ -2,26 +2,23 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use tracing::info;
 
 use super::{
     Engine,
     brief::{brief, digest},
     error::Error,
-    request::{AskedSource, Request},
+    request::Request,
     view::View,
 };
 use crate::{
     domain::{
-        artifact::Kind,
         attempt::Attempt,
         generation::{CacheKey, Cost, Generation, State},
-        names::{ArtifactId, GenerationId, SessionId},
-        order::{CachePolicy, Input, InputSource, OptionName, Violation},
+        names::{GenerationId, SessionId},
+        order::{CachePolicy, Input, OptionName, Violation},
         session::{Message, Role},
     },
     store::port::{AcceptError, Acceptance, Accepted, Draft},
@@ -97,51 +94,6 @@ impl Engine {
                 .map_err(|why| Error::SampleMissing { provider: first.model.provider.clone(), why }),
             None => Err(Error::Invalid(vec![Violation::new("model", "its provider is not configured")])),
         }
-    }
-
-    /// Inline bytes become artifacts, and named artifacts must be there.
-    async fn own_inputs(&self, request: &Request) -> Result<Vec<Input>, Error> {
-        let mut inputs = Vec::with_capacity(request.inputs.len());
-        let mut violations = Vec::new();
-        for (index, input) in request.inputs.iter().enumerate() {
-            let found = match &input.source {
-                AskedSource::Url(url) => Ok(InputSource::Url(url.clone())),
-                AskedSource::Artifact(id) => {
-                    self.check_input(request, id).await?.map(|()| InputSource::Artifact(id.clone()))
-                }
-                AskedSource::Bytes(bytes) => self.own_bytes(request, bytes).await?.map(InputSource::Artifact),
-            };
-            match found {
-                Ok(source) => inputs.push(Input { role: input.role, source }),
-                Err(why) => violations.push(Violation::new(format!("inputs[{index}]"), why)),
-            }
-        }
-        if violations.is_empty() { Ok(inputs) } else { Err(Error::Invalid(violations)) }
-    }
-
-    async fn check_input(&self, request: &Request, id: &ArtifactId) -> Result<Result<(), String>, Error> {
-        Ok(match self.store().artifact(&request.tenant, id).await? {
-            None => Err(format!("there is no {id}")),
-            Some(artifact) if artifact.kind != Kind::Image => {
-                Err(format!("{id} is a {}; an image is needed", artifact.kind))
-            }
-            Some(artifact) if artifact.size > super::outputs::MAX_INPUT_BYTES => Err(format!(
-                "{id} has {} bytes; an input has at most {}",
-                artifact.size,
-                super::outputs::MAX_INPUT_BYTES
-            )),
-            Some(_) => Ok(()),
-        })
-    }
-
-    async fn own_bytes(&self, request: &Request, bytes: &Bytes) -> Result<Result<ArtifactId, String>, Error> {
-        // Named after the content, so that a repeated request finds its bytes instead of storing them again.
-        let name = format!("input-{}", &hex::encode(Sha256::digest(bytes))[..32]);
-        let Ok(id) = ArtifactId::from_id(name) else { return Ok(Err("cannot be named".to_owned())) };
-        if self.store().artifact(&request.tenant, &id).await?.is_some() {
-            return Ok(Ok(id));
-        }
-        self.keep_input(&request.tenant, id.clone(), bytes.clone()).await.map(|kept| kept.map(|()| id))
     }
 
     /// A cached answer whose bytes were deleted behind our back is no answer.

@@ -13,6 +13,7 @@ mod clock;
 mod drive;
 mod gate;
 mod housekeeping;
+mod inputs;
 mod library;
 mod outputs;
 mod plan;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{TryStreamExt, stream};
+use bytes::BytesMut;
+use futures_util::TryStreamExt;
 
-use super::Engine;
+use super::{Engine, inputs::MAX_INPUT_BYTES};
 use crate::{
     artifact::{BlobError, CollectError, Invalid},
     domain::{
@@ -22,9 +22,6 @@ use crate::{
     },
     store::port::StoreError,
 };
-
-/// Most bytes of a file to start from: it is in memory while it is handed over.
-pub(super) const MAX_INPUT_BYTES: u64 = 32 << 20;
 
 /// Why outputs were not kept.
 #[derive(Debug)]
@@ -119,42 +116,6 @@ impl Engine {
             provider_options: candidate.provider_options.clone(),
             inputs,
         })
-    }
-
-    /// Stores bytes of a request as an artifact; the inner error says why they are no image.
-    pub(super) async fn keep_input(
-        &self,
-        tenant: &TenantId,
-        id: ArtifactId,
-        bytes: Bytes,
-    ) -> Result<Result<(), String>, super::Error> {
-        let storage = |error: CollectError| super::Error::Storage(Box::new(error));
-        let source = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
-        let spooled = self.collector().spool(source, None).await;
-        let spooled = match spooled {
-            Ok(spooled) => spooled,
-            Err(CollectError::Invalid(why)) => return Ok(Err(why.to_string())),
-            Err(error) => return Err(storage(error)),
-        };
-        let facts = match self.collector().inspect(&spooled, crate::domain::artifact::Kind::Image).await {
-            Ok(facts) => facts,
-            Err(CollectError::Invalid(why)) => return Ok(Err(why.to_string())),
-            Err(error) => return Err(storage(error)),
-        };
-        let stored = self.collector().store(&spooled, BlobKey::fresh(AttemptId::fresh(), 0)).await.map_err(storage)?;
-        let artifact = Artifact {
-            id,
-            generation: None,
-            kind: crate::domain::artifact::Kind::Image,
-            facts,
-            size: stored.len,
-            sha256: stored.sha256,
-            blob: stored.key,
-            sample: false,
-            created_at: self.now(),
-        };
-        self.store().add_artifact(tenant, &artifact).await?;
-        Ok(Ok(()))
     }
 
     async fn input_file(&self, tenant: &TenantId, id: &ArtifactId) -> Result<InputFile, NoOrder> {
