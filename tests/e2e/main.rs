@@ -7,8 +7,15 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod cancel;
 mod crash;
+mod failures;
+mod kills;
 mod main_job;
+mod retry;
+mod sharing;
 mod simulator;
+mod streams;
 mod support;
 mod telemetry;
+mod unresolved;
