@@ -150,6 +150,15 @@ impl Engine {
         Ok(Watch::new(self.clone(), own, after_sequence))
     }
 
+    /// The snapshots of what was just accepted; of a deleted generation, whose request id still answers, how it ended.
+    pub async fn watch_admitted(&self, admitted: &Admitted) -> Result<Watch, Error> {
+        let generation = &admitted.view.generation;
+        if generation.state.is_terminal() {
+            return Ok(Watch::new(self.clone(), self.hub().subscribe(Arc::clone(generation)), 0));
+        }
+        self.watch(&generation.tenant, generation.id, 0).await
+    }
+
     /// A generation.
     pub async fn get(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
         Ok(self.view(Arc::new(self.find(tenant, id).await?)))

@@ -231,6 +231,17 @@ async fn polls_that_fail_wait_5_15_45_45_seconds_and_the_fourth_parks_the_job() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_watcher_gets_the_latest_snapshot_and_none_in_between() {
+    let mut stage = Stage::set(&[Good], &[UNREACHABLE, UNREACHABLE, UNREACHABLE, UNREACHABLE, Good]).await;
+    let mut watch = stage.engine.watch(&TenantId::default_tenant(), stage.id, 0).await.unwrap();
+    let first = watch.next().await.unwrap().unwrap().generation.sequence;
+    stage.calls(7).await;
+    let second = watch.next().await.unwrap().unwrap().generation.sequence;
+    assert_eq!(second, stage.now().await.sequence);
+    assert!(second > first + 1, "{second} after {first}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_limit_on_polls_never_parks_and_the_vendors_wish_wins() {
     let wish = Bad(ErrorKind::RateLimited, Some(Duration::from_secs(7)));
     let polls = [LIMITED, LIMITED, LIMITED, LIMITED, LIMITED, wish, UNREACHABLE, Good];

@@ -7,15 +7,22 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod cancel;
 mod command_line;
 mod contract;
 mod crash;
+mod failures;
 mod files;
+mod kills;
 mod lists;
 mod main_job;
 mod reflection;
+mod retry;
 mod rubbish;
+mod sharing;
 mod simulator;
+mod streams;
 mod support;
 mod telemetry;
+mod unresolved;
 mod wire;

@@ -33,13 +33,12 @@ impl GenerationService for Door {
     ) -> Result<Response<Self::GenerateVideoStream>, Status> {
         call("GenerateVideo", async {
             let caller = caller(&request)?;
-            let tenant = caller.tenant.clone();
             let request_id = request.get_ref().request_id.clone();
             let order = accept::video(request.into_inner(), caller, self.engine.catalog())?;
             let admitted = self.engine.accept(order).await.map_err(Refusal::about(&request_id))?;
             let id = admitted.view.generation.id;
             about_generation(&id);
-            let watch = self.engine.watch(&tenant, id, 0).await.map_err(Refusal::about(&id))?;
+            let watch = self.engine.watch_admitted(&admitted).await.map_err(Refusal::about(&id))?;
             let replayed = admitted.replayed;
             Ok(answers(watch, move |generation| v1::GenerateVideoResponse { generation: Some(generation), replayed }))
         })

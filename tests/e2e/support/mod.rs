@@ -1,5 +1,6 @@
 //! Peers that are real programs, and what is asked of the answers.
 
+pub(crate) mod acts;
 pub(crate) mod collector;
 pub(crate) mod refusals;
 pub(crate) mod server;
