@@ -86,7 +86,7 @@ impl Driver {
             }
             Ok(CancelOutcome::Unsupported) => self.tries.cancel_asked = true,
             Err(error) => {
-                warn!(generation.name = %self.id, "asking to stop failed: {error}");
+                warn!(generation.name = %self.id, kind = ?error.kind, "asking to stop failed");
                 self.tries.n_failed += 1;
                 let wait = self.engine.settings().backoff.after(self.tries.n_failed, error.retry_after);
                 return self.wait(&generation, Some(Instant::now() + wait)).await;
@@ -96,7 +96,7 @@ impl Driver {
     }
 
     async fn unanswered(&mut self, generation: Arc<Generation>, work: &Work, error: ProviderError) -> Next {
-        warn!(generation.name = %self.id, provider.id = %error.provider, kind = ?error.kind, "poll failed: {error}");
+        warn!(generation.name = %self.id, provider.id = %error.provider, kind = ?error.kind, "poll failed");
         if error.kind == ErrorKind::NoOutput {
             let failure = error.to_failure(FailurePhase::Download, Charged::Yes);
             return self.failed(work, failure, &Usage::default()).await;

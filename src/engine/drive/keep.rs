@@ -89,7 +89,7 @@ impl Driver {
                     .await;
             }
             Trouble::Fetch(error) => {
-                warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed: {error}");
+                warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed");
                 self.tries.n_failed += 1;
                 (self.tries.n_failed, error.retry_after)
             }
