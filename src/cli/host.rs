@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use futures_util::future::BoxFuture;
+use futures_util::{Stream, future::BoxFuture};
 
 use super::{
     connect::{Connection, Tenant, dial_address},
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     app::{self, Running, StartError, StartOptions},
     config::{Config, Settings, Text},
+    lifecycle::{self, Signal},
 };
 
 /// Settings of the server that a command without `--server` uses. The others come from the environment and the file of settings:
@@ -50,8 +51,28 @@ pub enum Purpose {
 
 /// A server of this process with its telemetry, which outlives it.
 pub(super) struct Host {
-    pub(super) running: Running,
-    pub(super) telemetry: Flush,
+    running: Running,
+    telemetry: Flush,
+}
+
+impl Host {
+    /// Serves until a signal and tells how well that ended.
+    pub(super) async fn run(self, signals: impl Stream<Item = Signal> + Unpin) -> Exit {
+        let exit = match self.running.run(signals).await {
+            lifecycle::Exit::Clean => Exit::Ok,
+            // In a hurry nothing more is sent.
+            lifecycle::Exit::Hurried => return Exit::Interrupted,
+            lifecycle::Exit::Overdue(_) | lifecycle::Exit::Failed(_) => Exit::Internal,
+        };
+        self.telemetry.await;
+        exit
+    }
+}
+
+/// The signals that end a server, from now on: one that comes while it starts ends it once it has started.
+pub(super) fn signals() -> Result<impl Stream<Item = Signal> + Unpin, Failure> {
+    lifecycle::os_signals()
+        .map_err(|error| Failure::new(Exit::Internal, format!("signals cannot be received: {error}")))
 }
 
 /// Where a command without `--server` went, with the telemetry that outlives its server.
@@ -127,6 +148,9 @@ fn not_started(error: &StartError) -> Failure {
         let owner = addr.map_or_else(String::new, |addr| format!(" at {addr}"));
         return Failure::new(Exit::Precondition, format!("another filmgate{owner} owns the data folder"))
             .with_next_step("use it with --server, end it, or choose another data folder");
+    }
+    if let StartError::Setting(problem) = error {
+        return Failure::settings(vec![problem.clone()]);
     }
     Failure::new(Exit::Internal, format!("the server did not start: {error}")).with_next_step("see `filmgate check`")
 }

@@ -8,7 +8,13 @@
 )]
 
 mod crash;
+mod drain;
 mod main_job;
+mod privacy;
+mod settings;
 mod simulator;
+mod storage;
 mod support;
 mod telemetry;
+mod tidy;
+mod tracing;
