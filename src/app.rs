@@ -18,11 +18,12 @@ use crate::{
     config::{Config, DrainConfig, Problem},
     domain::{
         card::ModelCard,
+        catalog::Catalog,
         names::{ModelName, ProviderId, RouteName},
     },
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts},
-    lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, os_signals},
+    lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks},
     provider::{
         guard::Deadlines,
         port::Provider,
@@ -149,18 +150,8 @@ impl Running {
         self.run(stream::iter([Signal::Terminate]).chain(stream::pending())).await
     }
 
-    /// Serves until a signal, then ends gracefully.
-    pub async fn wait(self) -> Exit {
-        match os_signals() {
-            Ok(signals) => self.run(signals).await,
-            Err(error) => {
-                warn!(%error, "signals cannot be received; ending now");
-                self.stop().await
-            }
-        }
-    }
-
-    async fn run(self, signals: impl futures_util::Stream<Item = Signal> + Unpin) -> Exit {
+    /// Serves until a signal, then ends gracefully; at once on a second one.
+    pub async fn run(self, signals: impl futures_util::Stream<Item = Signal> + Unpin) -> Exit {
         let store = self.store;
         // The last writes are in the file before telemetry is flushed by whoever set it up.
         self.shutdown.run(signals, async move { store.close().await }).await
@@ -221,7 +212,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
 }
 
 /// The providers with their credentials, and what can be ordered from them.
-fn providers(config: &Config) -> Result<(Registry, crate::domain::catalog::Catalog), StartError> {
+fn providers(config: &Config) -> Result<(Registry, Catalog), StartError> {
     let deadlines = Deadlines::of(config.jobs.provider_timeout, config.artifacts.download_timeout);
     let setting = |setting: &str, fix: &str| {
         let (setting, fix) = (setting.to_owned(), fix.to_owned());
@@ -261,7 +252,30 @@ fn providers(config: &Config) -> Result<(Registry, crate::domain::catalog::Catal
     let explicit = config.jobs.default_model.as_ref().map(|model| model.parse::<ModelName>()).transpose();
     let explicit = explicit.map_err(|error| setting("default_model", "name a model as PROVIDER/NAME")(&error))?;
     let catalog = registry.catalog(routes(config)?, explicit.as_ref(), &[usual]);
+    let of_routes = catalog.routes.iter().flat_map(|(route, models)| {
+        let setting = format!("routes.{}", route.id());
+        models.iter().map(move |model| (setting.clone(), model))
+    });
+    for (setting, model) in of_routes.chain(explicit.iter().map(|model| ("default_model".to_owned(), model))) {
+        check_known(&catalog, setting, model)?;
+    }
     Ok((registry, catalog))
+}
+
+/// A model that no request could be sent to is a slip of the pen, best told now. Credentials may still come.
+fn check_known(catalog: &Catalog, setting: String, model: &ModelName) -> Result<(), StartError> {
+    let message = match catalog.providers.get(&model.provider) {
+        None => {
+            let known: Vec<&str> = catalog.providers.keys().map(ProviderId::id).collect();
+            format!("names {model}, but there is no such provider; there are: {}", known.join(", "))
+        }
+        Some(provider) if !provider.open && provider.missing.is_none() && catalog.card(model).is_none() => {
+            format!("names {model}, which {} does not have", model.provider.id())
+        }
+        Some(_) => return Ok(()),
+    };
+    let fix = "name one that `filmgate models` lists".to_owned();
+    Err(StartError::Setting(Problem { setting, message, fix }))
 }
 
 fn routes(config: &Config) -> Result<BTreeMap<RouteName, Vec<ModelName>>, StartError> {

@@ -21,7 +21,7 @@ use tracing_appender::{
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
-    filter::{ParseError, Targets},
+    filter::{FilterExt, ParseError, Targets},
     fmt::MakeWriter,
     layer::SubscriberExt,
     registry::LookupSpan,
@@ -31,7 +31,7 @@ use url::Url;
 
 pub use self::{
     metrics::{Metrics, Watching},
-    propagation::{context_from_headers, link_from_traceparent, set_parent, traceparent_of},
+    propagation::{join_trace, link_from_traceparent, set_parent, traceparent_of},
 };
 use crate::config::{LogFormat, TelemetryConfig};
 
@@ -83,7 +83,7 @@ pub fn init(config: &TelemetryConfig) -> Result<Guard, Error> {
 
     let spans = traces.as_ref().map(|provider| {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("filmgate"));
-        let layer = layer.with_location(false).with_threads(false);
+        let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false);
         // Spans are kept whatever is logged, and only our own.
         layer.with_filter(Targets::new().with_target("filmgate", LevelFilter::INFO))
     });
@@ -154,6 +154,8 @@ fn resource(config: &TelemetryConfig) -> Resource {
 }
 
 fn log_file(folder: &Path) -> Result<(NonBlocking, WorkerGuard), Error> {
+    // The appender would complain on the error stream, in words that are no log line. What is wrong with the folder it tells below.
+    let _ = std::fs::create_dir_all(folder);
     let files = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("filmgate")
@@ -168,7 +170,9 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(quietened(&config.log))?;
+    // Bytes of bodies and headers are shown by dependencies at `trace`, if at all: that is out of reach, whatever is asked for.
+    let most = Targets::new().with_default(LevelFilter::DEBUG).with_target("filmgate", LevelFilter::TRACE);
+    let filter = EnvFilter::try_new(quietened(&config.log))?.and(most);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
     Ok(match config.log_format {
         LogFormat::Text => layer.with_filter(filter).boxed(),
@@ -240,6 +244,12 @@ mod tests {
             tracing::info!(attempt = 3, "kept");
             tracing::debug!("left out");
             tracing::info!(target: "hyper::proto", "left out");
+        });
+        let loud = TelemetryConfig { log: "trace,h2=trace,filmgate=off".to_owned(), ..config };
+        let subscriber = tracing_subscriber::registry().with(log_layer(&loud, std::io::stderr, false).unwrap());
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(tracing::enabled!(target: "h2::codec", tracing::Level::DEBUG));
+            assert!(!tracing::enabled!(target: "h2::codec", tracing::Level::TRACE), "bodies may be in it");
         });
         assert!(Guard { traces: None, metrics: None, log_file: Some(log_file) }.flush(Duration::from_secs(10)).await);
 

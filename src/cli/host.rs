@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::{Stream, future::BoxFuture};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     app::{self, Running, StartError, StartOptions},
     config::{Config, Settings, Text},
+    lifecycle::{self, Signal},
 };
 
 /// Longest wait for a server that has the data folder to say where it listens.
@@ -56,8 +57,28 @@ pub enum Purpose {
 
 /// A server of this process with its telemetry, which outlives it.
 pub(super) struct Host {
-    pub(super) running: Running,
-    pub(super) telemetry: Flush,
+    running: Running,
+    telemetry: Flush,
+}
+
+impl Host {
+    /// Serves until a signal and tells how well that ended.
+    pub(super) async fn run(self, signals: impl Stream<Item = Signal> + Unpin) -> Exit {
+        let exit = match self.running.run(signals).await {
+            lifecycle::Exit::Clean => Exit::Ok,
+            // In a hurry nothing more is sent.
+            lifecycle::Exit::Hurried => return Exit::Interrupted,
+            lifecycle::Exit::Overdue(_) | lifecycle::Exit::Failed(_) => Exit::Internal,
+        };
+        self.telemetry.await;
+        exit
+    }
+}
+
+/// The signals that end a server, from now on: one that comes while it starts ends it once it has started.
+pub(super) fn signals() -> Result<impl Stream<Item = Signal> + Unpin, Failure> {
+    lifecycle::os_signals()
+        .map_err(|error| Failure::new(Exit::Internal, format!("signals cannot be received: {error}")))
 }
 
 /// Where a command without `--server` went, with the telemetry that outlives its server.

@@ -21,10 +21,9 @@ pub(super) struct Serve {
 
 /// Serves until a signal. Where it listens is logged by the server itself.
 pub(super) async fn serve(serve: Serve, start_telemetry: StartTelemetry) -> Result<Exit, Failure> {
+    let signals = host::signals()?;
     let host = host::serve(serve.settings, start_telemetry).await?;
-    host.running.wait().await;
-    host.telemetry.await;
-    Ok(Exit::Ok)
+    Ok(host.run(signals).await)
 }
 
 /// Serves the vendors' contracts until a signal.

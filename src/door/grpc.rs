@@ -19,6 +19,7 @@ use crate::{
         artifact_service_server::ArtifactServiceServer, generation_service_server::GenerationServiceServer,
         model_service_server::ModelServiceServer, session_service_server::SessionServiceServer,
     },
+    telemetry,
 };
 
 /// Largest message that is read: 3 MiB of inline bytes and the rest of a request fit. Whatever is larger goes through `UploadArtifact`.
@@ -49,9 +50,15 @@ pub(super) async fn refuse_unreadable(answer: http::Response<Body>) -> http::Res
     }
 }
 
+/// The span of one call, which belongs to the caller's trace.
+fn span<T>(rpc: &'static str, request: &tonic::Request<T>) -> Span {
+    let span = info_span!("rpc", otel.kind = "server", rpc.name = rpc, generation.name = field::Empty);
+    telemetry::join_trace(&span, request.metadata().as_ref());
+    span
+}
+
 /// Runs one call in its span, and turns a refusal into its status.
-async fn call<T>(rpc: &'static str, work: impl Future<Output = Result<T, Refusal>>) -> Result<Response<T>, Status> {
-    let span = info_span!("rpc", rpc.name = rpc, generation.name = field::Empty);
+async fn call<T>(span: Span, work: impl Future<Output = Result<T, Refusal>>) -> Result<Response<T>, Status> {
     let told = async {
         match work.await {
             Ok(answer) => {
@@ -73,7 +80,8 @@ fn about_generation(name: &impl fmt::Display) {
     Span::current().record("generation.name", field::display(name));
 }
 
-/// Who makes this call.
+/// Who makes this call. What it causes belongs to the call's span, or to the caller's trace if there are no spans.
 fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Refusal> {
-    Caller::of(request.metadata().as_ref())
+    let caller = Caller::of(request.metadata().as_ref())?;
+    Ok(Caller { trace: telemetry::traceparent_of(&Span::current()).or(caller.trace), ..caller })
 }

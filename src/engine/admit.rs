@@ -77,6 +77,10 @@ impl Engine {
         if !replayed {
             info!(generation.name = %generation.id, cached = generation.cached_from.is_some(), coalesced = generation.coalesced, "accepted");
             self.metrics().accepted(generation.kind.as_str());
+            if generation.state.is_terminal() {
+                // An earlier result was found: it ends without any event.
+                self.metrics().finished(generation.state.as_str());
+            }
             self.hub().publish(Arc::clone(&generation));
             self.start(&generation);
         }

@@ -9,7 +9,7 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{debug, error, warn};
+use tracing::{Instrument, Span, debug, error, info_span, warn};
 
 use super::{
     Engine,
@@ -51,8 +51,15 @@ type Next = Result<Arc<Generation>, Stop>;
 /// Drives a generation until it has ended or the process ends. `slot` is its job's place at the provider, if that is there already.
 pub(super) async fn drive(engine: Engine, generation: Arc<Generation>, slot: Option<Slot>) {
     let own = engine.hub().subscribe(Arc::clone(&generation));
-    let attempt = generation.open_attempt().map(|attempt| attempt.id);
-    let mut driver = Driver { engine, own, id: generation.id, slot, attempt, tries: Tries::default() };
+    let mut driver = Driver {
+        engine,
+        own,
+        id: generation.id,
+        slot,
+        attempt: None,
+        span: Span::none(),
+        tries: Tries::default(),
+    };
     if let Err(Stop) = driver.run(generation).await {
         debug!(generation.name = %driver.id, "left to another driver");
     }
@@ -64,6 +71,8 @@ struct Driver {
     id: GenerationId,
     slot: Option<Slot>,
     attempt: Option<AttemptId>,
+    /// Of the current attempt; the provider's calls are in it.
+    span: Span,
     tries: Tries,
 }
 
@@ -109,7 +118,10 @@ impl Driver {
                 Step::Follow => self.follow(&generation).await?,
                 Step::PassDeadline => self.tell(Event::DeadlinePassed).await?,
                 Step::GiveUp => self.tell(Event::GaveUp).await?,
-                work @ (Step::Submit | Step::Find | Step::Ask) => self.work(work, generation).await?,
+                work @ (Step::Submit | Step::Find | Step::Ask) => {
+                    let span = self.span.clone();
+                    self.work(work, generation).instrument(span).await?
+                }
             };
         }
     }
@@ -147,10 +159,19 @@ impl Driver {
             // The attempt goes on there, with its place and all that is remembered of it.
             return;
         }
-        let attempt = generation.open_attempt().map(|attempt| attempt.id);
+        let open = generation.open_attempt();
+        let attempt = open.map(|attempt| attempt.id);
         if attempt != self.attempt {
-            self.attempt = attempt;
-            self.slot = None;
+            let earlier = std::mem::replace(&mut self.attempt, attempt);
+            self.span = open.map_or_else(Span::none, |open| {
+                let number = i64::try_from(generation.attempts.len()).unwrap_or(i64::MAX);
+                let (provider, model) = (open.model.provider.id(), open.model.name.as_str());
+                info_span!("attempt", attempt.number = number, provider.id = provider, model)
+            });
+            // The place of the first one may have come with it.
+            if earlier.is_some() {
+                self.slot = None;
+            }
             self.tries = Tries::default();
         }
         if generation.state == State::Unresolved {

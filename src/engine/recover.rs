@@ -65,7 +65,9 @@ fn is_at_provider(generation: &Generation) -> bool {
 
 /// Starts the driver of a generation.
 pub(super) fn spawn(engine: &Engine, generation: Arc<Generation>, origin: Origin) {
-    let span = info_span!("generation", generation.name = %generation.id, kind = generation.kind.as_str());
+    // No child of the span of the call: that would stay open, and be lost in a crash, for as long as this one lives.
+    let span =
+        info_span!(parent: None, "generation", generation.name = %generation.id, kind = generation.kind.as_str());
     match (origin, generation.trace.as_deref()) {
         (Origin::Accepted, trace) => set_parent(&span, trace),
         (Origin::Recovered, Some(trace)) => link_from_traceparent(&span, trace),

@@ -9,7 +9,10 @@ use std::{
 use tokio::{sync::watch, time};
 
 use super::{Engine, error::Error, view::View};
-use crate::domain::{generation::Generation, names::GenerationId};
+use crate::{
+    domain::{generation::Generation, names::GenerationId},
+    telemetry::Watching,
+};
 
 /// A silent stream repeats its snapshot after this, so that idle proxies stay open.
 const REPEAT: Duration = Duration::from_secs(15);
@@ -72,11 +75,13 @@ pub struct Watch {
     after_sequence: u64,
     sent_any: bool,
     ended: bool,
+    _counted: Watching,
 }
 
 impl Watch {
     pub(super) fn new(engine: Engine, own: watch::Receiver<Arc<Generation>>, after_sequence: u64) -> Self {
-        Self { engine, own, leader: None, after_sequence, sent_any: false, ended: false }
+        let _counted = engine.metrics().watching();
+        Self { engine, own, leader: None, after_sequence, sent_any: false, ended: false, _counted }
     }
 
     /// The next snapshot: the current one at once (unless it is no newer than `after_sequence` and not terminal), then every newer one, the

@@ -13,17 +13,16 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use opentelemetry::{
-    KeyValue,
-    metrics::{Counter, Histogram, Meter},
-};
 use tokio::time::{Instant, timeout};
-use tracing::Instrument;
+use tracing::{Instrument, field, info_span};
 
-use crate::domain::{
-    artifact::Kind,
-    card::ModelCard,
-    names::{ProviderId, SubmitKey},
+use crate::{
+    domain::{
+        artifact::Kind,
+        card::ModelCard,
+        names::{ProviderId, SubmitKey},
+    },
+    telemetry::Metrics,
 };
 
 use super::{
@@ -42,8 +41,7 @@ pub struct Guarded {
     inner: Arc<dyn Provider>,
     deadlines: Deadlines,
     health: AtomicU8,
-    calls: Counter<u64>,
-    durations: Histogram<f64>,
+    metrics: Metrics,
 }
 
 /// Longest time of each method.
@@ -105,24 +103,11 @@ impl Op {
 impl Guarded {
     /// Around `inner`. Counts go to the meter provider that is global now, so telemetry is set up before.
     pub fn new(inner: Arc<dyn Provider>, deadlines: Deadlines) -> Self {
-        Self::with_meter(inner, deadlines, &opentelemetry::global::meter("filmgate"))
+        Self::with_metrics(inner, deadlines, Metrics::new())
     }
 
-    fn with_meter(inner: Arc<dyn Provider>, deadlines: Deadlines, meter: &Meter) -> Self {
-        Self {
-            inner,
-            deadlines,
-            health: AtomicU8::new(Health::Unknown as u8),
-            calls: meter
-                .u64_counter("filmgate.provider.calls")
-                .with_description("Calls of providers by operation and outcome")
-                .build(),
-            durations: meter
-                .f64_histogram("filmgate.provider.call.duration")
-                .with_unit("s")
-                .with_description("Duration of calls of providers")
-                .build(),
-        }
+    fn with_metrics(inner: Arc<dyn Provider>, deadlines: Deadlines, metrics: Metrics) -> Self {
+        Self { inner, deadlines, health: AtomicU8::new(Health::Unknown as u8), metrics }
     }
 
     /// Whether it answered when it was last asked: false if it could not be reached, was broken, or did not accept our
@@ -141,13 +126,22 @@ impl Guarded {
         deadline: Duration,
         call: impl Future<Output = Result<T, ProviderError>>,
     ) -> Result<T, ProviderError> {
-        let span = tracing::info_span!("provider.call", provider.id = self.id().id(), op = op.as_str());
+        let span = info_span!(
+            "provider.call",
+            otel.kind = "client",
+            provider.id = self.id().id(),
+            operation = op.as_str(),
+            outcome = field::Empty
+        );
         let began = Instant::now();
-        let result = match timeout(deadline, call.instrument(span)).await {
+        let result = match timeout(deadline, call.instrument(span.clone())).await {
             Ok(result) => result,
             Err(_) => Err(self.overdue(op, deadline)),
         };
-        self.record(op, began.elapsed(), result.as_ref().err());
+        let outcome = result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok");
+        span.record("outcome", outcome);
+        self.metrics.provider_called(self.id().id(), op.as_str(), outcome, began.elapsed());
+        self.note_health(op, result.as_ref().err());
         result
     }
 
@@ -160,15 +154,7 @@ impl Guarded {
         ProviderError::new(self.id(), ErrorKind::Timeout, effect, summary)
     }
 
-    fn record(&self, op: Op, took: Duration, error: Option<&ProviderError>) {
-        let outcome = error.map_or("ok", |error| error.kind.as_str());
-        let labels = [
-            KeyValue::new("provider", self.id().id().to_owned()),
-            KeyValue::new("op", op.as_str()),
-            KeyValue::new("outcome", outcome),
-        ];
-        self.calls.add(1, &labels);
-        self.durations.record(took.as_secs_f64(), &labels);
+    fn note_health(&self, op: Op, error: Option<&ProviderError>) {
         // Outputs often lie elsewhere and expire; that says nothing about the vendor.
         let health = match op {
             Op::Open => None,
@@ -298,13 +284,9 @@ mod tests {
         }
     }
 
-    fn scripted(answers: Vec<ErrorKind>, meter: &Meter) -> Guarded {
+    fn scripted(answers: Vec<ErrorKind>, metrics: Metrics) -> Guarded {
         let scripted = Scripted { sample: Sample::new(None, SECOND).unwrap(), answers: Mutex::new(answers) };
-        Guarded::with_meter(Arc::new(scripted), Deadlines::of(SECOND, SECOND), meter)
-    }
-
-    fn no_meter() -> Meter {
-        SdkMeterProvider::builder().build().meter("test")
+        Guarded::with_metrics(Arc::new(scripted), Deadlines::of(SECOND, SECOND), metrics)
     }
 
     fn ticket() -> Ticket {
@@ -313,7 +295,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_never_ends_is_ended_and_only_a_submit_may_have_had_an_effect() {
-        let guarded = scripted(Vec::new(), &no_meter());
+        let guarded = scripted(Vec::new(), Metrics::new());
         let order = contract::order(&guarded, Kind::Video);
         let (key, output) = (SubmitKey::fresh(), RemoteOutput::Inline(bytes::Bytes::new()));
         let errors = [
@@ -330,7 +312,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_up_or_down_as_the_last_telling_answer_says() {
         let check = async |kind: ErrorKind, expected: Option<bool>| {
-            let guarded = scripted(vec![kind], &no_meter());
+            let guarded = scripted(vec![kind], Metrics::new());
             assert_eq!(guarded.is_up(), None);
             guarded.poll(&ticket()).await.unwrap_err();
             assert_eq!(guarded.is_up(), expected, "{kind:?}");
@@ -349,7 +331,7 @@ mod tests {
     async fn every_call_is_counted_with_its_outcome() {
         let exporter = InMemoryMetricExporter::default();
         let meters = SdkMeterProvider::builder().with_periodic_exporter(exporter.clone()).build();
-        let guarded = scripted(vec![ErrorKind::Timeout], &meters.meter("test"));
+        let guarded = scripted(vec![ErrorKind::Timeout], Metrics::of(&meters.meter("test")));
         guarded.poll(&ticket()).await.unwrap_err();
         guarded.poll(&ticket()).await.unwrap();
         guarded.poll(&ticket()).await.unwrap();
@@ -368,8 +350,8 @@ mod tests {
             }
         }
         seen.sort();
-        let expected =
-            [("ok", 2), ("timeout", 1)].map(|(outcome, n)| (format!("op=poll outcome={outcome} provider=sample"), n));
+        let expected = [("ok", 2), ("timeout", 1)]
+            .map(|(outcome, n)| (format!("operation=poll outcome={outcome} provider=sample"), n));
         assert_eq!(seen, expected);
     }
 

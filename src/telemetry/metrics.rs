@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Gauge, Histogram, UpDownCounter},
+    metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter},
 };
 
 /// Every instrument of the house, a method each. Cheap to clone; does nothing unless a collector is set.
@@ -29,7 +29,11 @@ pub struct Watching {
 impl Metrics {
     /// Instruments of the process's meter, which [`super::init`] sets: call that first.
     pub fn new() -> Self {
-        let meter = global::meter("filmgate");
+        Self::of(&global::meter("filmgate"))
+    }
+
+    /// Instruments of this meter.
+    pub(crate) fn of(meter: &Meter) -> Self {
         Self {
             accepted: meter
                 .u64_counter("filmgate.generations.accepted")

@@ -14,9 +14,9 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 const TRACEPARENT: &str = "traceparent";
 
-/// The caller's trace, or an empty context if the headers hold none.
-pub fn context_from_headers(headers: &HeaderMap) -> Context {
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers))
+/// Makes the span a part of the caller's trace, if the headers name one. Works only before the span is first entered.
+pub fn join_trace(span: &Span, headers: &HeaderMap) {
+    make_child(span, TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers(headers)));
 }
 
 /// The span as a `traceparent`, to be stored or sent; nothing if traces are off.
@@ -30,16 +30,21 @@ pub fn traceparent_of(span: &Span) -> Option<String> {
 ///
 /// Works only before the span is first entered.
 pub fn set_parent(span: &Span, traceparent: Option<&str>) {
-    let parent = traceparent.map(context_of).filter(|parent| parent.span().span_context().is_valid());
-    if let Some(parent) = parent {
-        // An error means that traces are off, or that the span is disabled.
-        let _ = span.set_parent(parent);
+    if let Some(traceparent) = traceparent {
+        make_child(span, context_of(traceparent));
     }
 }
 
 /// Links the span to the one of a `traceparent` stored before a restart: same story, another trace. A malformed one is left out.
 pub fn link_from_traceparent(span: &Span, traceparent: &str) {
     span.add_link(context_of(traceparent).span().span_context().clone());
+}
+
+fn make_child(span: &Span, parent: Context) {
+    if parent.span().span_context().is_valid() {
+        // An error means that traces are off, or that the span is disabled.
+        let _ = span.set_parent(parent);
+    }
 }
 
 fn context_of(traceparent: &str) -> Context {
@@ -80,12 +85,15 @@ mod tests {
 
     #[test]
     fn headers_give_the_callers_trace() {
-        let mut headers = HeaderMap::new();
-        assert!(!context_from_headers(&headers).span().span_context().is_valid());
-        headers.insert(TRACEPARENT, CALLER.parse().unwrap());
-        let span = context_from_headers(&headers).span().span_context().clone();
-        assert_eq!(span.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
-        assert!(span.is_remote() && span.is_sampled());
+        let spans = traced(|| {
+            for value in [None, Some("rubbish"), Some(CALLER)] {
+                let headers = value.map(|value| (http::HeaderName::from_static(TRACEPARENT), value.parse().unwrap()));
+                join_trace(&tracing::info_span!("call"), &headers.into_iter().collect());
+            }
+        });
+        let parents: Vec<_> = spans.iter().map(|span| span.parent_span_id.to_string()).collect();
+        assert_eq!(parents, ["0000000000000000", "0000000000000000", "b7ad6b7169203331"]);
+        assert_eq!(spans[2].span_context.trace_id().to_string(), "0af7651916cd43dd8448eb211c80319c");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Door, call, caller, snapshots::Answers};
+use super::{Door, call, caller, snapshots::Answers, span};
 use crate::{
     domain::{
         artifact::Artifact,
@@ -44,7 +44,7 @@ impl ArtifactService for Door {
         &self,
         request: Request<v1::GetArtifactRequest>,
     ) -> Result<Response<v1::GetArtifactResponse>, Status> {
-        call("GetArtifact", async {
+        call(span("GetArtifact", &request), async {
             let caller = caller(&request)?;
             let artifact = find(&self.engine, &caller.tenant, &request.get_ref().name).await?;
             Ok(v1::GetArtifactResponse { artifact: Some(present::artifact(&artifact)) })
@@ -56,7 +56,7 @@ impl ArtifactService for Door {
         &self,
         request: Request<v1::ListArtifactsRequest>,
     ) -> Result<Response<v1::ListArtifactsResponse>, Status> {
-        call("ListArtifacts", async {
+        call(span("ListArtifacts", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let generation = accept::filter::<GenerationId>(&request.generation, "generation");
@@ -80,7 +80,7 @@ impl ArtifactService for Door {
         &self,
         request: Request<v1::DownloadArtifactRequest>,
     ) -> Result<Response<Self::DownloadArtifactStream>, Status> {
-        call("DownloadArtifact", async {
+        call(span("DownloadArtifact", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let artifact = find(&self.engine, &caller.tenant, &request.name).await?;
@@ -101,7 +101,7 @@ impl ArtifactService for Door {
         &self,
         request: Request<Streaming<v1::UploadArtifactRequest>>,
     ) -> Result<Response<v1::UploadArtifactResponse>, Status> {
-        call("UploadArtifact", async {
+        call(span("UploadArtifact", &request), async {
             let caller = caller(&request)?;
             let mut parts = request.into_inner();
             let header = match next_part(&mut parts).await?.and_then(|first| first.part) {
@@ -120,7 +120,7 @@ impl ArtifactService for Door {
         &self,
         request: Request<v1::DeleteArtifactRequest>,
     ) -> Result<Response<v1::DeleteArtifactResponse>, Status> {
-        call("DeleteArtifact", async {
+        call(span("DeleteArtifact", &request), async {
             let caller = caller(&request)?;
             let id: ArtifactId = accept::name(&request.get_ref().name, "name")?;
             if self.engine.delete_artifact(&caller.tenant, &id).await.map_err(Refusal::about(&id))? {

@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Door, about_generation, call, caller,
     snapshots::{Answers, answers},
+    span,
 };
 use crate::{
     domain::{
@@ -31,7 +32,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::GenerateVideoRequest>,
     ) -> Result<Response<Self::GenerateVideoStream>, Status> {
-        call("GenerateVideo", async {
+        call(span("GenerateVideo", &request), async {
             let caller = caller(&request)?;
             let request_id = request.get_ref().request_id.clone();
             let order = accept::video(request.into_inner(), caller, self.engine.catalog())?;
@@ -49,7 +50,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::WatchGenerationRequest>,
     ) -> Result<Response<Self::WatchGenerationStream>, Status> {
-        call("WatchGeneration", async {
+        call(span("WatchGeneration", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let after = u64::try_from(request.after_sequence)
@@ -65,7 +66,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::GetGenerationRequest>,
     ) -> Result<Response<v1::GetGenerationResponse>, Status> {
-        call("GetGeneration", async {
+        call(span("GetGeneration", &request), async {
             let caller = caller(&request)?;
             let id = named(&request.get_ref().name)?;
             let view = self.engine.get(&caller.tenant, id).await.map_err(Refusal::about(&id))?;
@@ -78,7 +79,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::ListGenerationsRequest>,
     ) -> Result<Response<v1::ListGenerationsResponse>, Status> {
-        call("ListGenerations", async {
+        call(span("ListGenerations", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let filters = both(states(&request.states), accept::filter::<SessionId>(&request.session, "session"));
@@ -98,7 +99,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::CancelGenerationRequest>,
     ) -> Result<Response<v1::CancelGenerationResponse>, Status> {
-        call("CancelGeneration", async {
+        call(span("CancelGeneration", &request), async {
             let caller = caller(&request)?;
             let id = named(&request.get_ref().name)?;
             let view = self.engine.cancel(&caller.tenant, id).await.map_err(Refusal::about(&id))?;
@@ -111,7 +112,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::ResolveGenerationRequest>,
     ) -> Result<Response<v1::ResolveGenerationResponse>, Status> {
-        call("ResolveGeneration", async {
+        call(span("ResolveGeneration", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let (id, resolution) = both(named(&request.name), resolution(request.resolution))?;
@@ -125,7 +126,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::DeleteGenerationRequest>,
     ) -> Result<Response<v1::DeleteGenerationResponse>, Status> {
-        call("DeleteGeneration", async {
+        call(span("DeleteGeneration", &request), async {
             let caller = caller(&request)?;
             let id = named(&request.get_ref().name)?;
             self.engine.delete(&caller.tenant, id).await.map_err(Refusal::about(&id))?;
@@ -138,7 +139,7 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::ListGenerationEventsRequest>,
     ) -> Result<Response<v1::ListGenerationEventsResponse>, Status> {
-        call("ListGenerationEvents", async {
+        call(span("ListGenerationEvents", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let name = named(&request.name);

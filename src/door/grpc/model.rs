@@ -2,7 +2,7 @@
 
 use tonic::{Request, Response, Status};
 
-use super::{Door, call, caller};
+use super::{Door, call, caller, span};
 use crate::{
     domain::{
         artifact::Kind,
@@ -26,7 +26,7 @@ impl ModelService for Door {
         &self,
         request: Request<v1::ListModelsRequest>,
     ) -> Result<Response<v1::ListModelsResponse>, Status> {
-        call("ListModels", async {
+        call(span("ListModels", &request), async {
             caller(&request)?;
             list_models(self.engine.catalog(), request.get_ref())
         })
@@ -34,7 +34,7 @@ impl ModelService for Door {
     }
 
     async fn get_model(&self, request: Request<v1::GetModelRequest>) -> Result<Response<v1::GetModelResponse>, Status> {
-        call("GetModel", async {
+        call(span("GetModel", &request), async {
             caller(&request)?;
             Ok(v1::GetModelResponse { model: Some(get_model(self.engine.catalog(), &request.get_ref().name)?) })
         })
@@ -45,7 +45,7 @@ impl ModelService for Door {
         &self,
         request: Request<v1::ListProvidersRequest>,
     ) -> Result<Response<v1::ListProvidersResponse>, Status> {
-        call("ListProviders", async {
+        call(span("ListProviders", &request), async {
             caller(&request)?;
             list_providers(self.engine.providers(), request.get_ref())
         })

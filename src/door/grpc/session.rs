@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::{Door, call, caller};
+use super::{Door, call, caller, span};
 use crate::{
     domain::names::{SessionId, TenantId},
     door::{
@@ -21,7 +21,7 @@ impl SessionService for Door {
         &self,
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::CreateSessionResponse>, Status> {
-        call("CreateSession", async {
+        call(span("CreateSession", &request), async {
             let caller = caller(&request)?;
             let store = self.engine.store();
             let session = store.create_session(&caller.tenant, &SessionId::fresh(), Timestamp::now()).await?;
@@ -34,7 +34,7 @@ impl SessionService for Door {
         &self,
         request: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
-        call("GetSession", async {
+        call(span("GetSession", &request), async {
             let caller = caller(&request)?;
             let id = accept::name(&request.get_ref().name, "name")?;
             let session = self.existing(&caller.tenant, &id).await?;
@@ -47,7 +47,7 @@ impl SessionService for Door {
         &self,
         request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        call("ListSessions", async {
+        call(span("ListSessions", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let ((), wanted) =
@@ -64,7 +64,7 @@ impl SessionService for Door {
         &self,
         request: Request<v1::DeleteSessionRequest>,
     ) -> Result<Response<v1::DeleteSessionResponse>, Status> {
-        call("DeleteSession", async {
+        call(span("DeleteSession", &request), async {
             let caller = caller(&request)?;
             let id: SessionId = accept::name(&request.get_ref().name, "name")?;
             if self.engine.store().delete_session(&caller.tenant, &id).await? {
@@ -79,7 +79,7 @@ impl SessionService for Door {
         &self,
         request: Request<v1::GetSessionHistoryRequest>,
     ) -> Result<Response<v1::GetSessionHistoryResponse>, Status> {
-        call("GetSessionHistory", async {
+        call(span("GetSessionHistory", &request), async {
             let caller = caller(&request)?;
             let request = request.into_inner();
             let name = accept::name::<SessionId>(&request.name, "name");

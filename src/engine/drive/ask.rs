@@ -88,7 +88,7 @@ impl Driver {
             }
             Ok(CancelOutcome::Unsupported) => self.tries.cancel_asked = true,
             Err(error) => {
-                warn!(generation.name = %self.id, "asking to stop failed: {error}");
+                warn!(generation.name = %self.id, kind = ?error.kind, "asking to stop failed");
                 let n_failed = self.count_failure(&error);
                 let wait = self.engine.settings().backoff.after(n_failed, error.retry_after);
                 return self.wait(&generation, Some(Instant::now() + wait)).await;
@@ -98,7 +98,7 @@ impl Driver {
     }
 
     async fn unanswered(&mut self, generation: Arc<Generation>, work: &Work, error: ProviderError) -> Next {
-        warn!(generation.name = %self.id, provider.id = %error.provider, kind = ?error.kind, "poll failed: {error}");
+        warn!(generation.name = %self.id, provider.id = %error.provider, kind = ?error.kind, "poll failed");
         if error.kind == ErrorKind::NoOutput {
             let failure = error.to_failure(FailurePhase::Download, Charged::Yes);
             return self.failed(work, failure, &Usage::default()).await;

@@ -43,7 +43,7 @@ impl Driver {
             }
             Ok(Found::Unsupported) => None,
             Err(error) => {
-                debug!(generation.name = %self.id, "looking for a lost job failed: {error}");
+                debug!(generation.name = %self.id, kind = ?error.kind, "looking for a lost job failed");
                 None
             }
         };

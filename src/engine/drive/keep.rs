@@ -115,7 +115,7 @@ impl Driver {
             Trouble::Fetch { error, .. } => {
                 // A link that may not be followed is as good as an invalid output: fresh ones are asked for, but not for ever.
                 self.tries.n_invalid += u32::from(error.kind == ErrorKind::Protocol);
-                warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed: {error}");
+                warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed");
                 self.tries.n_failed += 1;
                 (self.tries.n_failed, error.retry_after)
             }

@@ -75,7 +75,8 @@ impl Driver {
         error: ProviderError,
     ) -> Next {
         let ProviderError { kind, effect, .. } = error;
-        warn!(generation.name = %self.id, provider.id = %error.provider, ?kind, ?effect, "submit failed: {error}");
+        // Here and below the summary stays out of the log: it quotes the vendor, who may quote the prompt. The record has it.
+        warn!(generation.name = %self.id, provider.id = %error.provider, ?kind, ?effect, "submit failed");
         match error.verdict() {
             Verdict::AskFirst if kind == ErrorKind::NoJobId => {
                 self.look_for(generation, work, order, AttemptEvent::Unnamed(error.summary)).await

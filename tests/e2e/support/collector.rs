@@ -3,9 +3,11 @@
 use std::{env, ffi::OsString, net::TcpListener as PortFinder, process::Stdio, time::Duration};
 
 use tokio::{
-    io::{AsyncBufReadExt, BufReader, Lines},
+    io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
-    process::{Child, ChildStdout, Command},
+    process::{Child, Command},
+    sync::mpsc,
+    task::JoinSet,
     time,
 };
 
@@ -16,7 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Collector {
     _process: Child,
     port: u16,
-    output: Lines<BufReader<ChildStdout>>,
+    /// Read as it comes: rotel answers nobody while nobody takes what it prints.
+    output: mpsc::UnboundedReceiver<String>,
+    _reader: JoinSet<()>,
     seen: String,
 }
 
@@ -35,7 +39,14 @@ impl Collector {
             .kill_on_drop(true)
             .spawn()
             .expect("rotel starts");
-        let output = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (print, output) = mpsc::unbounded_channel();
+        let mut reader = JoinSet::new();
+        reader.spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let _ = print.send(line);
+            }
+        });
         let listening = async {
             while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 assert_eq!(process.try_wait().unwrap(), None, "rotel ended early");
@@ -43,7 +54,7 @@ impl Collector {
             }
         };
         time::timeout(PATIENCE, listening).await.expect("rotel listens");
-        Self { _process: process, port, output, seen: String::new() }
+        Self { _process: process, port, output, _reader: reader, seen: String::new() }
     }
 
     /// Where to send to.
@@ -53,17 +64,81 @@ impl Collector {
 
     /// Returns what was received so far, once that holds each of these texts. White space is folded.
     pub(crate) async fn received(&mut self, expected: &[&str]) -> &str {
-        let deadline = time::Instant::now() + PATIENCE;
-        while !expected.iter().all(|text| self.seen.contains(text)) {
-            let Ok(line) = time::timeout_at(deadline, self.output.next_line()).await else {
-                let missing: Vec<_> = expected.iter().filter(|text| !self.seen.contains(**text)).collect();
-                panic!("the collector never received {missing:?}, but:\n{}", self.seen);
-            };
-            let line = line.unwrap().expect("rotel goes on");
-            self.seen.push_str(&line.split_whitespace().collect::<Vec<_>>().join(" "));
-            self.seen.push('\n');
+        let missing = |seen: &str| expected.iter().filter(|text| !seen.contains(**text)).copied().collect::<Vec<_>>();
+        if !self.comes(|seen| missing(seen).is_empty()).await {
+            panic!("the collector never received {:?}, but:\n{}", missing(&self.seen), self.seen);
         }
         &self.seen
+    }
+
+    /// Returns the spans received so far, once they are as wished. A span is sent when it ends.
+    pub(crate) async fn spans(&mut self, wish: impl Fn(&[Span]) -> bool) -> Vec<Span> {
+        assert!(self.comes(|seen| wish(&Span::all(seen))).await, "the collector only received:\n{}", self.seen);
+        Span::all(&self.seen)
+    }
+
+    /// Returns once a metric of this name was received with this value.
+    pub(crate) async fn metric(&mut self, name: &str, value: u64) {
+        let (name_line, value_line) = (format!("-> Name: {name}"), format!("Value: {value}"));
+        let has = |metric: &str, wanted: &str| metric.lines().any(|line| line == wanted);
+        let is_it = |metric: &str| has(metric, &name_line) && has(metric, &value_line);
+        let comes = self.comes(|seen| seen.split("\nMetric #").any(is_it)).await;
+        assert!(comes, "{name} was never {value}:\n{}", self.seen);
+    }
+
+    /// Reads on until what was received is as wished; false if it never is.
+    async fn comes(&mut self, wish: impl Fn(&str) -> bool) -> bool {
+        let deadline = time::Instant::now() + PATIENCE;
+        while !wish(&self.seen) {
+            let Ok(line) = time::timeout_at(deadline, self.output.recv()).await else { return false };
+            let mut line = Some(line.expect("rotel goes on"));
+            // Looking at everything anew is dear, so all that has come already is read before.
+            while let Some(text) = line {
+                self.seen.push_str(&text.split_whitespace().collect::<Vec<_>>().join(" "));
+                self.seen.push('\n');
+                line = self.output.try_recv().ok();
+            }
+        }
+        true
+    }
+}
+
+/// A span as it was received.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) trace: String,
+    /// Empty for the first of a trace.
+    pub(crate) parent: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// All of it, one attribute a line.
+    pub(crate) text: String,
+}
+
+impl Span {
+    fn all(seen: &str) -> Vec<Self> {
+        // The last one may still be on its way: it is whole when its link or end is followed by something else.
+        seen.split("\nSpan #").skip(1).filter_map(Self::read).collect()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let value = |label: &str| {
+            text.lines()
+                .find_map(|line| line.strip_prefix(label))
+                .map(|value| value.trim_start_matches([' ', ':']).to_owned())
+        };
+        Some(Self {
+            trace: value("Trace ID :")?,
+            parent: value("Parent ID :")?,
+            id: value("ID :")?,
+            name: value("Name :")?,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Whether it has this attribute.
+    pub(crate) fn has(&self, attribute: &str) -> bool {
+        self.text.lines().any(|line| line.strip_prefix("-> ") == Some(attribute))
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::{
     sync::OnceCell,
     time::{Instant, sleep, timeout},
 };
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{IntoRequest, Status, Streaming, transport::Channel};
 
 /// Longest wait for anything in a test that should happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -79,12 +79,24 @@ impl Setup {
         command
     }
 
+    /// And with this file in the folder where servers are started.
+    pub(crate) fn with_file(self, name: &str, content: &str) -> Self {
+        fs::write(self.folder.path().join(name), content).unwrap();
+        self
+    }
+
     /// Starts a server and waits until it is ready.
     pub(crate) async fn start(&self) -> Server {
+        self.start_with(&["--listen", "127.0.0.1:0"]).await
+    }
+
+    /// Starts a server with these flags and waits until it is ready.
+    pub(crate) async fn start_with(&self, flags: &[&str]) -> Server {
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         let child = self
             .command()
-            .args(["serve", "--listen", "127.0.0.1:0"])
+            .arg("serve")
+            .args(flags)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
@@ -121,6 +133,10 @@ impl Server {
         self.addr
     }
 
+    pub(crate) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -134,8 +150,29 @@ impl Server {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("-TERM");
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// SIGTERM; then the exit code.
+    pub(crate) async fn stop(mut self) -> Option<i32> {
+        self.terminate();
+        self.ended().await
+    }
+
+    /// What `/readyz` says.
+    pub(crate) async fn readyz(&self) -> reqwest::StatusCode {
+        reqwest::get(format!("http://{}/readyz", self.addr)).await.expect("an answer").status()
+    }
+
+    /// The bytes of the generation's first artifact.
+    pub(crate) async fn bytes(&self, generation: &Generation) -> reqwest::Response {
+        reqwest::get(format!("http://{}{}", self.addr, generation.artifacts[0].http_path)).await.unwrap()
     }
 
     /// Waits for the process to end by itself; its exit code.
@@ -181,13 +218,13 @@ impl Server {
     }
 
     /// Orders a video and hangs up as soon as it is stored.
-    pub(crate) async fn order(&self, request: GenerateVideoRequest) -> Result<Generation, Status> {
+    pub(crate) async fn order(&self, request: impl IntoRequest<GenerateVideoRequest>) -> Result<Generation, Status> {
         let mut stream = self.generations().await.generate_video(request).await?.into_inner();
         Ok(stream.message().await?.expect("a first snapshot").generation.unwrap())
     }
 
     /// Orders a video and watches it to its end.
-    pub(crate) async fn generate(&self, request: GenerateVideoRequest) -> Result<Generation, Status> {
+    pub(crate) async fn generate(&self, request: impl IntoRequest<GenerateVideoRequest>) -> Result<Generation, Status> {
         let first = self.order(request).await?;
         Ok(self.end_of(&first.name).await)
     }
