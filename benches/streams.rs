@@ -69,7 +69,7 @@ async fn main() -> Result<()> {
     let (server, _) = home.serve().await?;
     let channels = connections(server.addr, 4).await?;
     let names = order(&channels, 8, JOBS, WINDOW).await?;
-    sleep(Duration::from_secs(1)).await;
+    sleep(Duration::from_secs(2)).await;
     let polls = async || polls(&simulator, &http).await;
     let (kib, before, during) = memory(&report, "filmgate", &server, &names, n, polls).await?;
     report.verdict("memory of one of all streams", kib, " KiB", Bar::AtMost(10.0));
