@@ -1,6 +1,7 @@
 //! How many durable job lifecycles a second the SQLite store takes, beside a bare SQLite thread that commits the same number of rows in
 //! the same batches. Run: `cargo bench --bench store [-- TASKS SECONDS]`.
-#![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+
+mod support;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -23,6 +24,7 @@ use filmgate::{
 };
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
+use support::{Report, argument, ms};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -33,22 +35,22 @@ const WRITES: usize = 5;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // Cargo passes `--bench`.
-    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse::<u64>().ok());
-    let n_tasks = usize::try_from(numbers.next().unwrap_or(256))?;
-    let time = Duration::from_secs(numbers.next().unwrap_or(5));
+    let (n_tasks, time) = (usize::try_from(argument(0, 256))?, Duration::from_secs(argument(1, 5)));
     let folder = tempfile::tempdir()?;
+    let title = format!("store: {WRITES} durable writes a lifecycle, {n_tasks} at once, {time:?} each");
+    let report = Report::new(title, &["", "lifecycles/s", "writes/s", "p50 ms", "p99 ms"]);
 
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.path().join("store.db"))?);
-    let ours = measure("store", n_tasks, time, async || lifecycle(&*store).await).await?;
+    let ours = measure(&report, "store, SQLite FULL", n_tasks, time, async || lifecycle(&*store).await).await?;
     let bare = Bare::open(&folder.path().join("bare.db"))?;
-    let peer = measure("bare ", n_tasks, time, async || bare.lifecycle().await).await?;
-    println!("store / bare: {:.2} of its lifecycles a second", ours / peer);
+    let peer = measure(&report, "bare row, SQLite FULL", n_tasks, time, async || bare.lifecycle().await).await?;
+    report.note(format!("store / bare: {:.2} of its lifecycles a second", ours / peer));
     Ok(())
 }
 
 /// Lifecycles a second with so many under way.
 async fn measure(
+    report: &Report,
     name: &str,
     n_tasks: usize,
     time: Duration,
@@ -67,11 +69,13 @@ async fn measure(
     let mut waits: Vec<Duration> = waits.into_iter().flatten().collect();
     waits.sort_unstable();
     let rate = waits.len() as f64 / WRITES as f64 / elapsed;
-    let (p50, p99) = (waits[waits.len() / 2], waits[waits.len() * 99 / 100]);
-    println!(
-        "{name}: {n_tasks} tasks, {rate:.0} lifecycles/s, {:.0} writes/s, p50 {p50:.1?}, p99 {p99:.1?}",
-        rate * 5.0
-    );
+    report.row(&[
+        name.to_owned(),
+        format!("{rate:.0}"),
+        format!("{:.0}", rate * WRITES as f64),
+        ms(waits[waits.len() / 2]),
+        ms(waits[waits.len() * 99 / 100]),
+    ]);
     Ok(rate)
 }
 

@@ -1,4 +1,4 @@
-//! Stored bytes, in a folder now and in any object store later. A blob is written once, whole and durably, or not at all.
+//! Stored bytes, in a folder now and in any object store later. A blob is written once, and whole and durable when that is reported.
 
 use std::{
     fs::File,
@@ -21,6 +21,7 @@ use tokio::{io::AsyncReadExt, task::spawn_blocking};
 use crate::domain::artifact::BlobKey;
 
 mod leftovers;
+mod local;
 
 /// How much of a file is in memory while it is stored. A remote store that has a least part size needs its own.
 const LOCAL_PART_BYTES: usize = 1024 * 1024;
@@ -77,8 +78,21 @@ impl Blobs {
         Self { store, part_bytes: part_bytes.max(1), folder: None }
     }
 
-    /// Stores a copy of `file` under `key`, durably. One part is in memory at a time; a failure leaves no blob.
+    /// Stores the bytes of `file` under `key`, durably. A folder on the same file system takes the file itself; otherwise it is copied, one
+    /// part in memory at a time. A failure leaves no blob, and leaves `file` where it is.
     pub async fn put_file(&self, key: &BlobKey, file: &Path) -> Result<(), Error> {
+        if let Some(folder) = &self.folder {
+            let (blob, folder, file) = (folder.join(key.as_str()), folder.clone(), file.to_owned());
+            let taken = spawn_blocking(move || local::take(&folder, &blob, &file)).await.map_err(io::Error::other)?;
+            match taken {
+                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
+                taken => return Ok(taken?),
+            }
+        }
+        self.copy_file(key, file).await
+    }
+
+    async fn copy_file(&self, key: &BlobKey, file: &Path) -> Result<(), Error> {
         let mut file = tokio::fs::File::open(file).await?;
         file.set_max_buf_size(self.part_bytes);
         let path = location(key);

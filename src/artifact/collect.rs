@@ -5,7 +5,7 @@
 
 use std::{
     convert::Infallible,
-    fs::{self, File},
+    fs,
     io::{self, Write},
     mem,
     path::{Path, PathBuf},
@@ -94,7 +94,7 @@ impl Collector {
         Ok(Self { blobs, spool_dir, max_bytes })
     }
 
-    /// Writes `source` to a temporary file while hashing it; synced to the disk when this returns.
+    /// Writes `source` to a temporary file while hashing it. It need not survive a crash: the vendor is asked again then.
     ///
     /// `expected_length` is what the source announced; another length is [`Invalid`]. At most 1 MiB and one item of `source` are in memory.
     pub async fn spool<E>(
@@ -107,7 +107,8 @@ impl Collector {
             return Err(too_large);
         }
         let dir = self.spool_dir.clone();
-        let mut spool = blocking(move || Spool::create(&dir)).await?;
+        // The file is made with its first batch, so that a small one takes a single hop.
+        let mut spool = Spool::planned(dir);
         let (mut batch, mut n_batched, mut len) = (Vec::new(), 0, 0_u64);
         while let Some(item) = source.next().await {
             let bytes = item.map_err(CollectError::Source)?;
@@ -145,9 +146,9 @@ impl Collector {
         }
     }
 
-    /// Copies the bytes to the blob store under `key`; durable when this returns.
+    /// Hands the bytes over to the blob store under `key`; durable when this returns, and done once.
     ///
-    /// The temporary file stays until `spooled` is dropped, so that a full disk costs another try and not the paid bytes.
+    /// After a failure the temporary file is still there until `spooled` is dropped: a full disk costs another try and not the paid bytes.
     pub async fn store(&self, spooled: &Spooled, key: BlobKey) -> Result<StoredBlob, CollectError> {
         self.blobs.put_file(&key, &spooled.path).await?;
         Ok(StoredBlob { key, len: spooled.len, sha256: spooled.sha256.clone() })
@@ -216,29 +217,30 @@ fn check_length(len: u64, expected: Option<u64>) -> Result<(), Invalid> {
     }
 }
 
-/// A temporary file being written.
+/// A temporary file being written, or about to be.
 struct Spool {
-    file: NamedTempFile,
+    dir: PathBuf,
+    file: Option<NamedTempFile>,
     hash: Sha256,
 }
 
 impl Spool {
-    fn create(dir: &Path) -> io::Result<Self> {
-        Ok(Self { file: NamedTempFile::new_in(dir)?, hash: Sha256::new() })
+    fn planned(dir: PathBuf) -> Self {
+        Self { dir, file: None, hash: Sha256::new() }
     }
 
     fn write(mut self, batch: &[Bytes]) -> io::Result<Self> {
-        let file: &mut File = self.file.as_file_mut();
+        let mut file = self.file.take().map_or_else(|| NamedTempFile::new_in(&self.dir), Ok)?;
         for bytes in batch {
             self.hash.update(bytes);
-            file.write_all(bytes)?;
+            file.as_file_mut().write_all(bytes)?;
         }
-        Ok(self)
+        Ok(Self { file: Some(file), ..self })
     }
 
     fn finish(self, len: u64) -> io::Result<Spooled> {
-        self.file.as_file().sync_all()?;
-        Ok(Spooled { path: self.file.into_temp_path(), len, sha256: hex::encode(self.hash.finalize()) })
+        let Some(file) = self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        Ok(Spooled { path: file.into_temp_path(), len, sha256: hex::encode(self.hash.finalize()) })
     }
 }
 

@@ -142,11 +142,18 @@ impl Engine {
 
     /// The snapshots of a generation, from the current one to the last.
     pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
+        // What is shown here is what is stored; only the rest is read, such as what has ended.
+        if let Some(own) = self.hub().join(id).filter(|own| own.borrow().tenant == *tenant) {
+            return Ok(Watch::new(self.clone(), own, after_sequence));
+        }
         let known = self.find(tenant, id).await?;
+        let ended = known.state.is_terminal();
         let own = self.hub().subscribe(Arc::new(known));
-        // What ended between reading and subscribing would otherwise be missed.
-        let now = self.find(tenant, id).await?;
-        self.hub().publish(Arc::new(now));
+        if !ended {
+            // What ended between reading and subscribing would otherwise be missed.
+            let now = self.find(tenant, id).await?;
+            self.hub().publish(Arc::new(now));
+        }
         Ok(Watch::new(self.clone(), own, after_sequence))
     }
 

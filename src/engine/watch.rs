@@ -58,6 +58,12 @@ impl Hub {
         channels.entry(id).or_insert_with(|| watch::Sender::new(known)).subscribe()
     }
 
+    /// A receiver of what is shown of a generation, if anything is.
+    pub(super) fn join(&self, id: GenerationId) -> Option<watch::Receiver<Arc<Generation>>> {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.get(&id).map(watch::Sender::subscribe)
+    }
+
     /// What is shown of a generation, if anything is.
     pub(super) fn shown(&self, id: GenerationId) -> Option<Arc<Generation>> {
         let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);

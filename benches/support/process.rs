@@ -1,0 +1,185 @@
+//! Processes under measurement: the release binary with a folder of its own, and peers, which are the benchmark itself with an argument.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep},
+};
+
+/// Longest wait for a process to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A process that ends with this handle.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+}
+
+/// A folder for servers, one after the other, and their settings.
+#[derive(Debug)]
+pub(crate) struct Home {
+    folder: TempDir,
+    variables: BTreeMap<&'static str, String>,
+}
+
+impl Home {
+    /// An empty folder. What is logged is what a server logs by default.
+    pub(crate) fn new() -> Result<Self> {
+        let home = Self { folder: tempfile::tempdir()?, variables: BTreeMap::new() };
+        Ok(home.with("FILMGATE_DRAIN_DELAY", "0s"))
+    }
+
+    /// And with this variable.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.insert(name, value.into());
+        self
+    }
+
+    /// With the simulated Replicate at this base URL, as many jobs at once as are asked for, and no limit on the unfinished.
+    pub(crate) fn with_replicate(self, base_url: String) -> Self {
+        self.with("REPLICATE_API_TOKEN", "r8_simulated")
+            .with("FILMGATE_REPLICATE_BASE_URL", base_url)
+            .with("FILMGATE_CONCURRENCY", "20000")
+            .with("FILMGATE_MAX_UNFINISHED", "1000000")
+    }
+
+    /// Starts a server and waits until it is ready; also the time from its start to its first good answer from `/readyz`.
+    pub(crate) async fn serve(&self) -> Result<(Process, Duration)> {
+        let addr = free_addr()?;
+        let log = fs::File::options().create(true).append(true).open(self.log_file())?;
+        let mut command = binary(self.folder.path());
+        command.env("FILMGATE_DATA_DIR", self.folder.path().join("data")).envs(&self.variables);
+        command.args(["serve", "--listen", &addr.to_string()]).stdout(log.try_clone()?).stderr(log);
+        let start = Instant::now();
+        let mut process = Process { child: command.spawn()?, addr };
+        process
+            .answers("/readyz")
+            .await
+            .with_context(|| format!("the server's log is {}", self.log_file().display()))?;
+        Ok((process, start.elapsed()))
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("server.log")
+    }
+}
+
+impl Process {
+    /// `filmgate simulate` with these flags.
+    pub(crate) async fn simulator(flags: &[&str]) -> Result<Self> {
+        let addr = free_addr()?;
+        let mut command = binary(Path::new("/"));
+        command.args(["simulate", "--listen", &addr.to_string()]).args(flags);
+        let mut process = Self { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?, addr };
+        process.answers("/_control/counts").await?;
+        Ok(process)
+    }
+
+    /// This benchmark as a peer of that name: its `main` serves on the address in its second argument.
+    pub(crate) async fn peer(name: &str) -> Result<Self> {
+        let addr = free_addr()?;
+        let child = Command::new(std::env::current_exe()?).args([name, &addr.to_string()]).spawn()?;
+        let process = Self { child, addr };
+        let start = Instant::now();
+        while TcpStream::connect(addr).await.is_err() {
+            if start.elapsed() > PATIENCE {
+                bail!("the peer {name} does not listen");
+            }
+            sleep(Duration::from_millis(5)).await;
+        }
+        Ok(process)
+    }
+
+    /// Bytes of memory in use now.
+    pub(crate) fn rss(&self) -> Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// Most bytes of memory that were ever in use.
+    pub(crate) fn peak_rss(&self) -> Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// Time on any core so far, in steps of 10 ms.
+    pub(crate) fn cpu(&self) -> Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name in parentheses may hold spaces; user and system time are the 14th and 15th field.
+        let (_, fields) = stat.rsplit_once(')').context("a malformed stat")?;
+        let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn status(&self, key: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).context("no such figure in /proc")?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib << 10)
+    }
+
+    /// Asks once a millisecond until the answer is 200.
+    async fn answers(&mut self, path: &str) -> Result<()> {
+        let start = Instant::now();
+        while !asked(self.addr, path).await.unwrap_or(false) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended: {status}");
+            }
+            if start.elapsed() > PATIENCE {
+                bail!("no answer within {PATIENCE:?}");
+            }
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The address after the name of a peer in the arguments of this process, if it is to be one.
+pub(crate) fn peer_asked_for() -> Option<(String, SocketAddr)> {
+    let mut arguments = std::env::args().skip(1);
+    Some((arguments.next()?, arguments.next()?.parse().ok()?))
+}
+
+/// The binary, with nothing of this process's own settings.
+fn binary(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_filmgate"));
+    command.current_dir(folder).env_clear().env("HOME", folder).stdin(Stdio::null());
+    command
+}
+
+fn free_addr() -> Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+async fn asked(addr: SocketAddr, path: &str) -> Result<bool> {
+    let mut stream = TcpStream::connect(addr).await?;
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n").as_bytes()).await?;
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).await?;
+    Ok(&start == b"HTTP/1.1 200")
+}
