@@ -137,9 +137,9 @@ text_name!(
 );
 
 impl SessionId {
-    /// A fresh one: 32 lower-case hexadecimal digits.
+    /// A fresh one: 32 lower-case hexadecimal digits. They begin with the time, so that the rows of new sessions lie together on the disk.
     pub fn fresh() -> Self {
-        Self(Uuid::new_v4().simple().to_string())
+        Self(Uuid::now_v7().simple().to_string())
     }
 }
 

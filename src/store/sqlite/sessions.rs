@@ -20,7 +20,12 @@ use crate::{
 
 /// Makes an empty session, or finds the one that has this name.
 pub(super) fn create(db: &Connection, tenant: &TenantId, id: &SessionId, now: Timestamp) -> Result<Session> {
-    execute(db, sql::session::INSERT_NEW, params![tenant.id(), id.id(), now.as_microsecond()])?;
+    let n_made = execute(db, sql::session::INSERT_NEW, params![tenant.id(), id.id(), now.as_microsecond()])?;
+    if n_made > 0 {
+        // As it would be read back: microseconds.
+        let now = Timestamp::from_microsecond(now.as_microsecond()).map_err(StoreError::broken)?;
+        return Ok(Session { id: id.clone(), created_at: now, updated_at: now, n_messages: 0 });
+    }
     find(db, tenant, id)?.ok_or_else(|| StoreError::broken("a session that was just made is not there"))
 }
 
