@@ -10,7 +10,10 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    sync::watch,
+};
 use tracing::{info, warn};
 
 use crate::{
@@ -97,7 +100,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
     let lock = FolderLock::take(&folder)?;
     let (registry, catalog) = providers(&config)?;
     let listen = if options.ephemeral { SocketAddr::from(([127, 0, 0, 1], 0)) } else { config.listen };
-    let listener = TcpListener::bind(listen).await.map_err(|source| StartError::Listen { addr: listen, source })?;
+    let listener = bind(listen).map_err(|source| StartError::Listen { addr: listen, source })?;
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: listen, source })?;
 
     let trouble = |what| {
@@ -156,6 +159,17 @@ impl Running {
         // The last writes are in the file before telemetry is flushed by whoever set it up.
         self.shutdown.run(signals, async move { store.close().await }).await
     }
+}
+
+/// As tokio's own, but with a longer queue: many clients come back at once after a restart, and 128 would make the rest wait a second or fail.
+fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
+    const BACKLOG: u32 = 4096;
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // On Windows this would let others take the port.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
 }
 
 /// Opens the doors: everything on one port.

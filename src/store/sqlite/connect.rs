@@ -20,17 +20,19 @@ pub(super) fn for_writing(path: &Path) -> Result<Work> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags)?;
     prepare(&db)?;
+    // Until it is up to date nothing has been promised: a lost migration runs again, and each flush would delay the start.
+    db.pragma_update(None, "synchronous", "NORMAL")?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::unavailable(format!("the file system allows only the journal mode {mode}, not wal")));
     }
-    // With FULL an answered write also survives the loss of power; group commit makes it cheap.
-    db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "wal_autocheckpoint", 4000)?;
     // What undoes a savepoint is kept in memory; in a temporary file it would be most of the writing.
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     migrate(&mut db)?;
+    // With FULL an answered write also survives the loss of power; group commit makes it cheap.
+    db.pragma_update(None, "synchronous", "FULL")?;
     let unfinished = statements::count(&db, sql::generation::COUNT_UNFINISHED, ())?;
     Ok(Work { db, unfinished })
 }
