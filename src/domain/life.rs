@@ -1,15 +1,17 @@
 //! The life of a generation as a pure state machine: an event and a time in, the next record out.
 //!
-//! Invariants, property-tested below: an end is final whatever comes later; `sequence` grows by one with every change; history numbers
+//! Invariants, property-tested in `life/tests.rs`: an end is final whatever comes later; `sequence` grows by one with every change; history numbers
 //! have no gaps; an intent that was stored leads to `Unresolved` or to the provider's word, never back to a second submit, unless the
 //! submit certainly had no effect or a person says so; money is held exactly while an attempt is open.
 
+mod event;
 mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use jiff::Timestamp;
 
+pub use event::{Advance, Applied, AttemptEvent, Event, Refused, Resolution};
 pub use sharing::{HandOver, shared_outputs};
 
 use super::{
@@ -18,97 +20,8 @@ use super::{
     failure::{Charged, Failure, FailurePhase, FailureReason, UnresolvedReason},
     generation::{Generation, HistoryEvent, State, Unresolved},
     money::{MicroUsd, Usage},
-    names::{AttemptId, SubmitKey},
+    names::SubmitKey,
 };
-
-/// Something that happened to a generation.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// Something happened to one of its attempts; refused if that one is not open any more.
-    Attempt(AttemptId, AttemptEvent),
-    /// A caller asked for its end.
-    CancelRequested,
-    /// `max_duration` is over.
-    DeadlinePassed,
-    /// It has been unknown, cancelling or storing for as long as we ask.
-    GaveUp,
-    /// A person decided about what is unknown.
-    Resolved(Resolution),
-    /// The generation whose job it shares has ended so.
-    LeaderEnded(Box<Generation>),
-}
-
-/// Something that happened to an attempt.
-#[derive(Debug, Clone, PartialEq)]
-pub enum AttemptEvent {
-    /// The intent: a submit call with this mark is about to be sent.
-    Submitting(SubmitKey),
-    /// The submit call certainly had no effect and will be made again later.
-    Postponed(String),
-    /// The provider took the order, or its job was found again.
-    Accepted(Ticket),
-    /// The answer of the submit call was lost.
-    AnswerLost(String),
-    /// The provider took the order and named no job: as good as lost, until its job is found.
-    Unnamed(String),
-    /// The provider says how far it is.
-    Progressed(Advance),
-    /// The provider could not be asked several times in a row.
-    Silent(String),
-    /// The provider no longer knows the job.
-    TicketForgotten(String),
-    /// The provider is done.
-    OutputsReady,
-    /// The outputs are stored.
-    Stored(Vec<Artifact>, Usage),
-    /// It certainly ended without outputs.
-    Failed(Failure, Usage),
-    /// The provider confirms that it stopped.
-    Stopped(Charged, Usage),
-}
-
-/// How far a provider is. What it does not say is absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Advance {
-    /// The provider's own word.
-    pub phase: Option<String>,
-    /// 0 to 100.
-    pub percent: Option<u8>,
-    /// End of its log.
-    pub log_tail: Option<String>,
-}
-
-/// What a person decides about an unresolved generation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resolution {
-    /// End it as failed, charged unknown.
-    Failed,
-    /// Send it again.
-    Resubmit,
-}
-
-/// What an event did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Applied {
-    /// The record changed; a history entry belongs to it if the change is more than progress.
-    Changed(Option<HistoryEvent>),
-    /// It says nothing new.
-    Unchanged,
-}
-
-/// Why an event does not apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// It has ended.
-    #[error("the generation has ended")]
-    Ended(State),
-    /// Another attempt is open, or none.
-    #[error("the attempt is not open")]
-    StaleAttempt,
-    /// It does not fit the state.
-    #[error("the event does not fit the state")]
-    WrongState(State),
-}
 
 impl Generation {
     /// Applies `event` at `now`. On an error nothing has changed.

@@ -51,15 +51,8 @@ type Next = Result<Arc<Generation>, Stop>;
 /// Drives a generation until it has ended or the process ends. `slot` is its job's place at the provider, if that is there already.
 pub(super) async fn drive(engine: Engine, generation: Arc<Generation>, slot: Option<Slot>) {
     let own = engine.hub().subscribe(Arc::clone(&generation));
-    let mut driver = Driver {
-        engine,
-        own,
-        id: generation.id,
-        slot,
-        attempt: None,
-        span: Span::none(),
-        tries: Tries::default(),
-    };
+    let mut driver =
+        Driver { engine, own, id: generation.id, slot, attempt: None, span: Span::none(), tries: Tries::default() };
     if let Err(Stop) = driver.run(generation).await {
         debug!(generation.name = %driver.id, "left to another driver");
     }

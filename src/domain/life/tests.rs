@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     artifact::Kind,
-    names::{ArtifactId, GenerationId, SessionId, TenantId},
+    names::{ArtifactId, AttemptId, GenerationId, SessionId, TenantId},
     order::{CachePolicy, Candidate, Options},
 };
 
