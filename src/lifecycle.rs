@@ -175,6 +175,11 @@ impl Drain {
         *self.phase.borrow() >= Phase::Closing
     }
 
+    /// Whether workers must stop at a stored step.
+    pub fn is_finishing(&self) -> bool {
+        *self.phase.borrow() >= Phase::Finishing
+    }
+
     /// Returns when the process stops being ready.
     pub async fn draining(&self) {
         self.reached(Phase::Unready).await;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    failure::Charged,
+    failure::{Charged, FailureReason},
     money::MicroUsd,
     names::{AttemptId, ModelName, SubmitKey},
 };
@@ -65,6 +65,9 @@ pub struct Attempt {
     pub submit_key: Option<SubmitKey>,
     /// When the last intent was stored.
     pub submit_at: Option<Timestamp>,
+    /// Why the last submit certainly had no effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turned_away: Option<FailureReason>,
     /// What the provider gave.
     pub ticket: Option<Ticket>,
     /// How it went.
@@ -91,6 +94,7 @@ impl Attempt {
             stage: AttemptStage::Waiting,
             submit_key: None,
             submit_at: None,
+            turned_away: None,
             ticket: None,
             outcome: AttemptOutcome::Open,
             charged: None,

@@ -23,6 +23,9 @@ use super::{
     names::SubmitKey,
 };
 
+/// The phase from the provider's last word to ours.
+const STORING: &str = "storing";
+
 impl Generation {
     /// Applies `event` at `now`. On an error nothing has changed.
     pub fn apply(&mut self, event: &Event, now: Timestamp) -> Result<Applied, Refused> {
@@ -88,20 +91,22 @@ impl Generation {
     fn apply_to_attempt(&mut self, event: &AttemptEvent, now: Timestamp) -> Result<Told, Refused> {
         match event {
             AttemptEvent::Submitting(key) => self.intend(*key, now),
-            AttemptEvent::Postponed(why) => self.postpone(why, now),
+            AttemptEvent::Postponed(reason, why) => self.postpone(*reason, why, now),
             AttemptEvent::Accepted(ticket) => Ok(self.accepted(ticket, now)),
-            AttemptEvent::AnswerLost(why) => Ok(self.become_unresolved(UnresolvedReason::SubmitAnswerLost, why, now)),
-            AttemptEvent::Unnamed(why) => Ok(self.become_unresolved(UnresolvedReason::NoProviderJobId, why, now)),
+            AttemptEvent::AnswerLost(why) => self.lose(UnresolvedReason::SubmitAnswerLost, why, now),
+            AttemptEvent::Unnamed(why) => self.lose(UnresolvedReason::NoProviderJobId, why, now),
             AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
             AttemptEvent::Silent(why) => Ok(self.become_unresolved(UnresolvedReason::ProviderSilent, why, now)),
             AttemptEvent::TicketForgotten(why) => Ok(self.become_unresolved(UnresolvedReason::TicketUnknown, why, now)),
             AttemptEvent::OutputsReady => {
-                if self.state == State::Storing {
+                if self.phase == STORING {
                     return Ok(Told::Nothing);
                 }
                 // A cancel that came too late stays visible until the outputs are in.
-                if self.state != State::Cancelling {
-                    self.set(State::Storing, "storing");
+                if self.state == State::Cancelling {
+                    STORING.clone_into(&mut self.phase);
+                } else {
+                    self.set(State::Storing, STORING);
                     self.unresolved = None;
                 }
                 self.progress_percent = Some(100);
@@ -139,19 +144,30 @@ impl Generation {
         Ok(Told::Event("submitting", model))
     }
 
-    fn postpone(&mut self, why: &str, now: Timestamp) -> Result<Told, Refused> {
+    fn postpone(&mut self, reason: FailureReason, why: &str, now: Timestamp) -> Result<Told, Refused> {
         let submitting = self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Submitting);
         // With a ticket or with outputs, the submit certainly had an effect.
         if !submitting || self.state == State::Storing {
             return Err(Refused::WrongState(self.state));
         }
-        self.with_attempt(|attempt| attempt.stage = AttemptStage::Waiting);
+        self.with_attempt(|attempt| {
+            attempt.stage = AttemptStage::Waiting;
+            attempt.turned_away = Some(reason);
+        });
         if self.state == State::Cancelling {
             return Ok(self.close_cancelled(Charged::No, &Usage::default(), now));
         }
         self.unresolved = None;
         self.set(State::Queued, "waiting to try again");
         Ok(Told::Event("postponed", why.to_owned()))
+    }
+
+    fn lose(&mut self, reason: UnresolvedReason, why: &str, now: Timestamp) -> Result<Told, Refused> {
+        // Only a submit on its way can be lost.
+        if self.open_attempt().is_none_or(|attempt| attempt.stage != AttemptStage::Submitting) {
+            return Err(Refused::WrongState(self.state));
+        }
+        Ok(self.become_unresolved(reason, why, now))
     }
 
     fn accepted(&mut self, ticket: &Ticket, now: Timestamp) -> Told {
@@ -312,12 +328,16 @@ impl Generation {
 
     /// Why nothing came of it while it was queued: nobody had a place for it, or the provider turned it away again and again.
     fn failure_of_waiting(&self) -> Failure {
-        let Some(turned_away) = self.open_attempt().filter(|attempt| attempt.submit_key.is_some()) else {
+        let attempt = self.open_attempt();
+        let Some((attempt, reason)) = attempt.and_then(|attempt| Some((attempt, attempt.turned_away?))) else {
             return deadline_exceeded();
         };
-        let message = "the provider limited our rate until max_duration was over";
-        Failure::new(FailureReason::ProviderOverloaded, FailurePhase::Submit, Charged::No, message)
-            .at(&turned_away.model.provider)
+        let message = if reason == FailureReason::ProviderUnreachable {
+            "the provider could not be reached until max_duration was over"
+        } else {
+            "the provider limited our rate until max_duration was over"
+        };
+        Failure::new(reason, FailurePhase::Submit, Charged::No, message).at(&attempt.model.provider)
     }
 
     /// The provider took the order and its job was never found.

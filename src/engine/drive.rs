@@ -49,10 +49,27 @@ struct Stop;
 type Next = Result<Arc<Generation>, Stop>;
 
 /// Drives a generation until it has ended or the process ends. `slot` is its job's place at the provider, if that is there already.
-pub(super) async fn drive(engine: Engine, generation: Arc<Generation>, slot: Option<Slot>) {
+pub(super) async fn drive(engine: Engine, mut generation: Arc<Generation>, slot: Option<Slot>) {
+    let follows = generation.leader.is_some();
+    if follows {
+        // Its leader may have ended, or handed over, between the reading of this record and now.
+        match engine.store().load(generation.id).await {
+            Ok(Some(now)) => generation = Arc::new(now),
+            Ok(None) => return,
+            Err(error) => warn!(generation.name = %generation.id, error = ?error, "cannot be read again now"),
+        }
+    }
     let own = engine.hub().subscribe(Arc::clone(&generation));
-    let mut driver =
-        Driver { engine, own, id: generation.id, slot, attempt: None, span: Span::none(), tries: Tries::default() };
+    let mut driver = Driver {
+        engine,
+        own,
+        id: generation.id,
+        follows,
+        slot,
+        attempt: None,
+        span: Span::none(),
+        tries: Tries::default(),
+    };
     if let Err(Stop) = driver.run(generation).await {
         debug!(generation.name = %driver.id, "left to another driver");
     }
@@ -62,6 +79,8 @@ struct Driver {
     engine: Engine,
     own: watch::Receiver<Arc<Generation>>,
     id: GenerationId,
+    /// It began as one that shares another's job, and never gets one of its own.
+    follows: bool,
     slot: Option<Slot>,
     attempt: Option<AttemptId>,
     /// Of the current attempt; the provider's calls are in it.
@@ -86,6 +105,8 @@ struct Tries {
     broke_off: Option<(usize, u64, u32)>,
     /// The vendor was asked to stop.
     cancel_asked: bool,
+    /// A wait was cut short for a cancel; once is enough.
+    cancel_hurried: bool,
     /// Outputs that are stored already.
     kept: Vec<Artifact>,
     /// When progress was last stored.
@@ -102,6 +123,13 @@ struct Work {
 impl Driver {
     async fn run(&mut self, mut generation: Arc<Generation>) -> Result<(), Stop> {
         loop {
+            if self.follows
+                && generation.leader.is_none()
+                && (!generation.state.is_terminal() || generation.successor.is_some())
+            {
+                // It was promoted: the leader's driver brings the job along, and goes on with it wherever it goes.
+                return Err(Stop);
+            }
             self.settle_in(&generation);
             generation = match self.plan(&generation) {
                 Step::Done => match generation.successor {
@@ -121,7 +149,8 @@ impl Driver {
 
     /// The steps that need a provider, each when it is due.
     async fn work(&mut self, step: Step, generation: Arc<Generation>) -> Next {
-        let cancel_now = step == Step::Ask && generation.cancel_requested_at.is_some() && !self.tries.cancel_asked;
+        let cancel_now = step == Step::Ask && generation.cancel_requested_at.is_some() && !self.tries.cancel_hurried;
+        self.tries.cancel_hurried |= cancel_now;
         if let Some(at) = self.tries.not_before.filter(|at| *at > Instant::now() && !cancel_now) {
             return self.wait(&generation, Some(at)).await;
         }
@@ -173,10 +202,7 @@ impl Driver {
     }
 
     async fn follow(&mut self, generation: &Arc<Generation>) -> Next {
-        let now = self.wait(generation, None).await?;
-        let promoted = now.leader.is_none() && !now.state.is_terminal();
-        // The leader's driver brings the job along.
-        if promoted { Err(Stop) } else { Ok(now) }
+        self.wait(generation, None).await
     }
 
     async fn failed(&mut self, work: &Work, failure: Failure, usage: &Usage) -> Next {
@@ -203,7 +229,9 @@ impl Driver {
                     debug!(generation.name = %self.id, %reason, "an event came too late");
                     // Somebody else was faster; if the record does not show it yet, asking again at once would not help.
                     sleep(Duration::from_millis(10)).await;
-                    return Ok(Arc::from(generation));
+                    let generation: Arc<Generation> = Arc::from(generation);
+                    self.engine.hub().publish(Arc::clone(&generation));
+                    return Ok(generation);
                 }
                 Err(ApplyError::Store(error)) => {
                     error!(generation.name = %self.id, error = ?error, "what happened cannot be stored now");

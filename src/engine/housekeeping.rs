@@ -72,7 +72,10 @@ impl Engine {
                 Ok(n_expired) => debug!(n_expired, "forgot old request ids"),
                 Err(error) => warn!(error = ?error, "old request ids could not be forgotten"),
             }
-            self.sweep_blobs().await;
+            // While the store cannot be written, rows for what is stored are missing.
+            if *self.0.ready.borrow() {
+                self.sweep_blobs().await;
+            }
         }
     }
 

@@ -213,7 +213,10 @@ impl Engine {
     /// Deletes an ended generation with its artifacts.
     pub async fn delete(&self, tenant: &TenantId, id: GenerationId) -> Result<(), Error> {
         match self.store().delete_generation(tenant, id).await {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                self.hub().forget(id);
+                Ok(())
+            }
             Err(DeleteError::NotFound) => Err(Error::GenerationNotFound),
             Err(DeleteError::Unfinished(state)) => Err(Error::Unfinished(state)),
             Err(DeleteError::Store(error)) => Err(error.into()),

@@ -123,6 +123,10 @@ struct Stage {
 
 impl Stage {
     async fn set(submits: &[Answer], polls: &[Answer]) -> Self {
+        Self::set_for(None, submits, polls).await
+    }
+
+    async fn set_for(max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
         let vendor = Scripted {
@@ -158,7 +162,7 @@ impl Stage {
             },
         });
         let began = Instant::now();
-        let id = engine.accept(request()).await.unwrap().view.generation.id;
+        let id = engine.accept(Request { max_duration, ..request() }).await.unwrap().view.generation.id;
         Self { engine, id, calls, began, _shutdown: shutdown, _folder: folder }
     }
 
@@ -280,4 +284,37 @@ async fn a_limited_submit_is_made_again_and_a_limit_is_no_silence() {
     let history = stage.history().await;
     assert_eq!(history.iter().filter(|what| *what == "submitting").count(), 8);
     assert_eq!(history.iter().filter(|what| *what == "postponed").count(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_hurries_one_poll_and_then_the_usual_waits_hold() {
+    let mut stage = Stage::set(&[Good], &[Good, LIMITED, LIMITED, LIMITED, Good]).await;
+    stage.calls(2).await;
+    stage.engine.cancel(&TenantId::default_tenant(), stage.id).await.unwrap();
+    let waits: Vec<u64> = stage.calls(4).await.into_iter().map(|(_, seconds)| seconds).collect();
+    assert_eq!(waits, [0, 5, 15, 45]);
+    assert_eq!(stage.now().await.state, State::Cancelling);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queued_order_whose_vendor_could_not_be_reached_says_so_when_its_time_is_over() {
+    let check = async |answer: Answer, expected: FailureReason| {
+        let mut stage = Stage::set_for(Some(Duration::from_secs(12)), &[answer; 4], &[]).await;
+        stage.calls(2).await;
+        let failure = stage.ended().await.failure.unwrap();
+        assert_eq!((failure.reason, failure.charged), (expected, Charged::No));
+    };
+    check(UNREACHABLE, FailureReason::ProviderUnreachable).await;
+    check(LIMITED, FailureReason::ProviderOverloaded).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_news_does_not_bring_an_ended_generation_back() {
+    let stage = Stage::set(&[], &[]).await;
+    let running = stage.now().await;
+    let ended = Generation { state: State::Failed, sequence: running.sequence + 2, ..running.clone() };
+    let late = Generation { sequence: running.sequence + 1, ..running };
+    stage.engine.hub().publish(Arc::new(ended));
+    stage.engine.hub().publish(Arc::new(late));
+    assert_eq!(stage.ended().await.state, State::Failed);
 }

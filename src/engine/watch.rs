@@ -1,8 +1,8 @@
 //! Who watches what: one channel a generation, however many watch it. Only the latest snapshot is kept, so a slow watcher costs nothing.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,57 +17,86 @@ use crate::{
 /// A silent stream repeats its snapshot after this, so that idle proxies stay open.
 const REPEAT: Duration = Duration::from_secs(15);
 
-/// The latest snapshot of every unfinished generation driven or watched here.
+/// How many ended generations are remembered: news of one may arrive in the wrong order, and must not bring an old state back.
+const N_REMEMBERED: usize = 1024;
+
+/// The latest snapshot of every unfinished generation driven or watched here, and of those that ended last.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
-    channels: Mutex<HashMap<GenerationId, watch::Sender<Arc<Generation>>>>,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Debug, Default)]
+struct Shown {
+    channels: HashMap<GenerationId, watch::Sender<Arc<Generation>>>,
+    ended: VecDeque<GenerationId>,
 }
 
 impl Hub {
     /// Shows a snapshot that is stored to all who watch. An older one than is shown says nothing.
     pub(super) fn publish(&self, generation: Arc<Generation>) {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = generation.id;
-        let ended = generation.state.is_terminal();
-        if let Some(channel) = channels.get(&id) {
-            channel.send_if_modified(|shown| {
-                let newer = shown.sequence < generation.sequence;
-                if newer {
-                    *shown = generation;
-                }
-                newer
-            });
-        } else if !ended {
-            channels.insert(id, watch::Sender::new(generation));
-        }
-        if ended {
-            // Watchers keep the last snapshot of a closed channel.
-            channels.remove(&id);
-        }
+        self.lock().publish(generation);
     }
 
     /// A receiver of the generation's snapshots, beginning with the newer of `known` and what is shown.
     pub(super) fn subscribe(&self, known: Arc<Generation>) -> watch::Receiver<Arc<Generation>> {
-        let id = known.id;
-        let ended = known.state.is_terminal();
-        self.publish(Arc::clone(&known));
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended {
+        let mut shown = self.lock();
+        if known.state.is_terminal() && !shown.channels.contains_key(&known.id) {
+            // What ended long ago is shown to this watcher only.
             return watch::Sender::new(known).subscribe();
         }
-        channels.entry(id).or_insert_with(|| watch::Sender::new(known)).subscribe()
+        shown.publish(Arc::clone(&known)).subscribe()
     }
 
     /// A receiver of what is shown of a generation, if anything is.
     pub(super) fn join(&self, id: GenerationId) -> Option<watch::Receiver<Arc<Generation>>> {
-        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.get(&id).map(watch::Sender::subscribe)
+        self.lock().channels.get(&id).map(watch::Sender::subscribe)
     }
 
     /// What is shown of a generation, if anything is.
     pub(super) fn shown(&self, id: GenerationId) -> Option<Arc<Generation>> {
-        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.get(&id).map(|channel| Arc::clone(&channel.borrow()))
+        self.lock().channels.get(&id).map(|channel| Arc::clone(&channel.borrow()))
+    }
+
+    /// A deleted generation is shown to nobody new.
+    pub(super) fn forget(&self, id: GenerationId) {
+        let mut shown = self.lock();
+        shown.channels.remove(&id);
+        shown.ended.retain(|ended| *ended != id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    fn publish(&mut self, generation: Arc<Generation>) -> &watch::Sender<Arc<Generation>> {
+        let id = generation.id;
+        let ended = generation.state.is_terminal();
+        let mut news = false;
+        let channel = self.channels.entry(id).or_insert_with(|| {
+            news = true;
+            watch::Sender::new(Arc::clone(&generation))
+        });
+        channel.send_if_modified(|shown| {
+            let newer = shown.sequence < generation.sequence;
+            if newer {
+                *shown = generation;
+            }
+            news |= newer;
+            newer
+        });
+        if news && ended {
+            self.ended.push_back(id);
+            if self.ended.len() > N_REMEMBERED
+                && let Some(oldest) = self.ended.pop_front()
+            {
+                // Its watchers keep the last snapshot of a closed channel.
+                self.channels.remove(&oldest);
+            }
+        }
+        &self.channels[&id]
     }
 }
 
@@ -146,7 +175,7 @@ impl Watch {
         let watched = self.leader.as_ref().map(|leader| leader.borrow().id);
         if watched != current.leader {
             let hub = self.engine.hub();
-            self.leader = current.leader.and_then(|leader| hub.shown(leader)).map(|leader| hub.subscribe(leader));
+            self.leader = current.leader.and_then(|leader| hub.join(leader));
         }
     }
 

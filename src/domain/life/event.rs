@@ -3,7 +3,7 @@
 use super::super::{
     artifact::Artifact,
     attempt::Ticket,
-    failure::{Charged, Failure},
+    failure::{Charged, Failure, FailureReason},
     generation::{Generation, HistoryEvent, State},
     money::Usage,
     names::{AttemptId, SubmitKey},
@@ -32,7 +32,7 @@ pub enum AttemptEvent {
     /// The intent: a submit call with this mark is about to be sent.
     Submitting(SubmitKey),
     /// The submit call certainly had no effect and will be made again later.
-    Postponed(String),
+    Postponed(FailureReason, String),
     /// The provider took the order, or its job was found again.
     Accepted(Ticket),
     /// The answer of the submit call was lost.

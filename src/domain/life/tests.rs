@@ -245,7 +245,7 @@ fn attempt_event() -> impl Strategy<Value = AttemptEvent> {
     ];
     prop_oneof![
         3 => Just(()).prop_map(|()| AttemptEvent::Submitting(SubmitKey::fresh())),
-        1 => Just(AttemptEvent::Postponed("429".into())),
+        1 => Just(AttemptEvent::Postponed(FailureReason::ProviderOverloaded, "429".into())),
         3 => Just(AttemptEvent::Accepted(Ticket { account: "a".into(), job: "j".into(), data: serde_json::Value::Null })),
         1 => Just(AttemptEvent::AnswerLost("reset".into())),
         1 => Just(AttemptEvent::Unnamed("no id".into())),
@@ -344,7 +344,7 @@ fn check_step(
         && open.stage == AttemptStage::Waiting
     {
         let allowed = match event {
-            Event::Attempt(_, AttemptEvent::Postponed(_)) => open.ticket.is_none(),
+            Event::Attempt(_, AttemptEvent::Postponed(..)) => open.ticket.is_none(),
             // A new attempt after the last one certainly ended, or because a person says so.
             Event::Attempt(_, AttemptEvent::Failed(..) | AttemptEvent::Stopped(..))
             | Event::Resolved(Resolution::Resubmit) => open.id != sent,

@@ -28,7 +28,8 @@ const AFTER_CANCEL: Duration = Duration::from_millis(250);
 impl Driver {
     pub(super) async fn ask(&mut self, generation: Arc<Generation>, work: &Work) -> Next {
         let Some(ticket) = &work.attempt.ticket else {
-            return self.not_found(work, AttemptEvent::AnswerLost("the ticket is missing".to_owned())).await;
+            // No such record can be written; if one is read, time ends it.
+            return self.wait(&generation, None).await;
         };
         if self.slot.is_none() && generation.state != State::Unresolved {
             // A job that an earlier process submitted counts as one at work.

@@ -9,6 +9,7 @@ use super::{
     Driver, Next, Stop, Work,
 };
 use crate::{
+    artifact::GRACE,
     domain::{
         failure::{Charged, Failure, FailurePhase, FailureReason},
         generation::Generation,
@@ -34,6 +35,11 @@ impl Driver {
         usage: &Usage,
     ) -> Next {
         let mut kept = std::mem::take(&mut self.tries.kept);
+        // What was stored long ago without a row may be swept at any time: it is fetched again.
+        let oldest = self.engine.now().checked_sub(GRACE / 2).unwrap_or_default();
+        if kept.iter().any(|artifact| artifact.created_at < oldest) {
+            kept.clear();
+        }
         let drain = self.engine.drain().clone();
         let outcome = tokio::select! {
             outcome = self.engine.keep_outputs(&generation, work.attempt.id, &*work.provider, outputs, &mut kept) => outcome,

@@ -6,7 +6,7 @@ use tracing::{error, warn};
 
 use super::{
     super::{outputs::NoOrder, plan::Step, retry::PATIENCE},
-    Driver, Next, Tries, Work,
+    Driver, Next, Stop, Tries, Work,
 };
 use crate::{
     domain::{
@@ -49,6 +49,10 @@ impl Driver {
             Ok(order) => order,
             Err(no_order) => return self.no_order(&generation, work, no_order).await,
         };
+        if self.engine.drain().is_finishing() {
+            // A place that became free because others leave is no invitation: what is sent now could not be waited for.
+            return Err(Stop);
+        }
         let key = SubmitKey::fresh();
         let intended = self.tell_of(work, AttemptEvent::Submitting(key)).await?;
         let Some(attempt) = intended.open_attempt().filter(|open| open.submit_key == Some(key)).cloned() else {
@@ -91,7 +95,8 @@ impl Driver {
                     return self.refused(work, &error).await;
                 }
                 self.rest(self.engine.settings().backoff.after(n_failed, wish));
-                self.tell_of(work, AttemptEvent::Postponed(error.summary)).await
+                let reason = error.to_failure(FailurePhase::Submit, Charged::No).reason;
+                self.tell_of(work, AttemptEvent::Postponed(reason, error.summary)).await
             }
         }
     }
