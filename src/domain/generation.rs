@@ -206,13 +206,15 @@ impl Generation {
         self.ended_at.and_then(|end| end.duration_since(self.created_at).try_into().ok())
     }
 
-    /// Removes what callers wrote and providers answered, for the tombstone of a deleted generation. What it was, made and cost stays.
+    /// Removes what callers wrote and providers answered, for the tombstone of a deleted generation. What it was and cost stays, and where its job
+    /// went; its outputs are gone, so nobody is told of them.
     pub fn scrub(&mut self) {
         self.prompt.clear();
         self.brief.clear();
         self.inputs.clear();
         self.labels.clear();
         self.provider_logs.clear();
+        self.artifacts.clear();
         for candidate in &mut self.candidates {
             candidate.options.remove(&OptionName::NegativePrompt);
             candidate.provider_options.clear();

@@ -38,12 +38,14 @@ macro_rules! store_contract {
         store_contract! { $fresh;
             accept: what_is_accepted_is_read_back_the_same, one_request_id_makes_one_generation_however_many_race,
                 a_reused_request_id_names_the_first_field_that_differs, a_tombstone_answers_for_its_request_id,
+                a_tombstone_tells_of_no_artifacts,
                 a_full_queue_refuses_until_something_ends, the_draft_is_told_the_last_six_messages,
                 old_request_ids_are_forgotten;
             sharing: identical_orders_in_flight_have_one_leader, a_later_turn_is_shared_within_its_session_only,
                 bypass_and_refresh_share_nothing, followers_end_with_their_leader, followers_fail_with_their_leader,
                 cancelling_a_follower_is_local, cancelling_a_leader_promotes_the_oldest_follower,
-                a_deadline_passed_while_queued_hands_the_job_over;
+                a_deadline_passed_while_queued_hands_the_job_over, a_deleted_leader_still_leads_to_its_job,
+                a_deleted_end_of_the_chain_is_not_found;
             cache: a_repeated_order_is_answered_at_once, an_answer_needs_its_artifacts,
                 a_later_turn_is_answered_within_its_session_only, an_answer_from_elsewhere_is_remembered_here,
                 samples_and_bypassed_results_are_not_remembered, a_refreshed_result_replaces_the_remembered_one,

@@ -34,12 +34,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Forgets every cached answer by this generation, also those that name it in other sessions.
     async fn forget_cached(&self, tenant: &TenantId, generation: GenerationId) -> Result<(), StoreError>;
 
-    /// Applies an event. When the generation handed its job over, an event of an attempt goes to the successor. When it ended: its session gets
+    /// Applies an event. When the generation handed its job over, an event of an attempt goes to the successor, also if the
+    /// generation has been deleted since. When it ended: its session gets
     /// its closing message, its outputs become artifacts and, if its policy says so, a cached answer, and the generations that share its job end
     /// with it, all in the same transaction. A ticket for a job that another generation's open attempt holds is refused. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over.
     async fn apply(&self, id: GenerationId, event: Event, now: Timestamp) -> Result<Changes, ApplyError>;
 
-    /// A generation of any tenant; for the engine only.
+    /// A generation of any tenant; for the engine only. A deleted one exists here as long as it tells where its job went.
     async fn load(&self, id: GenerationId) -> Result<Option<Generation>, StoreError>;
 
     /// The oldest `limit` unfinished generations created after `after`, for recovery.

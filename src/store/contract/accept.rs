@@ -68,6 +68,21 @@ pub(in crate::store) async fn a_tombstone_answers_for_its_request_id(store: &Tes
     assert!(matches!(other, Err(AcceptError::RequestIdReused { field }) if field == "prompt"));
 }
 
+pub(in crate::store) async fn a_tombstone_tells_of_no_artifacts(store: &Tested) {
+    let generation = with_id("r", &[("prompt", "a")]).accepted(store).await;
+    let ended = succeed(store, &generation).await.generation;
+    assert_eq!(ended.artifacts.len(), 1);
+    store.delete_generation(&ended.tenant, ended.id).await.unwrap();
+    match with_id("r", &[("prompt", "a")]).send(store).await.unwrap() {
+        Accepted::Replayed(replayed) => {
+            assert_eq!((replayed.id, replayed.state), (ended.id, State::Succeeded));
+            assert_eq!(replayed.artifacts, [], "their files are gone");
+            assert_eq!(replayed.cost, ended.cost);
+        }
+        Accepted::New(_) => panic!("bought again after its deletion"),
+    }
+}
+
 pub(in crate::store) async fn a_full_queue_refuses_until_something_ends(store: &Tested) {
     let limited = |ask: Ask| Ask { max_unfinished: 3, ..ask };
     let first = limited(with_id("r", &[("prompt", "a")])).accepted(store).await;

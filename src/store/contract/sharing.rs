@@ -145,3 +145,38 @@ pub(in crate::store) async fn a_deadline_passed_while_queued_hands_the_job_over(
     assert_eq!(promoted.open_attempt().map(|attempt| attempt.id), leader.open_attempt().map(|attempt| attempt.id));
     assert_eq!(succeed(store, &promoted).await.generation.state, State::Succeeded);
 }
+
+pub(in crate::store) async fn a_deleted_leader_still_leads_to_its_job(store: &Tested) {
+    let leader = Ask::order("d").accepted(store).await;
+    let [second, third] = [Ask::order("d").accepted(store).await, Ask::order("d").accepted(store).await];
+    tell(store, &leader, AttemptEvent::Submitting(SubmitKey::fresh())).await;
+    for (gone, successor) in [(&leader, &second), (&second, &third)] {
+        store.apply(gone.id, Event::CancelRequested, START).await.unwrap();
+        store.delete_generation(&gone.tenant, gone.id).await.unwrap();
+        assert_eq!(store.generation(&gone.tenant, gone.id).await.unwrap(), None);
+        assert_eq!(stored(store, gone).await.successor, Some(successor.id), "its driver finds out where to go on");
+    }
+
+    // The driver was within the submit all the while and knows the leader only.
+    let changes = tell(store, &leader, AttemptEvent::Accepted(ticket("job"))).await;
+    assert_eq!((changes.generation.id, changes.generation.state), (third.id, State::Running));
+    assert_eq!(stored(store, &third).await.open_attempt().unwrap().ticket, Some(ticket("job")));
+    let cancelled = store.apply(leader.id, Event::CancelRequested, START).await;
+    assert!(matches!(cancelled, Err(ApplyError::NotFound)), "for its owner it does not exist: {cancelled:?}");
+    assert_eq!(stored(store, &third).await.cancel_requested_at, None);
+}
+
+pub(in crate::store) async fn a_deleted_end_of_the_chain_is_not_found(store: &Tested) {
+    let leader = Ask::order("d").accepted(store).await;
+    let follower = Ask::order("d").accepted(store).await;
+    submit(store, &leader, "job").await;
+    store.apply(leader.id, Event::CancelRequested, START).await.unwrap();
+    let stored_output = AttemptEvent::Stored(vec![output(leader.id)], Usage::default());
+    tell(store, &leader, stored_output).await;
+    store.delete_generation(&follower.tenant, follower.id).await.unwrap();
+
+    let late = Event::Attempt(leader.open_attempt().unwrap().id, AttemptEvent::OutputsReady);
+    let late = store.apply(leader.id, late, START).await;
+    assert!(matches!(late, Err(ApplyError::NotFound)), "{late:?}");
+    assert_eq!(store.load(follower.id).await.unwrap(), None);
+}

@@ -65,7 +65,7 @@ pub(super) fn job_is_claimed(
     Ok(count(db, sql::job::CLAIMED, params![provider, account, job, besides.id()])? > 0)
 }
 
-/// The generation that the event is for: what is told about an attempt goes where the attempt went.
+/// The generation that the event is for: what is told about an attempt goes where the attempt went, past those that were deleted on its way.
 fn target(db: &Connection, id: GenerationId, event: &Event) -> Result<Option<Generation>> {
     let follows = match event {
         Event::Attempt(..) => true,
@@ -73,9 +73,12 @@ fn target(db: &Connection, id: GenerationId, event: &Event) -> Result<Option<Gen
             false
         }
     };
-    let mut generation = generations::load(db, id)?;
-    while follows && let Some(successor) = generation.as_ref().and_then(|generation| generation.successor) {
-        generation = generations::load(db, successor)?;
+    if !follows {
+        return generations::load(db, id);
+    }
+    let mut generation = generations::load_to_follow(db, id)?;
+    while let Some(successor) = generation.as_ref().and_then(|generation| generation.successor) {
+        generation = generations::load_to_follow(db, successor)?;
     }
     Ok(generation)
 }

@@ -76,8 +76,18 @@ pub(super) fn log(db: &Connection, id: GenerationId, entry: &HistoryEvent) -> Re
     execute(db, sql::generation::INSERT_EVENT, params![id.id(), int(entry.number), to_doc(entry)?]).map(drop)
 }
 
+/// Deleted ones do not exist.
 pub(super) fn load(db: &Connection, id: GenerationId) -> Result<Option<Generation>> {
     find(db, sql::generation::LOAD, [id.id()])
+}
+
+/// As `load`, but a deleted one that handed its job over exists: whoever drives that job must find out where it went.
+pub(super) fn load_to_follow(db: &Connection, id: GenerationId) -> Result<Option<Generation>> {
+    if let Some(generation) = load(db, id)? {
+        return Ok(Some(generation));
+    }
+    let tombstone: Option<Generation> = find(db, sql::generation::LOAD_EVEN_DELETED, [id.id()])?;
+    Ok(tombstone.filter(|generation| generation.successor.is_some()))
 }
 
 pub(super) fn of_tenant(db: &Connection, tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>> {

@@ -95,7 +95,7 @@ impl Store for Sqlite {
     }
 
     async fn load(&self, id: GenerationId) -> Result<Option<Generation>> {
-        self.readers.read(move |db| generations::load(db, id)).await
+        self.readers.read(move |db| generations::load_to_follow(db, id)).await
     }
 
     async fn unfinished(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Generation>> {

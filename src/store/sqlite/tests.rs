@@ -1,4 +1,8 @@
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, mpsc::Sender},
+};
 
 use tempfile::TempDir;
 
@@ -139,6 +143,60 @@ async fn a_paused_clock_does_not_run_ahead_of_a_write() {
     }
     assert_eq!(store.unfinished(None, 100).await.unwrap().len(), 20);
     assert_eq!(before.elapsed(), std::time::Duration::ZERO);
+}
+
+/// A store whose writer is within `slow`, which waits for `go` and then makes a session.
+async fn busy(store: &Sqlite, session: &SessionId) -> (Pin<Box<impl Future<Output = Result<Session>>>>, Sender<()>) {
+    let (began, has_begun) = tokio::sync::oneshot::channel();
+    let (go, may_go) = std::sync::mpsc::channel();
+    let session = session.clone();
+    let mut slow = Box::pin(store.writer.write(move |work| {
+        began.send(()).unwrap();
+        may_go.recv().unwrap();
+        sessions::create(&work.db, &TenantId::default_tenant(), &session, START)
+    }));
+    tokio::select! {
+        biased;
+        answer = &mut slow => panic!("answered before it ended: {answer:?}"),
+        begun = has_begun => begun.unwrap(),
+    }
+    (slow, go)
+}
+
+async fn is_pending<T: std::fmt::Debug>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
+    tokio::select! {
+        biased;
+        _ = future => false,
+        () = std::future::ready(()) => true,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_is_given_up_before_it_starts_or_waited_for_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&file(&folder)).unwrap();
+    let tenant = TenantId::default_tenant();
+    let [first, late, gone] = [SessionId::fresh(), SessionId::fresh(), SessionId::fresh()];
+    let (mut slow, go) = busy(&store, &first).await;
+    let mut waiting = store.create_session(&tenant, &late, START);
+    assert!(is_pending(&mut waiting).await);
+    let mut dropped = store.create_session(&tenant, &gone, START);
+    assert!(is_pending(&mut dropped).await);
+    drop(dropped);
+
+    tokio::time::advance(writer::PATIENCE * 2).await;
+    let refused = waiting.await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    assert!(is_pending(&mut slow).await, "what has started may be kept, so only its end is an answer");
+    go.send(()).unwrap();
+    assert_eq!(slow.await.unwrap().id, first);
+
+    // Writes run in turn: whatever was queued before this one has had its own.
+    store.heartbeat(START).await.unwrap();
+    assert!(store.session(&tenant, &first).await.unwrap().is_some());
+    for never in [&late, &gone] {
+        assert_eq!(store.session(&tenant, never).await.unwrap(), None, "nobody was told that it is there");
+    }
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! The one writer: a thread that runs many writes in one transaction, so that they share one flush to the disk.
 //!
 //! Invariants: a write is answered only after its transaction is durable; a refused write leaves nothing behind and does not disturb its
-//! neighbours; if the commit fails, every write of the batch is refused, also those that had been refused for what a neighbour wrote.
+//! neighbours; if the commit fails, every write of the batch is refused, also those that had been refused for what a neighbour wrote; a caller
+//! that is told that it waited too long is told the truth: its write never runs.
 
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, PoisonError},
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU8, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -24,7 +29,7 @@ use crate::store::port::StoreError;
 const MAX_BATCH: usize = 256;
 /// Most writes that wait for the next transaction; more callers wait for a place.
 const QUEUE: usize = 1024;
-/// How long a caller waits in all.
+/// How long a caller waits for its turn.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The handle of the writer. Dropping it lets the queued writes finish and waits for the thread.
@@ -55,7 +60,8 @@ impl Writer {
         Ok(Self { queue, thread: Thread(Mutex::new(Some(thread))) })
     }
 
-    /// Runs `write` in a transaction of its own kind: all of it or nothing. If the caller goes away first, it may or may not have run.
+    /// Runs `write` in a transaction of its own kind: all of it or nothing. If its turn does not
+    /// come in time it is refused and never runs; once it runs, its end is waited for. If the caller goes away first, it may or may not have run.
     pub(super) async fn write<T, E, F>(&self, write: F) -> std::result::Result<T, E>
     where
         T: Send + 'static,
@@ -64,7 +70,9 @@ impl Writer {
     {
         let deadline = Instant::now() + PATIENCE;
         let (answer, answered) = oneshot::channel();
-        let job = Box::new(Asked { write: Some(write), result: None, answer });
+        let turn = Turn::default();
+        let asking = Asking(turn.clone());
+        let job = Box::new(Asked { write: Some(write), result: None, turn, answer });
         let place = match self.queue.try_reserve() {
             Ok(place) => place,
             Err(mpsc::error::TrySendError::Full(())) => timeout_at(deadline, self.queue.reserve())
@@ -74,11 +82,16 @@ impl Writer {
             Err(mpsc::error::TrySendError::Closed(())) => return Err(closed().into()),
         };
         place.send(Message::Write(job));
-        match timeout_at(deadline, wait(answered)).await {
-            Ok(Some(result)) => result,
-            Ok(None) => Err(closed().into()),
-            Err(_) => Err(StoreError::unavailable(format!("no answer within {PATIENCE:?}")).into()),
-        }
+        let mut answered = pin!(wait(answered));
+        let answer = match timeout_at(deadline, answered.as_mut()).await {
+            Ok(answer) => answer,
+            Err(_) if asking.0.abandon() => {
+                return Err(StoreError::unavailable(format!("no turn within {PATIENCE:?}")).into());
+            }
+            // It runs and may well be kept: only its answer tells.
+            Err(_) => answered.await,
+        };
+        answer.unwrap_or_else(|| Err(closed().into()))
     }
 
     /// Lets the queued writes finish and ends the thread. Later writes are refused.
@@ -140,6 +153,40 @@ impl Drop for Thread {
     }
 }
 
+/// Who decides about a write: the thread by starting it, or the caller by giving it up. Whoever comes first, once and for all.
+#[derive(Debug, Clone, Default)]
+struct Turn(Arc<AtomicU8>);
+
+impl Turn {
+    const WAITING: u8 = 0;
+    const STARTED: u8 = 1;
+    const ABANDONED: u8 = 2;
+
+    /// True if the write is to run now.
+    fn start(&self) -> bool {
+        self.decide(Self::STARTED)
+    }
+
+    /// True if the write will never run.
+    fn abandon(&self) -> bool {
+        self.decide(Self::ABANDONED)
+    }
+
+    fn decide(&self, to: u8) -> bool {
+        // Nothing else is published through it: the write goes by the queue, its result by the answer.
+        self.0.compare_exchange(Self::WAITING, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// A caller that waits. One that goes away gives its write up, if that has not started.
+struct Asking(Turn);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
 /// A write whose types are hidden.
 trait Job: Send {
     /// Runs it; true if what it wrote is to be kept.
@@ -151,6 +198,7 @@ trait Job: Send {
 struct Asked<F, T, E> {
     write: Option<F>,
     result: Option<std::result::Result<T, E>>,
+    turn: Turn,
     answer: oneshot::Sender<std::result::Result<T, E>>,
 }
 
@@ -162,7 +210,7 @@ where
 {
     fn run(&mut self, work: &mut Work) -> bool {
         // Nobody waits any more: its caller was told that the store is unavailable, or has hung up.
-        let Some(write) = self.write.take().filter(|_| !self.answer.is_closed()) else { return false };
+        let Some(write) = self.write.take().filter(|_| self.turn.start()) else { return false };
         // A defect in one write must not end the thread that all others need; the savepoint undoes what it did.
         let result = catch_unwind(AssertUnwindSafe(|| write(work)))
             .unwrap_or_else(|_| Err(StoreError::broken("a write panicked").into()));
