@@ -224,7 +224,14 @@ impl Driver {
                     }
                     return Ok(generation);
                 }
-                Err(ApplyError::NotFound) => return Err(Stop),
+                // It was deleted; its job may have gone on elsewhere before.
+                Err(ApplyError::NotFound) => {
+                    let deleted = self.engine.store().load(self.id).await.ok().flatten();
+                    return match deleted.and_then(|generation| generation.successor) {
+                        Some(successor) => self.move_to(successor).await,
+                        None => Err(Stop),
+                    };
+                }
                 Err(ApplyError::Refused { reason, generation }) => {
                     debug!(generation.name = %self.id, %reason, "an event came too late");
                     // Somebody else was faster; if the record does not show it yet, asking again at once would not help.
