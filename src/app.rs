@@ -38,6 +38,10 @@ use crate::{
     telemetry::Metrics,
 };
 
+pub use self::check::check;
+
+mod check;
+
 /// Added to a wait at random, so that jobs which failed together do not come back together.
 const JITTER: f64 = 0.2;
 
@@ -69,9 +73,9 @@ pub enum StartError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A setting cannot be used.
-    #[error("{}: {}; {}", .0.setting, .0.message, .0.fix)]
-    Setting(Problem),
+    /// Settings cannot be used: at least one.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Settings(Vec<Problem>),
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}; choose another with --listen or FILMGATE_LISTEN")]
     Listen {
@@ -98,7 +102,10 @@ pub enum StartError {
 pub async fn start(config: Config, options: StartOptions) -> Result<Running, StartError> {
     let folder = config.data_dir.clone();
     let lock = FolderLock::take(&folder)?;
-    let (registry, catalog) = providers(&config)?;
+    let (registry, catalog) = match providers(&config) {
+        (Some(parts), problems) if problems.is_empty() => parts,
+        (_, problems) => return Err(StartError::Settings(problems)),
+    };
     let listen = if options.ephemeral { SocketAddr::from(([127, 0, 0, 1], 0)) } else { config.listen };
     let listener = bind(listen).map_err(|source| StartError::Listen { addr: listen, source })?;
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: listen, source })?;
@@ -225,19 +232,42 @@ fn engine_settings(config: &Config) -> EngineSettings {
     }
 }
 
-/// The providers with their credentials, and what can be ordered from them.
-fn providers(config: &Config) -> Result<(Registry, Catalog), StartError> {
-    let deadlines = Deadlines::of(config.jobs.provider_timeout, config.artifacts.download_timeout);
-    let setting = |setting: &str, fix: &str| {
-        let (setting, fix) = (setting.to_owned(), fix.to_owned());
-        move |error: &dyn std::fmt::Display| StartError::Setting(Problem { setting, message: error.to_string(), fix })
+/// The providers with their credentials, and what can be ordered from them; absent only if there is a problem.
+fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let cards = own_cards(config, replicate::REPLICATE, &mut problems);
+    let routes = routes(config, &mut problems);
+    let explicit = config.jobs.default_model.as_ref().map(|model| model.parse::<ModelName>()).transpose();
+    let explicit = explicit.map_err(|error| problem("default_model", &error, "name a model as PROVIDER/NAME"));
+    let explicit = explicit.unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    let (registry, usual) = match registry(config, cards) {
+        Ok(made) => made,
+        Err(problem) => {
+            problems.push(problem);
+            return (None, problems);
+        }
     };
+    let catalog = registry.catalog(routes, explicit.as_ref(), &[usual]);
+    let of_routes = catalog.routes.iter().flat_map(|(route, models)| {
+        let setting = format!("routes.{}", route.id());
+        models.iter().map(move |model| (setting.clone(), model))
+    });
+    let named = of_routes.chain(explicit.iter().map(|model| ("default_model".to_owned(), model)));
+    problems.extend(named.filter_map(|(setting, model)| unknown(&catalog, setting, model)));
+    (Some((registry, catalog)), problems)
+}
+
+/// Every provider, and Replicate's model for a request that names none.
+fn registry(config: &Config, cards: Vec<ModelCard>) -> Result<(Registry, ModelName), Problem> {
+    let deadlines = Deadlines::of(config.jobs.provider_timeout, config.artifacts.download_timeout);
     let sample = Sample::new(config.sample.dir.clone(), config.sample.latency)
-        .map_err(|error| setting("sample_dir", "name a folder with the sample files, or unset it")(&error))?;
+        .map_err(|error| problem("sample_dir", &error, "name a folder with the sample files, or unset it"))?;
     let mut configured: Vec<(Arc<dyn Provider>, Deadlines)> = vec![(Arc::new(sample), deadlines)];
 
-    let cards = own_cards(config, replicate::REPLICATE)?;
-    let id = ProviderId::from_id(replicate::REPLICATE).map_err(|error| setting("replicate", "")(&error))?;
+    let id = ProviderId::from_id(replicate::REPLICATE).map_err(|error| problem("replicate", &error, ""))?;
     let missing = match &config.replicate.api_token {
         Some(api_token) => {
             let settings = ReplicateSettings {
@@ -248,12 +278,12 @@ fn providers(config: &Config) -> Result<(Registry, Catalog), StartError> {
                 cards,
             };
             let replicate = Replicate::new(settings)
-                .map_err(|error| setting("replicate", "correct the settings of [replicate]")(&error))?;
+                .map_err(|error| problem("replicate", &error, "correct the settings of [replicate]"))?;
             configured.push((Arc::new(replicate), deadlines));
             None
         }
         None => {
-            let cards = replicate::cards(cards).map_err(|error| setting("models", "correct the card")(&error))?;
+            let cards = replicate::cards(cards).map_err(|error| problem("models", &error, "correct the card"))?;
             Some(Missing { cards, how: replicate::HOW_TO_CONFIGURE.to_owned() })
         }
     };
@@ -262,22 +292,16 @@ fn providers(config: &Config) -> Result<(Registry, Catalog), StartError> {
         registry = registry.without(id.clone(), missing);
     }
     let usual = ModelName::new(id, config.replicate.model.clone())
-        .map_err(|error| setting("replicate.model", "name a model as OWNER/NAME")(&error))?;
-    let explicit = config.jobs.default_model.as_ref().map(|model| model.parse::<ModelName>()).transpose();
-    let explicit = explicit.map_err(|error| setting("default_model", "name a model as PROVIDER/NAME")(&error))?;
-    let catalog = registry.catalog(routes(config)?, explicit.as_ref(), &[usual]);
-    let of_routes = catalog.routes.iter().flat_map(|(route, models)| {
-        let setting = format!("routes.{}", route.id());
-        models.iter().map(move |model| (setting.clone(), model))
-    });
-    for (setting, model) in of_routes.chain(explicit.iter().map(|model| ("default_model".to_owned(), model))) {
-        check_known(&catalog, setting, model)?;
-    }
-    Ok((registry, catalog))
+        .map_err(|error| problem("replicate.model", &error, "name a model as OWNER/NAME"))?;
+    Ok((registry, usual))
+}
+
+fn problem(setting: &str, error: &dyn std::fmt::Display, fix: &str) -> Problem {
+    Problem { setting: setting.to_owned(), message: error.to_string(), fix: fix.to_owned() }
 }
 
 /// A model that no request could be sent to is a slip of the pen, best told now. Credentials may still come.
-fn check_known(catalog: &Catalog, setting: String, model: &ModelName) -> Result<(), StartError> {
+fn unknown(catalog: &Catalog, setting: String, model: &ModelName) -> Option<Problem> {
     let message = match catalog.providers.get(&model.provider) {
         None => {
             let known: Vec<&str> = catalog.providers.keys().map(ProviderId::id).collect();
@@ -286,46 +310,48 @@ fn check_known(catalog: &Catalog, setting: String, model: &ModelName) -> Result<
         Some(provider) if !provider.open && provider.missing.is_none() && catalog.card(model).is_none() => {
             format!("names {model}, which {} does not have", model.provider.id())
         }
-        Some(_) => return Ok(()),
+        Some(_) => return None,
     };
-    let fix = "name one that `filmgate models` lists".to_owned();
-    Err(StartError::Setting(Problem { setting, message, fix }))
+    Some(Problem { setting, message, fix: "name one that `filmgate models` lists".to_owned() })
 }
 
-fn routes(config: &Config) -> Result<BTreeMap<RouteName, Vec<ModelName>>, StartError> {
-    let problem = |route: &str, message: String| {
-        let fix = "write routes as NAME = [\"PROVIDER/NAME\", …]".to_owned();
-        StartError::Setting(Problem { setting: format!("routes.{route}"), message, fix })
-    };
+fn routes(config: &Config, problems: &mut Vec<Problem>) -> BTreeMap<RouteName, Vec<ModelName>> {
+    let fix = "write routes as NAME = [\"PROVIDER/NAME\", …]";
     let mut routes = BTreeMap::new();
     for (route, models) in &config.routes {
-        let name = RouteName::from_id(route.as_str()).map_err(|error| problem(route, error.to_string()))?;
+        let name = RouteName::from_id(route.as_str());
         let models: Result<Vec<ModelName>, _> = models.iter().map(|model| model.parse()).collect();
-        routes.insert(name, models.map_err(|error| problem(route, error.to_string()))?);
+        match (name, models) {
+            (Ok(name), Ok(models)) => drop(routes.insert(name, models)),
+            (Err(error), _) => problems.push(problem(&format!("routes.{route}"), &error, fix)),
+            (_, Err(error)) => problems.push(problem(&format!("routes.{route}"), &error, fix)),
+        }
     }
-    Ok(routes)
+    routes
 }
 
 /// The user's cards of one provider: `[[models]]` with `provider` beside the card's own fields.
-fn own_cards(config: &Config, provider: &str) -> Result<Vec<ModelCard>, StartError> {
+fn own_cards(config: &Config, provider: &str, problems: &mut Vec<Problem>) -> Vec<ModelCard> {
+    let fix = "compare it with a card of `filmgate models --json`; `provider` and `name` are needed";
     let mut cards = Vec::new();
     for (index, card) in config.models.iter().enumerate() {
-        let problem = |message: String| {
-            let fix = "compare it with a card of `filmgate models --json`; `provider` and `name` are needed".to_owned();
-            StartError::Setting(Problem { setting: format!("models[{index}]"), message, fix })
-        };
-        let mut card = card.as_table().cloned().ok_or_else(|| problem("is no table".to_owned()))?;
-        match card.remove("provider") {
-            Some(toml::Value::String(of)) if of == provider => {
-                cards.push(card.try_into().map_err(|error: toml::de::Error| problem(error.message().to_owned()))?);
-            }
-            Some(toml::Value::String(of)) => {
-                return Err(problem(format!("provider {of} takes no cards; allowed: {provider}")));
-            }
-            _ => return Err(problem("has no provider".to_owned())),
+        match own_card(card, provider) {
+            Ok(card) => cards.push(card),
+            Err(message) => problems.push(problem(&format!("models[{index}]"), &message, fix)),
         }
     }
-    Ok(cards)
+    cards
+}
+
+fn own_card(card: &toml::Value, provider: &str) -> Result<ModelCard, String> {
+    let mut card = card.as_table().cloned().ok_or_else(|| "is no table".to_owned())?;
+    match card.remove("provider") {
+        Some(toml::Value::String(of)) if of == provider => {
+            card.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
+        }
+        Some(toml::Value::String(of)) => Err(format!("provider {of} takes no cards; allowed: {provider}")),
+        _ => Err("has no provider".to_owned()),
+    }
 }
 
 /// The data folder's owner: an exclusive lock that ends with the process, however it ends. The file says where the owner listens.
