@@ -1,7 +1,6 @@
 //! The one place where the parts are put together: settings in, a running server out.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::{self, Read, Seek, Write},
     net::SocketAddr,
@@ -19,24 +18,18 @@ use tracing::{info, warn};
 use crate::{
     artifact::{Blobs, Collector},
     config::{Config, DrainConfig, Problem},
-    domain::{
-        card::ModelCard,
-        catalog::Catalog,
-        names::{ModelName, ProviderId, RouteName},
-    },
+    domain::names::ProviderId,
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks},
-    provider::{
-        guard::Deadlines,
-        port::Provider,
-        registry::{Missing, Registry},
-        replicate::{self, Replicate, ReplicateSettings},
-        sample::Sample,
-    },
+    provider::replicate,
     store::sqlite::Sqlite,
     telemetry::Metrics,
 };
+
+pub use self::providers::check;
+
+mod providers;
 
 /// Added to a wait at random, so that jobs which failed together do not come back together.
 const JITTER: f64 = 0.2;
@@ -69,9 +62,9 @@ pub enum StartError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A setting cannot be used.
-    #[error("{}: {}; {}", .0.setting, .0.message, .0.fix)]
-    Setting(Problem),
+    /// Settings cannot be used: at least one.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Settings(Vec<Problem>),
     /// The address cannot be listened on.
     #[error("cannot listen on {addr}; choose another with --listen or FILMGATE_LISTEN")]
     Listen {
@@ -98,7 +91,10 @@ pub enum StartError {
 pub async fn start(config: Config, options: StartOptions) -> Result<Running, StartError> {
     let folder = config.data_dir.clone();
     let lock = FolderLock::take(&folder)?;
-    let (registry, catalog) = providers(&config)?;
+    let (registry, catalog) = match providers::providers(&config) {
+        (Some(parts), problems) if problems.is_empty() => parts,
+        (_, problems) => return Err(StartError::Settings(problems)),
+    };
     let listen = if options.ephemeral { SocketAddr::from(([127, 0, 0, 1], 0)) } else { config.listen };
     let listener = bind(listen).map_err(|source| StartError::Listen { addr: listen, source })?;
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: listen, source })?;
@@ -223,109 +219,6 @@ fn engine_settings(config: &Config) -> EngineSettings {
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
     }
-}
-
-/// The providers with their credentials, and what can be ordered from them.
-fn providers(config: &Config) -> Result<(Registry, Catalog), StartError> {
-    let deadlines = Deadlines::of(config.jobs.provider_timeout, config.artifacts.download_timeout);
-    let setting = |setting: &str, fix: &str| {
-        let (setting, fix) = (setting.to_owned(), fix.to_owned());
-        move |error: &dyn std::fmt::Display| StartError::Setting(Problem { setting, message: error.to_string(), fix })
-    };
-    let sample = Sample::new(config.sample.dir.clone(), config.sample.latency)
-        .map_err(|error| setting("sample_dir", "name a folder with the sample files, or unset it")(&error))?;
-    let mut configured: Vec<(Arc<dyn Provider>, Deadlines)> = vec![(Arc::new(sample), deadlines)];
-
-    let cards = own_cards(config, replicate::REPLICATE)?;
-    let id = ProviderId::from_id(replicate::REPLICATE).map_err(|error| setting("replicate", "")(&error))?;
-    let missing = match &config.replicate.api_token {
-        Some(api_token) => {
-            let settings = ReplicateSettings {
-                api_token: api_token.clone(),
-                base_url: config.replicate.base_url.clone(),
-                timeout: config.jobs.provider_timeout,
-                download_timeout: config.artifacts.download_timeout,
-                cards,
-            };
-            let replicate = Replicate::new(settings)
-                .map_err(|error| setting("replicate", "correct the settings of [replicate]")(&error))?;
-            configured.push((Arc::new(replicate), deadlines));
-            None
-        }
-        None => {
-            let cards = replicate::cards(cards).map_err(|error| setting("models", "correct the card")(&error))?;
-            Some(Missing { cards, how: replicate::HOW_TO_CONFIGURE.to_owned() })
-        }
-    };
-    let mut registry = Registry::new(configured);
-    if let Some(missing) = missing {
-        registry = registry.without(id.clone(), missing);
-    }
-    let usual = ModelName::new(id, config.replicate.model.clone())
-        .map_err(|error| setting("replicate.model", "name a model as OWNER/NAME")(&error))?;
-    let explicit = config.jobs.default_model.as_ref().map(|model| model.parse::<ModelName>()).transpose();
-    let explicit = explicit.map_err(|error| setting("default_model", "name a model as PROVIDER/NAME")(&error))?;
-    let catalog = registry.catalog(routes(config)?, explicit.as_ref(), &[usual]);
-    let of_routes = catalog.routes.iter().flat_map(|(route, models)| {
-        let setting = format!("routes.{}", route.id());
-        models.iter().map(move |model| (setting.clone(), model))
-    });
-    for (setting, model) in of_routes.chain(explicit.iter().map(|model| ("default_model".to_owned(), model))) {
-        check_known(&catalog, setting, model)?;
-    }
-    Ok((registry, catalog))
-}
-
-/// A model that no request could be sent to is a slip of the pen, best told now. Credentials may still come.
-fn check_known(catalog: &Catalog, setting: String, model: &ModelName) -> Result<(), StartError> {
-    let message = match catalog.providers.get(&model.provider) {
-        None => {
-            let known: Vec<&str> = catalog.providers.keys().map(ProviderId::id).collect();
-            format!("names {model}, but there is no such provider; there are: {}", known.join(", "))
-        }
-        Some(provider) if !provider.open && provider.missing.is_none() && catalog.card(model).is_none() => {
-            format!("names {model}, which {} does not have", model.provider.id())
-        }
-        Some(_) => return Ok(()),
-    };
-    let fix = "name one that `filmgate models` lists".to_owned();
-    Err(StartError::Setting(Problem { setting, message, fix }))
-}
-
-fn routes(config: &Config) -> Result<BTreeMap<RouteName, Vec<ModelName>>, StartError> {
-    let problem = |route: &str, message: String| {
-        let fix = "write routes as NAME = [\"PROVIDER/NAME\", …]".to_owned();
-        StartError::Setting(Problem { setting: format!("routes.{route}"), message, fix })
-    };
-    let mut routes = BTreeMap::new();
-    for (route, models) in &config.routes {
-        let name = RouteName::from_id(route.as_str()).map_err(|error| problem(route, error.to_string()))?;
-        let models: Result<Vec<ModelName>, _> = models.iter().map(|model| model.parse()).collect();
-        routes.insert(name, models.map_err(|error| problem(route, error.to_string()))?);
-    }
-    Ok(routes)
-}
-
-/// The user's cards of one provider: `[[models]]` with `provider` beside the card's own fields.
-fn own_cards(config: &Config, provider: &str) -> Result<Vec<ModelCard>, StartError> {
-    let mut cards = Vec::new();
-    for (index, card) in config.models.iter().enumerate() {
-        let problem = |message: String| {
-            let fix = "compare it with a card of `filmgate models --json`; `provider` and `name` are needed".to_owned();
-            StartError::Setting(Problem { setting: format!("models[{index}]"), message, fix })
-        };
-        let mut card = card.as_table().cloned().ok_or_else(|| problem("is no table".to_owned()))?;
-        match card.remove("provider") {
-            Some(toml::Value::String(of)) if of == provider => {
-                cards.push(card.try_into().map_err(|error: toml::de::Error| problem(error.message().to_owned()))?);
-            }
-            Some(toml::Value::String(of)) => {
-                return Err(problem(format!("provider {of} takes no cards; allowed: {provider}")));
-            }
-            _ => return Err(problem("has no provider".to_owned())),
-        }
-    }
-    Ok(cards)
 }
 
 /// The data folder's owner: an exclusive lock that ends with the process, however it ends. The file says where the owner listens.

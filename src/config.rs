@@ -59,7 +59,7 @@ pub struct Config {
 /// How generations are driven.
 #[derive(Debug, Clone)]
 pub struct JobsConfig {
-    /// Life of a generation whose request sets no other, above zero.
+    /// Life of a generation whose request sets no other, 1 s to 24 h.
     pub max_duration: Duration,
     /// How long an unresolved generation is asked about, above zero.
     pub unresolved_for: Duration,

@@ -61,7 +61,8 @@ pub(super) async fn check(check: Check, tenant: Tenant, terminal: &mut Terminal)
 
 async fn examine(config: Config, tenant: Tenant) -> Findings {
     let settings = host::effective(&config);
-    let mut findings = Findings { problems: Vec::new(), warnings: config.warnings, facts: Vec::new(), settings };
+    let problems = host::problems(&config);
+    let mut findings = Findings { problems, warnings: config.warnings, facts: Vec::new(), settings };
     match writable(&config.data_dir) {
         Ok(()) => findings.facts.push(("data folder", format!("{} is writable", config.data_dir.display()))),
         Err(error) => findings.problems.push(Problem {
@@ -69,6 +70,16 @@ async fn examine(config: Config, tenant: Tenant) -> Findings {
             message: format!("{} cannot be written: {error}", config.data_dir.display()),
             fix: "give this user the right to write there, or set FILMGATE_DATA_DIR to another folder".to_owned(),
         }),
+    }
+    if let Some(folder) = &config.telemetry.log_dir {
+        match writable(folder) {
+            Ok(()) => findings.facts.push(("log folder", format!("{} is writable", folder.display()))),
+            Err(error) => findings.problems.push(Problem {
+                setting: "log_dir".to_owned(),
+                message: format!("{} cannot be written: {error}", folder.display()),
+                fix: "give this user the right to write there, or set FILMGATE_LOG_DIR to another folder".to_owned(),
+            }),
+        }
     }
     match port(config.listen, tenant).await {
         Port::Free => findings.facts.push(("port", format!("{} is free", config.listen))),

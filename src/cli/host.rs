@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     app::{self, Running, StartError, StartOptions},
-    config::{Config, Settings, Text},
+    config::{Config, Problem, Settings, Text},
     lifecycle::{self, Signal},
 };
 
@@ -167,6 +167,11 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
     ]
 }
 
+/// What is wrong with providers, routes, cards and the default model.
+pub(super) fn problems(config: &Config) -> Vec<Problem> {
+    app::check(config)
+}
+
 fn telemetry(start: StartTelemetry, config: &Config, purpose: Purpose) -> Result<Flush, Failure> {
     start(config, purpose).map_err(|error| Failure::new(Exit::Config, format!("cannot start telemetry: {error:#}")))
 }
@@ -178,7 +183,7 @@ fn not_started(error: StartError) -> Failure {
             Failure::new(Exit::Precondition, format!("another filmgate{owner} owns the data folder"))
                 .with_next_step("use it with --server, end it, or choose another data folder")
         }
-        StartError::Setting(problem) => Failure::settings(vec![problem]),
+        StartError::Settings(problems) => Failure::settings(problems),
         error @ (StartError::Listen { .. } | StartError::Folder { .. }) => {
             let told = format!("the server did not start: {:#}", anyhow::Error::from(error));
             Failure::new(Exit::Precondition, told).with_next_step("see `filmgate check`")

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::pb::v1::{Charged, Cost, ErrorReason, Generation, State};
 
+/// The provider of stand-ins.
+const SAMPLE: &str = "sample";
+
 /// The exit code for a generation that is followed no further.
 pub(super) fn exit(state: State) -> Exit {
     match state {
@@ -86,7 +89,8 @@ fn failed(generation: &Generation) -> String {
 
 fn unresolved(generation: &Generation) -> String {
     let name = &generation.name;
-    let mut text = format!("{name} is unresolved: it is unknown what became of a paid request");
+    let request = if asks_sample(generation) { "the request" } else { "a paid request" };
+    let mut text = format!("{name} is unresolved: it is unknown what became of {request}");
     if let Some(unresolved) = &generation.unresolved {
         text += &format!("\n  {} ({})", unresolved.message, reason_word(unresolved.reason()));
         let give_up = text::time(unresolved.give_up_time.as_ref());
@@ -94,10 +98,16 @@ fn unresolved(generation: &Generation) -> String {
             text += &format!("\n  the provider is asked further until {give_up}; a late result is delivered");
         }
     }
+    let warning = if asks_sample(generation) { "" } else { "\n  do not order it again: it may be paid twice" };
     text += &format!(
-        "\n  do not order it again: it may be paid twice\n  wait for it:   filmgate watch {name} --until-end\n  give it up:    filmgate resolve {name} --as failed\n  send it again: filmgate resolve {name} --as resubmit"
+        "{warning}\n  wait for it:   filmgate watch {name} --until-end\n  give it up:    filmgate resolve {name} --as failed\n  send it again: filmgate resolve {name} --as resubmit"
     );
     text
+}
+
+/// Nothing is ever paid to the sample provider.
+fn asks_sample(generation: &Generation) -> bool {
+    generation.model.split_once('/').is_some_and(|(provider, _)| provider == SAMPLE)
 }
 
 /// What it cost, or will probably cost.
@@ -114,7 +124,11 @@ pub(super) fn cost(generation: &Generation) -> String {
     }
     if generation.cached || generation.coalesced {
         let how = if generation.cached { "an earlier result" } else { "shared with an identical order" };
-        text += &format!(", {how}, saved {}", text::dollars(saved_micro_usd));
+        // What has no price may have cost something all the same.
+        let is_known = estimated_micro_usd.is_some() || saved_micro_usd > 0;
+        let saved =
+            if is_known { format!("saved {}", text::dollars(saved_micro_usd)) } else { "saved: unknown".to_owned() };
+        text += &format!(", {how}, {saved}");
     }
     text
 }
@@ -199,9 +213,33 @@ mod tests {
     fn a_saving_is_told() {
         let generation = Generation {
             cached: true,
-            cost: Some(Cost { settled_micro_usd: Some(0), saved_micro_usd: 250_000, ..Cost::default() }),
+            cost: Some(Cost {
+                estimated_micro_usd: Some(250_000),
+                settled_micro_usd: Some(0),
+                saved_micro_usd: 250_000,
+                ..Cost::default()
+            }),
             ..Generation::default()
         };
         assert_eq!(cost(&generation), "$0.00, an earlier result, saved $0.25");
+        let unpriced = Generation {
+            coalesced: true,
+            cost: Some(Cost { settled_micro_usd: Some(0), ..Cost::default() }),
+            ..Generation::default()
+        };
+        assert_eq!(cost(&unpriced), "$0.00, shared with an identical order, saved: unknown");
+    }
+
+    #[test]
+    fn only_who_could_pay_twice_is_warned_of_it() {
+        let of = |model: &str| Generation {
+            name: "generations/1".to_owned(),
+            state: State::Unresolved.into(),
+            model: model.to_owned(),
+            ..Generation::default()
+        };
+        assert!(summary(&of("replicate/minimax/video-01")).contains("paid twice"));
+        let sample = summary(&of("sample/video"));
+        assert!(!sample.contains("paid") && sample.contains("filmgate resolve generations/1"), "{sample}");
     }
 }

@@ -9,6 +9,11 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     duration_or_zero(text).filter(|duration| !duration.is_zero())
 }
 
+/// The life of a generation, as the contract bounds it: 1 s to 24 h.
+pub(super) fn job_duration(text: &str) -> Option<Duration> {
+    duration(text).filter(|duration| (Duration::from_secs(1)..=Duration::from_hours(24)).contains(duration))
+}
+
 /// As [`duration`], and `0s`. At most ten years, so that adding it to a time never overflows.
 pub(super) fn duration_or_zero(text: &str) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_hours(24 * 3653);
@@ -72,6 +77,15 @@ pub(super) fn is_visible(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_life_of_a_generation_is_a_second_to_a_day() {
+        for (text, is_valid) in
+            [("999ms", false), ("1s", true), ("30m", true), ("24h", true), ("24h 1ms", false), ("0s", false)]
+        {
+            assert_eq!(job_duration(text).is_some(), is_valid, "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_plain_bytes_or_carry_a_unit() {

@@ -16,6 +16,7 @@ use super::{
 };
 
 const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
+const JOB_TIME: &str = "a time from 1s to 24h such as 90s or 30m";
 const TIME_OR_ZERO: &str = "a time such as 0s, 500ms, 30s or 15m";
 const COUNT: &str = "a whole number of at least 1";
 const URL: &str = "an address such as https://host/path, without user, query and fragment";
@@ -103,7 +104,7 @@ impl Judge {
     }
 
     fn jobs(&mut self, settings: &Settings) -> Option<JobsConfig> {
-        let max_duration = self.time("max_duration", &settings.max_duration);
+        let max_duration = self.value("max_duration", &settings.max_duration, JOB_TIME, parse::job_duration);
         let unresolved_for = self.time("unresolved_for", &settings.unresolved_for);
         let retry_base = self.time("retry_base", &settings.retry_base);
         let poll_interval = self.time("poll_interval", &settings.poll_interval);

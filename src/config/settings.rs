@@ -33,7 +33,7 @@ pub struct Settings {
     /// Folder of records and artifacts (default: filmgate in the XDG data folder)
     #[arg(long, env = "FILMGATE_DATA_DIR", value_name = "FOLDER", hide_env_values = true)]
     pub data_dir: Option<Text>,
-    /// Longest life of a generation that sets none itself (default 30m)
+    /// Longest life of a generation that sets none itself, from 1s to 24h (default 30m)
     #[arg(long, env = "FILMGATE_MAX_DURATION", value_name = "TIME", hide_env_values = true)]
     pub max_duration: Option<Text>,
     /// How long an unresolved generation is still asked about (default 24h)

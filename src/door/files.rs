@@ -29,6 +29,9 @@ use crate::{
     engine::Engine,
 };
 
+/// On a stand-in, so that nobody who has only the address takes it for a generated file.
+const SAMPLE: HeaderName = HeaderName::from_static("x-filmgate-sample");
+
 /// `GET` and `HEAD /artifacts/{id}`.
 pub(super) fn router(engine: Engine) -> Router {
     Router::new().route("/artifacts/{id}", get(serve).head(serve)).with_state(engine)
@@ -126,6 +129,9 @@ impl Answer {
         // Asking again is cheap with the tag, and a deleted artifact is gone at once.
         set(CACHE_CONTROL, "private, no-cache");
         set(VARY, "x-filmgate-tenant");
+        if artifact.sample {
+            set(SAMPLE, "true");
+        }
         let length = match self {
             Self::NotModified => return headers,
             Self::Unsatisfiable => {
@@ -240,6 +246,9 @@ mod tests {
         assert_eq!(refused.get(CONTENT_RANGE).unwrap(), "bytes */10");
         let unmodified = Answer::NotModified.headers(&artifact);
         assert!(unmodified.contains_key(ETAG) && !unmodified.contains_key(CONTENT_LENGTH));
+        assert!(!headers.contains_key(SAMPLE));
+        let stand_in = Artifact { sample: true, ..artifact };
+        assert_eq!(Answer::Part(3..7).headers(&stand_in).get(SAMPLE).unwrap(), "true");
     }
 
     #[tokio::test]

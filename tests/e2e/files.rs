@@ -90,6 +90,7 @@ async fn http_answers_validators_heads_and_unknown_names() {
     assert_eq!(head.status(), StatusCode::OK);
     assert_eq!(header(&head, CONTENT_LENGTH), Some(bytes.len().to_string().as_str()));
     assert_eq!((header(&head, CONTENT_TYPE), header(&head, ACCEPT_RANGES)), (Some("video/mp4"), Some("bytes")));
+    assert_eq!(header(&head, HeaderName::from_static("x-filmgate-sample")), Some("true"));
     let tag = header(&head, ETAG).unwrap().to_owned();
     assert_eq!(tag, format!("\"{}\"", artifact.sha256));
     assert_eq!(head.bytes().await.unwrap(), "");

@@ -1,6 +1,6 @@
 //! Exit codes of what goes wrong, and whether the words help.
 
-use std::net::TcpListener;
+use std::{fs, net::TcpListener};
 
 use super::run;
 use crate::{
@@ -69,6 +69,44 @@ async fn check_names_a_broken_setting_and_is_content_with_good_ones() {
         assert_eq!(ran.code, Some(9), "{command:?} {ran:?}");
         assert!(ran.err.to_lowercase().contains("poll_interval"), "{ran:?}");
     }
+}
+
+#[tokio::test]
+async fn check_finds_what_would_stop_the_server_or_make_it_refuse_orders() {
+    let file = r#"
+        [routes]
+        fast = ["nobody/video"]
+        [[models]]
+        name = "a/b"
+        kind = "video"
+    "#;
+    let setup = Setup::sample().with_file("filmgate.toml", file).with("FILMGATE_LISTEN", "127.0.0.1:0");
+    fs::create_dir(setup.folder().join("samples")).unwrap();
+    let bad = setup
+        .with("FILMGATE_SAMPLE_DIR", "samples")
+        .with("FILMGATE_LOG_DIR", "filmgate.toml/logs")
+        .with("FILMGATE_MODEL", "replicate/minimax/video-01");
+    let ran = run(&bad, &["--json", "check"]).await;
+    assert_eq!(ran.code, Some(9), "{ran:?}");
+    let found = ran.lines()[0]["problems"].as_array().unwrap().clone();
+    for (setting, fix) in [
+        ("routes.fast", "filmgate models"),
+        ("models[0]", "provider"),
+        ("sample_dir", "FILMGATE_SAMPLE_DIR"),
+        ("log_dir", "FILMGATE_LOG_DIR"),
+        ("default_model", "REPLICATE_API_TOKEN"),
+    ] {
+        let problem = found.iter().find(|problem| problem["setting"] == setting);
+        let problem = problem.unwrap_or_else(|| panic!("{setting}: {found:?}"));
+        assert!(problem["fix"].as_str().unwrap().contains(fix), "{problem:?}");
+    }
+    let ran = run(&bad, &["serve"]).await;
+    assert_eq!(ran.code, Some(9), "{ran:?}");
+
+    // The server tells all that keeps it from starting, too.
+    let ran = run(&Setup::sample().with_file("filmgate.toml", file), &["serve"]).await;
+    assert_eq!(ran.code, Some(9), "{ran:?}");
+    assert!(ran.err.contains("routes.fast") && ran.err.contains("models[0]"), "{ran:?}");
 }
 
 #[tokio::test]

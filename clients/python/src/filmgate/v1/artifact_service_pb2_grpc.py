@@ -67,7 +67,7 @@ class ArtifactServiceServicer(object):
     """
 
     def GetArtifact(self, request, context):
-        """The facts of one artifact. Errors: NOT_FOUND.
+        """The facts of one artifact. Errors: INVALID_ARGUMENT, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -95,7 +95,7 @@ class ArtifactServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DeleteArtifact(self, request, context):
-        """Deletes an artifact; its bytes go with the last artifact that refers to them. Repeating it is NOT_FOUND.
+        """Deletes an artifact; its bytes go with the last artifact that refers to them. Repeating it is NOT_FOUND. Errors: INVALID_ARGUMENT, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -105,7 +105,7 @@ class GenerationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetGeneration(self, request, context):
-        """The current snapshot. Errors: NOT_FOUND.
+        """The current snapshot. Errors: INVALID_ARGUMENT, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -120,21 +120,21 @@ class GenerationServiceServicer(object):
 
     def CancelGeneration(self, request, context):
         """Asks for the end. What was not sent yet is cancelled at once; otherwise it is STATE_CANCELLING until the provider's word, and may still succeed.
-        Repeating it succeeds. Errors: NOT_FOUND, FAILED_PRECONDITION (GENERATION_FINISHED).
+        Repeating it succeeds. Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (GENERATION_FINISHED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResolveGeneration(self, request, context):
-        """Ends STATE_UNRESOLVED by a person's decision. Errors: NOT_FOUND, FAILED_PRECONDITION (GENERATION_NOT_UNRESOLVED).
+        """Ends STATE_UNRESOLVED by a person's decision. Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (GENERATION_NOT_UNRESOLVED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteGeneration(self, request, context):
-        """Deletes an ended generation with its artifacts. Errors: NOT_FOUND, FAILED_PRECONDITION (GENERATION_UNFINISHED).
+        """Deletes an ended generation with its artifacts. Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (GENERATION_UNFINISHED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
