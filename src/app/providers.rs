@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     config::{Config, Problem},
     domain::{
+        artifact::Kind,
         card::ModelCard,
         catalog::{Catalog, SAMPLE},
         names::{ModelName, ProviderId, RouteName},
@@ -150,11 +151,11 @@ pub fn check(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// One problem for each kind that the sample provider has a model and no file for.
+/// The sample provider has no file of the one kind that is served.
 fn missing_samples(registry: &Registry) -> Vec<Problem> {
     let sample = registry.configured().filter(|provider| provider.id().id() == SAMPLE);
-    let missing = sample.flat_map(|sample| sample.models().iter().filter_map(|card| sample.ready(card.kind).err()));
-    let fix = "put a file of that kind there, or unset FILMGATE_SAMPLE_DIR";
+    let missing = sample.filter_map(|sample| sample.ready(Kind::Video).err());
+    let fix = "put a video there, or unset FILMGATE_SAMPLE_DIR";
     missing.map(|why| problem("sample_dir", &why, fix)).collect()
 }
 

@@ -142,7 +142,7 @@ async fn an_output_above_the_cap_is_not_fetched_to_its_end() {
 
 #[tokio::test]
 async fn an_output_that_cannot_be_fetched_in_time_is_lost_and_was_paid() {
-    let times = [("FILMGATE_MAX_DURATION", "300ms"), ("FILMGATE_UNRESOLVED_FOR", "200ms")];
+    let times = [("FILMGATE_MAX_DURATION", "1s"), ("FILMGATE_UNRESOLVED_FOR", "200ms")];
     let (generation, simulator) = end_of(&["download:status=500"], &times).await;
     check_failure(&generation, ErrorReason::ArtifactLost, Charged::Yes);
     assert!(simulator.count("downloads").await > 1);
@@ -150,7 +150,7 @@ async fn an_output_that_cannot_be_fetched_in_time_is_lost_and_was_paid() {
 
 #[tokio::test]
 async fn time_that_is_over_before_anything_was_sent_is_told_apart_from_a_limit() {
-    let (generation, _) = end_of(&["create:status=429,retry_after=9"], &[("FILMGATE_MAX_DURATION", "300ms")]).await;
+    let (generation, _) = end_of(&["create:status=429,retry_after=9"], &[("FILMGATE_MAX_DURATION", "1s")]).await;
     check_failure(&generation, ErrorReason::ProviderOverloaded, Charged::No);
 
     let simulator = Simulator::start(&["create:hold"]);

@@ -114,7 +114,7 @@ async fn a_vendors_new_words_fields_and_floats_change_nothing() {
 #[tokio::test]
 async fn a_job_past_its_deadline_is_delivered_late_and_settled() {
     let simulator = Simulator::start(&["create:hold"]);
-    let server = Setup::replicate(&simulator.replicate()).with("FILMGATE_MAX_DURATION", "500ms").start().await;
+    let server = Setup::replicate(&simulator.replicate()).with("FILMGATE_MAX_DURATION", "1s").start().await;
     let first = server.order(priced("a fox")).await.unwrap();
     let generation = server.unresolved(&first.name).await;
     assert_eq!(generation.unresolved.unwrap().reason(), ErrorReason::DeadlinePassed);
