@@ -8,6 +8,7 @@ mod event;
 mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unknown;
 
 use jiff::Timestamp;
 
@@ -162,14 +163,6 @@ impl Generation {
         Ok(Told::Event("postponed", why.to_owned()))
     }
 
-    fn lose(&mut self, reason: UnresolvedReason, why: &str, now: Timestamp) -> Result<Told, Refused> {
-        // Only a submit on its way can be lost.
-        if self.open_attempt().is_none_or(|attempt| attempt.stage != AttemptStage::Submitting) {
-            return Err(Refused::WrongState(self.state));
-        }
-        Ok(self.become_unresolved(reason, why, now))
-    }
-
     fn accepted(&mut self, ticket: &Ticket, now: Timestamp) -> Told {
         if self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Accepted) {
             return Told::Nothing;
@@ -217,18 +210,6 @@ impl Generation {
             self.provider_logs.clone_from(tail);
         }
         if answered_again { Told::Event("answered_again", String::new()) } else { Told::Progress }
-    }
-
-    fn become_unresolved(&mut self, reason: UnresolvedReason, why: &str, now: Timestamp) -> Told {
-        // What is unknown stays so since then; and of a job that is done only the outputs are missing.
-        if self.unresolved.is_some() || self.state == State::Storing {
-            return Told::Nothing;
-        }
-        self.unresolved = Some(Unresolved { reason, message: why.to_owned(), since: now });
-        if self.state != State::Cancelling {
-            self.set(State::Unresolved, "unresolved");
-        }
-        Told::Event("unresolved", why.to_owned())
     }
 
     fn succeed(&mut self, artifacts: &[Artifact], usage: &Usage, now: Timestamp) -> Told {
@@ -298,111 +279,6 @@ impl Generation {
         let price = self.charge(charged, usage);
         self.close_attempt(AttemptOutcome::Cancelled, charged, price, String::new(), now);
         Told::Event(self.end(State::Cancelled, "cancelled", now), String::new())
-    }
-
-    fn pass_deadline(&mut self, now: Timestamp) -> Result<Told, Refused> {
-        if now < self.deadline {
-            return Err(Refused::WrongState(self.state));
-        }
-        match self.state {
-            State::Queued => {
-                let failure = self.failure_of_waiting();
-                self.close_attempt(
-                    AttemptOutcome::Failed,
-                    Charged::No,
-                    Some(MicroUsd::ZERO),
-                    failure.message.clone(),
-                    now,
-                );
-                Ok(self.fail(failure, now))
-            }
-            State::Running => Ok(self.become_unresolved(
-                UnresolvedReason::DeadlinePassed,
-                "max_duration is over; the provider is asked further",
-                now,
-            )),
-            State::Storing | State::Cancelling | State::Unresolved => Ok(Told::Nothing),
-            State::Succeeded | State::Failed | State::Cancelled => Err(Refused::Ended(self.state)),
-        }
-    }
-
-    /// Why nothing came of it while it was queued: nobody had a place for it, or the provider turned it away again and again.
-    fn failure_of_waiting(&self) -> Failure {
-        let attempt = self.open_attempt();
-        let Some((attempt, reason)) = attempt.and_then(|attempt| Some((attempt, attempt.turned_away?))) else {
-            return deadline_exceeded();
-        };
-        let message = if reason == FailureReason::ProviderUnreachable {
-            "the provider could not be reached until max_duration was over"
-        } else {
-            "the provider limited our rate until max_duration was over"
-        };
-        Failure::new(reason, FailurePhase::Submit, Charged::No, message).at(&attempt.model.provider)
-    }
-
-    /// The provider took the order and its job was never found.
-    fn is_unnamed(&self) -> bool {
-        self.unresolved.as_ref().is_some_and(|unresolved| unresolved.reason == UnresolvedReason::NoProviderJobId)
-    }
-
-    fn give_up(&mut self, now: Timestamp) -> Result<Told, Refused> {
-        let failure = match self.state {
-            State::Storing => Failure::new(
-                FailureReason::ArtifactLost,
-                FailurePhase::Download,
-                Charged::Yes,
-                "the outputs could not be fetched and stored in time",
-            ),
-            State::Unresolved | State::Cancelling if self.is_unnamed() => Failure::new(
-                FailureReason::NoProviderJobId,
-                FailurePhase::Submit,
-                Charged::Unknown,
-                "the provider took the order and named no job, and its job was never found",
-            ),
-            State::Unresolved | State::Cancelling => Failure::new(
-                FailureReason::UnresolvedExpired,
-                FailurePhase::Provider,
-                Charged::Unknown,
-                "what became of the provider's job was never learned",
-            ),
-            State::Queued | State::Running | State::Succeeded | State::Failed | State::Cancelled => {
-                return Err(Refused::WrongState(self.state));
-            }
-        };
-        let failure = match self.attempts.last() {
-            Some(attempt) => failure.at(&attempt.model.provider),
-            None => failure,
-        };
-        let price = self.charge(failure.charged, &Usage::default());
-        self.close_attempt(AttemptOutcome::Unknown, failure.charged, price, failure.message.clone(), now);
-        Ok(self.fail(failure, now))
-    }
-
-    fn resolve(&mut self, resolution: Resolution, now: Timestamp) -> Result<Told, Refused> {
-        if self.state != State::Unresolved || self.leader.is_some() {
-            return Err(Refused::WrongState(self.state));
-        }
-        let charged = Charged::Unknown;
-        self.close_attempt(AttemptOutcome::Unknown, charged, None, "resolved by a person".to_owned(), now);
-        match resolution {
-            Resolution::Failed => {
-                let message = "a person resolved it as failed";
-                Ok(self
-                    .fail(Failure::new(FailureReason::ResolvedByPerson, FailurePhase::Provider, charged, message), now))
-            }
-            Resolution::Resubmit => {
-                let index = self.attempts.last().map_or(0, |attempt| attempt.candidate);
-                let model = self.candidates[index].model.clone();
-                self.cost.held = self.candidates[index].estimate.unwrap_or_default();
-                self.attempts.push(Attempt::new(index, model, now));
-                self.unresolved = None;
-                self.progress_percent = None;
-                self.started_at = None;
-                self.deadline = now.checked_add(self.max_duration).unwrap_or(Timestamp::MAX);
-                self.set(State::Queued, "sent again by a person");
-                Ok(Told::Event("resubmitted", String::new()))
-            }
-        }
     }
 
     fn fail(&mut self, failure: Failure, now: Timestamp) -> Told {
