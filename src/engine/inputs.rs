@@ -14,7 +14,7 @@ use super::{
 use crate::{
     artifact::{CollectError, Spooled},
     domain::{
-        artifact::{Artifact, BlobKey, Kind, MediaFacts},
+        artifact::{BlobKey, Kind, MediaFacts},
         names::{ArtifactId, AttemptId, TenantId},
         order::{Input, InputSource, Violation},
     },
@@ -106,17 +106,7 @@ impl Engine {
     ) -> Result<(), Error> {
         let key = BlobKey::fresh(AttemptId::fresh(), 0);
         let stored = self.collector().store(spooled, key).await.map_err(|error| Error::Storage(Box::new(error)))?;
-        let artifact = Artifact {
-            id: id.clone(),
-            generation: None,
-            kind: Kind::Image,
-            facts,
-            size: stored.len,
-            sha256: stored.sha256,
-            blob: stored.key,
-            sample: false,
-            created_at: self.now(),
-        };
+        let artifact = self.uploaded(id.clone(), Kind::Image, facts, stored);
         match self.store().add_artifact(tenant, &artifact).await {
             Ok(()) => Ok(()),
             // Another request, or an earlier input of this one, brought the same bytes in the meantime.

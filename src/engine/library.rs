@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::{Engine, error::Error};
 use crate::{
-    artifact::{CollectError, Invalid, Spooled},
+    artifact::{CollectError, Invalid, Spooled, StoredBlob},
     domain::{
         artifact::{Artifact, BlobKey, Kind, MediaFacts},
         names::{ArtifactId, AttemptId, TenantId},
@@ -72,17 +72,7 @@ impl Engine {
         }
         let key = BlobKey::fresh(AttemptId::fresh(), 0);
         let stored = self.collector().store(&spooled, key).await.map_err(|error| upload_error(error.widen()))?;
-        let artifact = Artifact {
-            id: ArtifactId::fresh(),
-            generation: None,
-            kind,
-            facts,
-            size: stored.len,
-            sha256: stored.sha256,
-            blob: stored.key,
-            sample: false,
-            created_at: self.now(),
-        };
+        let artifact = self.uploaded(ArtifactId::fresh(), kind, facts, stored);
         let added = self.store().add_artifact(tenant, &artifact).await;
         added.map_err(|error| UploadError::Engine(error.into()))?;
         Ok(artifact)
@@ -111,6 +101,21 @@ impl Engine {
                 }
                 Ok(true)
             }
+        }
+    }
+
+    /// The record of bytes that a caller brought.
+    pub(super) fn uploaded(&self, id: ArtifactId, kind: Kind, facts: MediaFacts, stored: StoredBlob) -> Artifact {
+        Artifact {
+            id,
+            generation: None,
+            kind,
+            facts,
+            size: stored.len,
+            sha256: stored.sha256,
+            blob: stored.key,
+            sample: false,
+            created_at: self.now(),
         }
     }
 
