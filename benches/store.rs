@@ -92,7 +92,7 @@ async fn lifecycle(store: &dyn Store) -> Result<Vec<Duration>> {
     let start = Instant::now();
     let accepted = store.accept(acceptance, Box::new(Order { session })).await?;
     waits.push(start.elapsed());
-    let (Accepted::New(generation) | Accepted::Replayed(generation)) = accepted;
+    let (Accepted::New(generation, _) | Accepted::Replayed(generation)) = accepted;
     let attempt = generation.attempts[0].id;
     let ticket = Ticket { account: "a".into(), job: attempt.id(), data: serde_json::json!({ "id": attempt.id() }) };
     for event in [
@@ -102,7 +102,7 @@ async fn lifecycle(store: &dyn Store) -> Result<Vec<Duration>> {
         AttemptEvent::Stored(vec![output(generation.id, attempt)], Usage::default()),
     ] {
         let start = Instant::now();
-        store.apply(generation.id, Event::Attempt(attempt, event), Timestamp::now()).await?;
+        store.apply(generation.id, Event::Attempt(attempt, event), None, Timestamp::now()).await?;
         waits.push(start.elapsed());
     }
     Ok(waits)
@@ -113,7 +113,7 @@ struct Order {
 }
 
 impl Draft for Order {
-    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>) {
+    fn generation(&self, earlier: &[Message]) -> (Generation, Vec<Message>) {
         let now = Timestamp::now();
         let candidate = candidate();
         let id = GenerationId::fresh();
@@ -130,7 +130,7 @@ impl Draft for Order {
         let generation = Generation {
             id,
             tenant: TenantId::default_tenant(),
-            session: self.session,
+            session: self.session.clone(),
             kind: Kind::Video,
             request_id: None,
             brief: prompt.clone(),

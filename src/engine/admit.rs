@@ -66,15 +66,15 @@ impl Engine {
             now,
         };
         let draft = self.draft(request, inputs, digest, acceptance.session.clone(), now);
-        let (generation, replayed) = match self.store().accept(acceptance, Box::new(draft)).await {
-            Ok(Accepted::New(generation)) => (generation, false),
-            Ok(Accepted::Replayed(generation)) => (generation, true),
+        let (generation, claim) = match self.store().accept(acceptance, Box::new(draft)).await {
+            Ok(Accepted::New(generation, claim)) => (generation, Some(claim)),
+            Ok(Accepted::Replayed(generation)) => (generation, None),
             Err(AcceptError::RequestIdReused { field }) => return Err(Error::RequestIdReused { field }),
             Err(AcceptError::QueueFull { unfinished }) => return Err(Error::QueueFull { unfinished }),
             Err(AcceptError::Store(error)) => return Err(error.into()),
         };
         let generation: Arc<Generation> = Arc::from(generation);
-        if !replayed {
+        if let Some(claim) = claim {
             info!(generation.name = %generation.id, cached = generation.cached_from.is_some(), coalesced = generation.coalesced, "accepted");
             self.metrics().accepted(generation.kind.as_str());
             if generation.state.is_terminal() {
@@ -82,9 +82,9 @@ impl Engine {
                 self.metrics().finished(generation.state.as_str());
             }
             self.hub().publish(Arc::clone(&generation));
-            self.start(&generation);
+            self.start(&generation, claim);
         }
-        Ok(Admitted { view: self.view(generation), replayed })
+        Ok(Admitted { view: self.view(generation), replayed: claim.is_none() })
     }
 
     /// The provider of the first model must be able to serve the kind at all, which the sample without its files is not.
@@ -136,7 +136,7 @@ impl Engine {
 }
 
 /// A generation that only lacks its session's context.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct NewGeneration {
     request: Request,
     inputs: Vec<Input>,
@@ -150,8 +150,8 @@ struct NewGeneration {
 }
 
 impl Draft for NewGeneration {
-    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>) {
-        let Self { request, inputs, digest, session, system_prompt, most, max_duration, now } = *self;
+    fn generation(&self, earlier: &[Message]) -> (Generation, Vec<Message>) {
+        let Self { request, inputs, digest, session, system_prompt, most, max_duration, now } = self.clone();
         let id = GenerationId::fresh();
         let brief = brief(system_prompt.as_deref(), &request.prompt, earlier, most);
         let messages = opening_messages(&request, &brief, id, now);

@@ -13,13 +13,14 @@ use tracing::{Instrument, Span, debug, error, info_span, warn};
 
 use super::{
     Engine,
+    drivers::AtWork,
     gate::Slot,
     plan::{Step, plan},
 };
 use crate::{
     domain::{
         artifact::Artifact,
-        attempt::Attempt,
+        attempt::{Attempt, AttemptStage},
         failure::Failure,
         generation::{Generation, State},
         life::{AttemptEvent, Event},
@@ -30,7 +31,7 @@ use crate::{
         error::{ErrorKind, ProviderError},
         port::Provider,
     },
-    store::port::ApplyError,
+    store::port::{ApplyError, Claim, Loaded},
 };
 
 mod ask;
@@ -48,13 +49,14 @@ struct Stop;
 /// What every step gives: the newest record.
 type Next = Result<Arc<Generation>, Stop>;
 
-/// Drives a generation until it has ended or the process ends. `slot` is its job's place at the provider, if that is there already.
-pub(super) async fn drive(engine: Engine, mut generation: Arc<Generation>, slot: Option<Slot>) {
+/// Drives a generation until it has ended, the process ends, or another process has it. `slot` is its job's place at the provider, if that is
+/// there already.
+pub(super) async fn drive(engine: Engine, mut generation: Arc<Generation>, at_work: AtWork, slot: Option<Slot>) {
     let follows = generation.leader.is_some();
     if follows {
         // Its leader may have ended, or handed over, between the reading of this record and now.
         match engine.store().load(generation.id).await {
-            Ok(Some(now)) => generation = Arc::new(now),
+            Ok(Some(now)) => generation = Arc::new(now.generation),
             Ok(None) => return,
             Err(error) => warn!(generation.name = %generation.id, error = ?error, "cannot be read again now"),
         }
@@ -64,6 +66,7 @@ pub(super) async fn drive(engine: Engine, mut generation: Arc<Generation>, slot:
         engine,
         own,
         id: generation.id,
+        at_work,
         follows,
         slot,
         attempt: None,
@@ -79,6 +82,7 @@ struct Driver {
     engine: Engine,
     own: watch::Receiver<Arc<Generation>>,
     id: GenerationId,
+    at_work: AtWork,
     /// It began as one that shares another's job, and never gets one of its own.
     follows: bool,
     slot: Option<Slot>,
@@ -217,17 +221,19 @@ impl Driver {
     async fn tell(&mut self, event: Event) -> Next {
         let mut pause = STORE_PAUSE;
         loop {
-            match self.engine.apply(self.id, event.clone()).await {
+            match self.engine.apply(self.id, event.clone(), Some(self.at_work.claim())).await {
                 Ok(generation) => {
                     if generation.id != self.id {
-                        self.become_driver_of(&generation);
+                        // The claim went with the job.
+                        self.become_driver_of(&generation, self.at_work.claim());
                     }
                     return Ok(generation);
                 }
+                Err(ApplyError::Lost) => return Err(Stop),
                 // It was deleted; its job may have gone on elsewhere before.
                 Err(ApplyError::NotFound) => {
                     let deleted = self.engine.store().load(self.id).await.ok().flatten();
-                    return match deleted.and_then(|generation| generation.successor) {
+                    return match deleted.and_then(|loaded| loaded.generation.successor) {
                         Some(successor) => self.move_to(successor).await,
                         None => Err(Stop),
                     };
@@ -255,12 +261,12 @@ impl Driver {
     /// Goes on with the generation that took the job over.
     async fn move_to(&mut self, successor: GenerationId) -> Next {
         match self.engine.store().load(successor).await {
-            Ok(Some(generation)) => {
+            Ok(Some(Loaded { generation, claim: Some(claim) })) => {
                 let generation = Arc::new(generation);
-                self.become_driver_of(&generation);
+                self.become_driver_of(&generation, claim);
                 Ok(generation)
             }
-            Ok(None) => Err(Stop),
+            Ok(Some(Loaded { claim: None, .. }) | None) => Err(Stop),
             Err(error) => {
                 error!(generation.name = %successor, error = ?error, "cannot be read now");
                 sleep(STORE_PAUSE).await;
@@ -269,9 +275,29 @@ impl Driver {
         }
     }
 
-    fn become_driver_of(&mut self, generation: &Arc<Generation>) {
+    fn become_driver_of(&mut self, generation: &Arc<Generation>, claim: Claim) {
         self.id = generation.id;
+        self.at_work.move_to(generation.id, claim);
         self.own = self.engine.hub().subscribe(Arc::clone(generation));
+    }
+
+    /// Reads the record again, because it was changed elsewhere or the provider has news, and makes the next question to the provider due.
+    async fn look_again(&mut self, generation: &Arc<Generation>) -> Next {
+        match self.engine.store().load(self.id).await {
+            Ok(Some(Loaded { generation: now, claim })) if claim == Some(self.at_work.claim()) => {
+                if now.open_attempt().is_some_and(|attempt| attempt.stage != AttemptStage::Waiting) {
+                    self.tries.not_before = None;
+                }
+                let now = Arc::new(now);
+                self.engine.hub().publish(Arc::clone(&now));
+                Ok(now)
+            }
+            Ok(Some(_) | None) => Err(Stop),
+            Err(error) => {
+                warn!(generation.name = %self.id, error = ?error, "cannot be read again now");
+                Ok(Arc::clone(generation))
+            }
+        }
     }
 
     /// Counts a failed call; how many failed in a row.
@@ -305,6 +331,7 @@ impl Driver {
             tokio::select! {
                 changed = self.own.changed() => if changed.is_err() { sleep_until(until).await },
                 () = sleep_until(until) => {}
+                () = self.at_work.nudged() => return self.look_again(generation).await,
                 () = drain.finishing() => return Err(Stop),
             }
         }

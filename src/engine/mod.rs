@@ -11,6 +11,7 @@ mod admit;
 mod brief;
 mod clock;
 mod drive;
+mod drivers;
 mod gate;
 mod housekeeping;
 mod inputs;
@@ -38,7 +39,7 @@ pub use self::{
     retry::{Backoff, Pace},
     watch::Watch,
 };
-use self::{gate::Gate, view::View, watch::Hub};
+use self::{drivers::Drivers, gate::Gate, view::View, watch::Hub};
 use crate::{
     artifact::{Blobs, Collector},
     domain::{
@@ -50,7 +51,7 @@ use crate::{
     },
     lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks},
     provider::{port::Provider, registry::Registry},
-    store::port::{ApplyError, DeleteError, GenerationFilter, Page, Store},
+    store::port::{ApplyError, Claim, DeleteError, GenerationFilter, Page, Store},
     telemetry::Metrics,
 };
 
@@ -109,6 +110,7 @@ struct Inner {
     parts: Parts,
     gates: BTreeMap<ProviderId, Arc<Gate>>,
     hub: Hub,
+    drivers: Drivers,
     ready: channel::Sender<bool>,
 }
 
@@ -137,7 +139,13 @@ impl Engine {
             (id.clone(), Arc::new(Gate::new(n_places)))
         });
         let gates = gates.collect();
-        Self(Arc::new(Inner { gates, parts, hub: Hub::default(), ready: channel::Sender::new(false) }))
+        Self(Arc::new(Inner {
+            gates,
+            parts,
+            hub: Hub::default(),
+            drivers: Drivers::default(),
+            ready: channel::Sender::new(false),
+        }))
     }
 
     /// The snapshots of a generation, from the current one to the last.
@@ -193,7 +201,8 @@ impl Engine {
                 Arc::from(generation)
             }
             Err(ApplyError::Refused { generation, .. }) => return Err(Error::Finished(generation.state)),
-            Err(ApplyError::NotFound) => return Err(Error::GenerationNotFound),
+            // Only a claim can be lost, and a caller has none.
+            Err(ApplyError::NotFound | ApplyError::Lost) => return Err(Error::GenerationNotFound),
             Err(ApplyError::Store(error)) => return Err(error.into()),
         };
         Ok(self.view(cancelled))
@@ -205,7 +214,7 @@ impl Engine {
         match self.apply_for_caller(id, Event::Resolved(resolution)).await? {
             Ok(generation) => Ok(self.view(generation)),
             Err(ApplyError::Refused { generation, .. }) => Err(Error::NotUnresolved(generation.state)),
-            Err(ApplyError::NotFound) => Err(Error::GenerationNotFound),
+            Err(ApplyError::NotFound | ApplyError::Lost) => Err(Error::GenerationNotFound),
             Err(ApplyError::Store(error)) => Err(error.into()),
         }
     }
@@ -289,12 +298,12 @@ impl Engine {
         event: Event,
     ) -> Result<Result<Arc<Generation>, ApplyError>, Error> {
         let engine = self.clone();
-        self.to_the_end("apply", async move { engine.apply(id, event).await }).await
+        self.to_the_end("apply", async move { engine.apply(id, event, None).await }).await
     }
 
     /// Applies an event and shows what it changed to all who watch.
-    async fn apply(&self, id: GenerationId, event: Event) -> Result<Arc<Generation>, ApplyError> {
-        let changes = self.store().apply(id, event, self.now()).await?;
+    async fn apply(&self, id: GenerationId, event: Event, claim: Option<Claim>) -> Result<Arc<Generation>, ApplyError> {
+        let changes = self.store().apply(id, event, claim, self.now()).await?;
         let generation = Arc::new(changes.generation);
         for changed in changes.others.into_iter().map(Arc::new).chain([Arc::clone(&generation)]) {
             if changed.state.is_terminal() && changed.updated_at >= changed.ended_at.unwrap_or(Timestamp::MAX) {
@@ -306,10 +315,18 @@ impl Engine {
     }
 
     /// Starts the driver of a generation that has not ended.
-    fn start(&self, generation: &Arc<Generation>) {
+    fn start(&self, generation: &Arc<Generation>, claim: Claim) {
         if !generation.state.is_terminal() {
-            recover::spawn(self, Arc::clone(generation), recover::Origin::Accepted);
+            recover::spawn(self, Arc::clone(generation), claim, recover::Origin::Accepted);
         }
+    }
+
+    /// Has the generation's driver read its record again and ask the provider now, wherever it is.
+    pub async fn nudge(&self, id: GenerationId) -> Result<(), Error> {
+        if !self.drivers().nudge(id) {
+            self.store().hint(id).await?;
+        }
+        Ok(())
     }
 
     async fn find(&self, tenant: &TenantId, id: GenerationId) -> Result<Generation, Error> {
@@ -338,6 +355,10 @@ impl Engine {
 
     fn gate(&self, id: &ProviderId) -> Arc<Gate> {
         self.0.gates.get(id).map_or_else(|| Arc::new(Gate::new(self.settings().concurrency)), Arc::clone)
+    }
+
+    fn drivers(&self) -> &Drivers {
+        &self.0.drivers
     }
 
     fn hub(&self) -> &Hub {

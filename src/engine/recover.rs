@@ -11,7 +11,7 @@ use crate::{
         generation::{Generation, State},
     },
     lifecycle::{OnFailure, OnShutdown, Policy},
-    store::port::StoreError,
+    store::port::{Claim, Owned, StoreError},
     telemetry::{link_from_traceparent, set_parent},
 };
 
@@ -34,21 +34,21 @@ impl Engine {
         let mut after = None;
         let mut waiting = Vec::new();
         loop {
-            let page = self.store().unfinished(after, PAGE).await?;
+            let page = self.store().owned(after, PAGE).await?;
             let Some(last) = page.last() else { break };
-            after = Some(last.id);
+            after = Some(last.generation.id);
             n_recovered += page.len();
-            for generation in page.into_iter().map(Arc::new) {
+            for Owned { generation, claim } in page {
                 if is_at_provider(&generation) {
-                    spawn(self, generation, Origin::Recovered);
+                    spawn(self, Arc::new(generation), claim, Origin::Recovered);
                 } else {
-                    waiting.push(generation);
+                    waiting.push((Arc::new(generation), claim));
                 }
             }
         }
         // Those at a provider have their places now; only what is left may be taken.
-        for generation in waiting {
-            spawn(self, generation, Origin::Recovered);
+        for (generation, claim) in waiting {
+            spawn(self, generation, claim, Origin::Recovered);
         }
         if n_recovered > 0 {
             info!(n_recovered, "took up unfinished generations");
@@ -63,8 +63,9 @@ fn is_at_provider(generation: &Generation) -> bool {
     generation.state != State::Unresolved && generation.open_attempt().is_some_and(sent)
 }
 
-/// Starts the driver of a generation.
-pub(super) fn spawn(engine: &Engine, generation: Arc<Generation>, origin: Origin) {
+/// Starts the driver of a generation, unless one with this claim is at work.
+pub(super) fn spawn(engine: &Engine, generation: Arc<Generation>, claim: Claim, origin: Origin) {
+    let Some(at_work) = engine.drivers().enter(generation.id, claim) else { return };
     // No child of the span of the call: that would stay open, and be lost in a crash, for as long as this one lives.
     let span =
         info_span!(parent: None, "generation", generation.name = %generation.id, kind = generation.kind.as_str());
@@ -78,5 +79,5 @@ pub(super) fn spawn(engine: &Engine, generation: Arc<Generation>, origin: Origin
     let slot = attempt.and_then(|attempt| engine.gate(&attempt.model.provider).adopt());
     // The vendor's work is never awaited at shutdown: the driver stops at a stored step, and the next process goes on.
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
-    engine.0.parts.tasks.spawn("drive", policy, drive(engine.clone(), generation, slot).instrument(span));
+    engine.0.parts.tasks.spawn("drive", policy, drive(engine.clone(), generation, at_work, slot).instrument(span));
 }

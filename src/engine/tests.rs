@@ -178,7 +178,7 @@ impl Stage {
     }
 
     async fn now(&self) -> Generation {
-        self.engine.store().load(self.id).await.unwrap().unwrap()
+        self.engine.store().load(self.id).await.unwrap().unwrap().generation
     }
 
     /// The words of its history.

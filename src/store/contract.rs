@@ -24,7 +24,7 @@ use crate::domain::{
         tests::{START, drafted, output},
     },
     money::Usage,
-    names::{RequestId, SessionId, SubmitKey, TenantId},
+    names::{GenerationId, RequestId, SessionId, SubmitKey, TenantId},
     order::CachePolicy,
     session::{Message, Role},
 };
@@ -128,23 +128,23 @@ impl Ask {
     /// Sends what must be accepted as new.
     pub(super) async fn accepted(self, store: &Tested) -> Generation {
         match self.send(store).await.unwrap() {
-            Accepted::New(generation) => *generation,
+            Accepted::New(generation, _) => *generation,
             Accepted::Replayed(generation) => panic!("replayed {}", generation.id),
         }
     }
 }
 
 impl Draft for Ask {
-    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>) {
+    fn generation(&self, earlier: &[Message]) -> (Generation, Vec<Message>) {
         let texts: Vec<&str> = earlier.iter().map(|message| message.text.as_str()).collect();
         let mut generation = drafted(1);
         generation.prompt = format!("prompt of {}", generation.id);
         generation.brief = texts.join(" | ");
         generation.cache_key =
             self.digest.map(|digest| CacheKey { digest: digest.to_owned(), first_turn: earlier.is_empty() });
-        generation.request_id = self.request.map(|(id, _)| id);
-        generation.tenant = self.tenant;
-        generation.session = self.session;
+        generation.request_id = self.request.as_ref().map(|(id, _)| id.clone());
+        generation.tenant = self.tenant.clone();
+        generation.session = self.session.clone();
         generation.cache = self.cache;
         generation.kind = self.kind;
         let message = |role, text| Message {
@@ -174,7 +174,7 @@ pub(super) fn ticket(job: &str) -> Ticket {
 /// Tells something about the generation's open attempt.
 pub(super) async fn tell(store: &Tested, generation: &Generation, event: AttemptEvent) -> Changes {
     let attempt = generation.open_attempt().unwrap().id;
-    store.apply(generation.id, Event::Attempt(attempt, event), START).await.unwrap()
+    store.apply(generation.id, Event::Attempt(attempt, event), None, START).await.unwrap()
 }
 
 /// Up to a ticket for this job.
@@ -190,9 +190,15 @@ pub(super) async fn succeed(store: &Tested, generation: &Generation) -> Changes 
     tell(store, generation, AttemptEvent::Stored(vec![output(generation.id)], Usage::default())).await
 }
 
+/// The unfinished ones, oldest first.
+pub(super) async fn unfinished(store: &Tested, page: Page<GenerationId>) -> Vec<Generation> {
+    let owned = store.owned(page.after, page.limit).await.unwrap();
+    owned.into_iter().map(|owned| owned.generation).collect()
+}
+
 /// As it is stored.
 pub(super) async fn stored(store: &Tested, generation: &Generation) -> Generation {
-    store.load(generation.id).await.unwrap().unwrap()
+    store.load(generation.id).await.unwrap().unwrap().generation
 }
 
 pub(super) async fn history(store: &Tested, generation: &Generation) -> Vec<HistoryEvent> {

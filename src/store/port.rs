@@ -1,4 +1,7 @@
 //! The port: what the engine and the doors ask of a store.
+//!
+//! A store may be shared by several processes. Each generation that has not ended is driven by one of them, its owner; the owner's [`Claim`] is
+//! checked in the transaction of every write of a driver, so that a process which lost a generation cannot write it any more.
 
 use std::{fmt, ops::ControlFlow};
 
@@ -37,14 +40,22 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Applies an event. When the generation handed its job over, an event of an attempt goes to the successor, also if the
     /// generation has been deleted since. When it ended: its session gets
     /// its closing message, its outputs become artifacts and, if its policy says so, a cached answer, and the generations that share its job end
-    /// with it, all in the same transaction. A ticket for a job that another generation's open attempt holds is refused. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over.
-    async fn apply(&self, id: GenerationId, event: Event, now: Timestamp) -> Result<Changes, ApplyError>;
+    /// with it, all in the same transaction. A ticket for a job that another generation's open attempt holds is refused. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over, and the claim with it.
+    ///
+    /// A driver tells its claim, and is refused with [`ApplyError::Lost`] if that is not the one of the generation that the event goes to. A caller has none.
+    async fn apply(
+        &self,
+        id: GenerationId,
+        event: Event,
+        claim: Option<Claim>,
+        now: Timestamp,
+    ) -> Result<Changes, ApplyError>;
 
     /// A generation of any tenant; for the engine only. A deleted one exists here as long as it tells where its job went.
-    async fn load(&self, id: GenerationId) -> Result<Option<Generation>, StoreError>;
+    async fn load(&self, id: GenerationId) -> Result<Option<Loaded>, StoreError>;
 
-    /// The oldest `limit` unfinished generations created after `after`, for recovery.
-    async fn unfinished(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Generation>, StoreError>;
+    /// The oldest `limit` unfinished generations created after `after` that this process owns, for recovery.
+    async fn owned(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Owned>, StoreError>;
 
     /// True if an attempt of another generation than `besides` holds a ticket for this job, or ever held one: a job that somebody else
     /// has paid for is never adopted as a lost one, also when it has ended.
@@ -124,8 +135,81 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Forgets request ids older than `before`, at most 10 000 a call.
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64, StoreError>;
 
-    /// Proves that writing works.
+    /// Proves that writing works, and renews this process's lease if the store is shared.
     async fn heartbeat(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Whether other processes may use it at the same time. The methods below are for such stores; a store of one process has nothing to tell.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Makes this process the owner of at most `limit` unfinished generations whose owner is gone: its lease is over, or it has left.
+    async fn take_over(&self, _limit: usize) -> Result<Vec<Owned>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Makes this process the owner of at most `limit` generations that wait for a place at `provider` at another process since before `before`,
+    /// oldest first, so that a process with free places shares the work. One that the provider turned away stays where that is remembered.
+    async fn take_waiting(&self, _provider: &str, _before: Timestamp, _limit: usize) -> Result<Vec<Owned>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// What others changed of generations that this process owns, or took from it, since it last asked. Each is told once.
+    async fn hints(&self) -> Result<Vec<Loaded>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Has the owner of the generation told by `hints`, if that is another process.
+    async fn hint(&self, _id: GenerationId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Those of `known` whose sequence is higher now, at most 1 000 at a time.
+    async fn newer(&self, _known: &[(GenerationId, u64)]) -> Result<Vec<Generation>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Gives up all that this process owns, so that others need not wait for the end of its lease.
+    async fn leave(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// A driver's right to write a generation: no two owners, one after the other or at once, have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim(i64);
+
+impl Claim {
+    /// The only one, in a store of one process.
+    pub const SOLE: Self = Self(0);
+
+    /// Of its number in the store.
+    pub fn of(fence: i64) -> Self {
+        Self(fence)
+    }
+
+    /// Its number in the store.
+    pub fn fence(self) -> i64 {
+        self.0
+    }
+}
+
+/// A generation that this process owns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Owned {
+    /// The generation.
+    pub generation: Generation,
+    /// The right to drive it.
+    pub claim: Claim,
+}
+
+/// A generation as it is stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The generation.
+    pub generation: Generation,
+    /// The right to drive it, if this process owns it.
+    pub claim: Option<Claim>,
 }
 
 /// What an acceptance needs besides the generation itself.
@@ -148,16 +232,17 @@ pub type SentRequest = Vec<(String, String)>;
 
 /// Makes the generation once the session's last messages are known: queued, with one open attempt, `sequence` 1 and no history. The store
 /// records that it was accepted. Its cache key is of a first turn if there are no earlier messages.
-pub trait Draft: Send {
-    /// The generation with its user and assistant messages, given the session's last messages (at most 6, oldest first).
-    fn generation(self: Box<Self>, earlier: &[Message]) -> (Generation, Vec<Message>);
+pub trait Draft: Send + Sync {
+    /// The generation with its user and assistant messages, given the session's last messages (at most 6, oldest first). Called again if the
+    /// store had to begin anew; only what the last call made is stored.
+    fn generation(&self, earlier: &[Message]) -> (Generation, Vec<Message>);
 }
 
 /// What became of an acceptance.
 #[derive(Debug)]
 pub enum Accepted {
-    /// It is stored; it may be answered from the cache already, or share another's job.
-    New(Box<Generation>),
+    /// It is stored; it may be answered from the cache already, or share another's job. This process owns it.
+    New(Box<Generation>, Claim),
     /// The request id was known: the generation of the first such request, as it is now.
     Replayed(Box<Generation>),
 }
@@ -205,6 +290,9 @@ pub enum ApplyError {
         /// The generation as it is.
         generation: Box<Generation>,
     },
+    /// The claim is not the generation's any more: another process drives it.
+    #[error("another process drives the generation")]
+    Lost,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -29,7 +29,7 @@ pub(in crate::store) async fn one_request_id_makes_one_generation_however_many_r
     let (mut ids, mut n_new) = (HashSet::new(), 0);
     for answer in together(store, asks).await {
         match answer.unwrap() {
-            Accepted::New(generation) => {
+            Accepted::New(generation, _) => {
                 n_new += 1;
                 ids.insert(generation.id);
             }
@@ -55,14 +55,14 @@ pub(in crate::store) async fn a_reused_request_id_names_the_first_field_that_dif
 
 pub(in crate::store) async fn a_tombstone_answers_for_its_request_id(store: &Tested) {
     let generation = with_id("r", &[("prompt", "a")]).accepted(store).await;
-    store.apply(generation.id, Event::CancelRequested, START).await.unwrap();
+    store.apply(generation.id, Event::CancelRequested, None, START).await.unwrap();
     store.delete_generation(&generation.tenant, generation.id).await.unwrap();
     match with_id("r", &[("prompt", "a")]).send(store).await.unwrap() {
         Accepted::Replayed(replayed) => {
             assert_eq!((replayed.id, replayed.state), (generation.id, State::Cancelled));
             assert_eq!(replayed.prompt, "");
         }
-        Accepted::New(_) => panic!("bought again after its deletion"),
+        Accepted::New(..) => panic!("bought again after its deletion"),
     }
     let other = with_id("r", &[("prompt", "b")]).send(store).await;
     assert!(matches!(other, Err(AcceptError::RequestIdReused { field }) if field == "prompt"));
@@ -79,7 +79,7 @@ pub(in crate::store) async fn a_tombstone_tells_of_no_artifacts(store: &Tested) 
             assert_eq!(replayed.artifacts, [], "their files are gone");
             assert_eq!(replayed.cost, ended.cost);
         }
-        Accepted::New(_) => panic!("bought again after its deletion"),
+        Accepted::New(..) => panic!("bought again after its deletion"),
     }
 }
 
@@ -96,7 +96,7 @@ pub(in crate::store) async fn a_full_queue_refuses_until_something_ends(store: &
     let again = limited(with_id("r", &[("prompt", "a")])).send(store).await;
     assert!(matches!(again, Ok(Accepted::Replayed(_))), "a known request is answered however full it is");
 
-    store.apply(first.id, Event::CancelRequested, START).await.unwrap();
+    store.apply(first.id, Event::CancelRequested, None, START).await.unwrap();
     late.accepted(store).await;
     assert!(matches!(limited(Ask::new()).send(store).await, Err(AcceptError::QueueFull { unfinished: 3 })));
 }

@@ -25,7 +25,7 @@ pub(in crate::store) async fn a_repeated_order_is_answered_at_once(store: &Teste
     let texts = texts(store, &hit.session).await;
     assert_eq!(texts.len(), 3);
     assert_eq!(texts[2], format!("[VIDEO GENERATED] brief={}", hit.prompt));
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
+    assert_eq!(unfinished(store, page(10)).await, []);
 }
 
 pub(in crate::store) async fn an_answer_needs_its_artifacts(store: &Tested) {

@@ -43,14 +43,14 @@ pub(in crate::store) async fn an_event_that_says_nothing_new_writes_nothing(stor
 pub(in crate::store) async fn a_refused_event_tells_the_generation_as_it_is(store: &Tested) {
     let generation = Ask::new().accepted(store).await;
     let stale = Event::Attempt(AttemptId::fresh(), AttemptEvent::OutputsReady);
-    match store.apply(generation.id, stale, START).await {
+    match store.apply(generation.id, stale, None, START).await {
         Err(ApplyError::Refused { reason: Refused::StaleAttempt, generation: told }) => assert_eq!(*told, generation),
         other => panic!("{other:?}"),
     }
-    let nobody = store.apply(GenerationId::fresh(), Event::CancelRequested, START).await;
+    let nobody = store.apply(GenerationId::fresh(), Event::CancelRequested, None, START).await;
     assert!(matches!(nobody, Err(ApplyError::NotFound)));
     let ended = succeed(store, &generation).await.generation;
-    let late = store.apply(generation.id, Event::CancelRequested, START).await;
+    let late = store.apply(generation.id, Event::CancelRequested, None, START).await;
     assert!(matches!(late, Err(ApplyError::Refused { reason: Refused::Ended(State::Succeeded), .. })));
     assert_eq!(stored(store, &generation).await, ended);
 }
@@ -66,7 +66,7 @@ pub(in crate::store) async fn a_job_belongs_to_one_generation(store: &Tested) {
 
     let attempt = other.open_attempt().unwrap().id;
     let taken = Event::Attempt(attempt, AttemptEvent::Accepted(ticket("job")));
-    match store.apply(other.id, taken, START).await {
+    match store.apply(other.id, taken, None, START).await {
         Err(ApplyError::Refused { reason: Refused::WrongState(State::Running), generation }) => {
             assert_eq!(*generation, submitting);
         }
@@ -85,7 +85,7 @@ pub(in crate::store) async fn an_ended_job_is_never_adopted_and_may_be_named_aga
     assert_eq!(submit(store, &other, "job").await.state, State::Running);
 
     tell(store, &other, AttemptEvent::Silent("gone".into())).await;
-    let again = store.apply(other.id, Event::Resolved(Resolution::Resubmit), START).await.unwrap().generation;
+    let again = store.apply(other.id, Event::Resolved(Resolution::Resubmit), None, START).await.unwrap().generation;
     let third = Ask::new().accepted(store).await;
     assert_eq!(submit(store, &third, "job").await.state, State::Running, "the job of a closed attempt is free");
     assert_eq!(submit(store, &again, "job 2").await.state, State::Running);
@@ -133,6 +133,6 @@ pub(in crate::store) async fn a_deleted_generation_leaves_nothing_it_was_told(st
     assert_eq!(history(store, &ended).await, []);
     let blob = ended.artifacts[0].blob.clone();
     assert_eq!(store.unreferenced(vec![blob.clone()]).await.unwrap(), [blob]);
-    let late = store.apply(ended.id, Event::CancelRequested, START).await;
+    let late = store.apply(ended.id, Event::CancelRequested, None, START).await;
     assert!(matches!(late, Err(ApplyError::NotFound)));
 }

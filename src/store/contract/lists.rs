@@ -38,7 +38,7 @@ pub(in crate::store) async fn generations_are_listed_newest_first_with_every_fil
     for generation in &made[..3] {
         succeed(store, generation).await;
     }
-    store.apply(made[4].id, Event::CancelRequested, START).await.unwrap();
+    store.apply(made[4].id, Event::CancelRequested, None, START).await.unwrap();
     let of = |indices: &[usize]| indices.iter().rev().map(|&index| made[index].id).collect::<Vec<_>>();
 
     let all = GenerationFilter::default;
@@ -63,8 +63,8 @@ pub(in crate::store) async fn unfinished_generations_are_listed_oldest_first(sto
         expected.push(generation.id);
     }
     let ended = Ask::new().accepted(store).await;
-    store.apply(ended.id, Event::CancelRequested, START).await.unwrap();
-    let fetch = async |page: Page<GenerationId>| store.unfinished(page.after, page.limit).await.unwrap();
+    store.apply(ended.id, Event::CancelRequested, None, START).await.unwrap();
+    let fetch = async |page: Page<GenerationId>| unfinished(store, page).await;
     let found: Vec<_> = walk(3, |row: &Generation| row.id, fetch).await.iter().map(|row| row.id).collect();
     assert_eq!(found, expected, "those that share a job included");
 }

@@ -15,7 +15,7 @@ pub(in crate::store) async fn identical_orders_in_flight_have_one_leader(store: 
     let generations: Vec<Generation> = answers
         .into_iter()
         .map(|answer| match answer.unwrap() {
-            Accepted::New(generation) | Accepted::Replayed(generation) => *generation,
+            Accepted::New(generation, _) | Accepted::Replayed(generation) => *generation,
         })
         .collect();
     let (leaders, followers): (Vec<_>, Vec<_>) = generations.iter().partition(|generation| !generation.coalesced);
@@ -26,7 +26,7 @@ pub(in crate::store) async fn identical_orders_in_flight_have_one_leader(store: 
     }
     let changes = succeed(store, leaders[0]).await;
     assert_eq!(changes.others.len(), 499);
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
+    assert_eq!(unfinished(store, page(10)).await, []);
 }
 
 pub(in crate::store) async fn a_later_turn_is_shared_within_its_session_only(store: &Tested) {
@@ -52,7 +52,7 @@ pub(in crate::store) async fn bypass_and_refresh_share_nothing(store: &Tested) {
         assert_eq!(Ask::order("d").policy(policy).accepted(store).await.leader, None);
     }
     submit(store, &leader, "job").await;
-    store.apply(leader.id, Event::CancelRequested, START).await.unwrap();
+    store.apply(leader.id, Event::CancelRequested, None, START).await.unwrap();
     assert_eq!(Ask::order("d").accepted(store).await.leader, None, "nor those who are being cancelled");
 }
 
@@ -84,13 +84,13 @@ pub(in crate::store) async fn followers_fail_with_their_leader(store: &Tested) {
     let ended = stored(store, &follower).await;
     let failure = ended.failure.unwrap();
     assert_eq!((failure.reason, failure.charged), (FailureReason::ProviderJobFailed, Charged::No));
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
+    assert_eq!(unfinished(store, page(10)).await, []);
 }
 
 pub(in crate::store) async fn cancelling_a_follower_is_local(store: &Tested) {
     let leader = Ask::order("d").accepted(store).await;
     let follower = Ask::order("d").accepted(store).await;
-    let changes = store.apply(follower.id, Event::CancelRequested, START).await.unwrap();
+    let changes = store.apply(follower.id, Event::CancelRequested, None, START).await.unwrap();
     assert_eq!((changes.generation.state, changes.others.len()), (State::Cancelled, 0));
     assert_eq!(stored(store, &leader).await, leader);
     let changes = succeed(store, &leader).await;
@@ -103,7 +103,7 @@ pub(in crate::store) async fn cancelling_a_leader_promotes_the_oldest_follower(s
     let [oldest, other] = [Ask::order("d").accepted(store).await, Ask::order("d").accepted(store).await];
     submit(store, &leader, "job").await;
 
-    let changes = store.apply(leader.id, Event::CancelRequested, START).await.unwrap();
+    let changes = store.apply(leader.id, Event::CancelRequested, None, START).await.unwrap();
     assert_eq!((changes.generation.state, changes.generation.successor), (State::Cancelled, Some(oldest.id)));
     assert_eq!(changes.others, [stored(store, &oldest).await, stored(store, &other).await]);
     assert_eq!(texts(store, &leader.session).await.last().unwrap(), "[VIDEO CANCELLED]");
@@ -128,16 +128,16 @@ pub(in crate::store) async fn cancelling_a_leader_promotes_the_oldest_follower(s
     let names: HashSet<_> = changes.others.iter().map(|other| other.artifacts[0].id.clone()).collect();
     assert_eq!(names.len(), 2);
     assert_eq!(stored(store, &leader).await.state, State::Cancelled);
-    assert_eq!(store.unfinished(None, 10).await.unwrap(), []);
+    assert_eq!(unfinished(store, page(10)).await, []);
 }
 
 pub(in crate::store) async fn a_deadline_passed_while_queued_hands_the_job_over(store: &Tested) {
     let leader = Ask::order("d").accepted(store).await;
     let follower = Ask::order("d").accepted(store).await;
-    let early = store.apply(leader.id, Event::DeadlinePassed, START).await;
+    let early = store.apply(leader.id, Event::DeadlinePassed, None, START).await;
     assert!(matches!(early, Err(ApplyError::Refused { .. })));
 
-    let changes = store.apply(leader.id, Event::DeadlinePassed, leader.deadline).await.unwrap();
+    let changes = store.apply(leader.id, Event::DeadlinePassed, None, leader.deadline).await.unwrap();
     let failure = changes.generation.failure.unwrap();
     assert_eq!((failure.reason, failure.charged), (FailureReason::DeadlineExceeded, Charged::No));
     let promoted = stored(store, &follower).await;
@@ -151,7 +151,7 @@ pub(in crate::store) async fn a_deleted_leader_still_leads_to_its_job(store: &Te
     let [second, third] = [Ask::order("d").accepted(store).await, Ask::order("d").accepted(store).await];
     tell(store, &leader, AttemptEvent::Submitting(SubmitKey::fresh())).await;
     for (gone, successor) in [(&leader, &second), (&second, &third)] {
-        store.apply(gone.id, Event::CancelRequested, START).await.unwrap();
+        store.apply(gone.id, Event::CancelRequested, None, START).await.unwrap();
         store.delete_generation(&gone.tenant, gone.id).await.unwrap();
         assert_eq!(store.generation(&gone.tenant, gone.id).await.unwrap(), None);
         assert_eq!(stored(store, gone).await.successor, Some(successor.id), "its driver finds out where to go on");
@@ -161,7 +161,7 @@ pub(in crate::store) async fn a_deleted_leader_still_leads_to_its_job(store: &Te
     let changes = tell(store, &leader, AttemptEvent::Accepted(ticket("job"))).await;
     assert_eq!((changes.generation.id, changes.generation.state), (third.id, State::Running));
     assert_eq!(stored(store, &third).await.open_attempt().unwrap().ticket, Some(ticket("job")));
-    let cancelled = store.apply(leader.id, Event::CancelRequested, START).await;
+    let cancelled = store.apply(leader.id, Event::CancelRequested, None, START).await;
     assert!(matches!(cancelled, Err(ApplyError::NotFound)), "for its owner it does not exist: {cancelled:?}");
     assert_eq!(stored(store, &third).await.cancel_requested_at, None);
 }
@@ -170,13 +170,13 @@ pub(in crate::store) async fn a_deleted_end_of_the_chain_is_not_found(store: &Te
     let leader = Ask::order("d").accepted(store).await;
     let follower = Ask::order("d").accepted(store).await;
     submit(store, &leader, "job").await;
-    store.apply(leader.id, Event::CancelRequested, START).await.unwrap();
+    store.apply(leader.id, Event::CancelRequested, None, START).await.unwrap();
     let stored_output = AttemptEvent::Stored(vec![output(leader.id)], Usage::default());
     tell(store, &leader, stored_output).await;
     store.delete_generation(&follower.tenant, follower.id).await.unwrap();
 
     let late = Event::Attempt(leader.open_attempt().unwrap().id, AttemptEvent::OutputsReady);
-    let late = store.apply(leader.id, late, START).await;
+    let late = store.apply(leader.id, late, None, START).await;
     assert!(matches!(late, Err(ApplyError::NotFound)), "{late:?}");
     assert_eq!(store.load(follower.id).await.unwrap(), None);
 }

@@ -15,7 +15,7 @@ use crate::{
         session::closing_message,
     },
     store::{
-        port::{AcceptError, Acceptance, Accepted, Draft, SentRequest, StoreError},
+        port::{AcceptError, Acceptance, Accepted, Claim, Draft, SentRequest, StoreError},
         rules, sql,
     },
 };
@@ -26,7 +26,7 @@ const EARLIER: u64 = 6;
 pub(super) fn accept(
     work: &mut Work,
     acceptance: &Acceptance,
-    draft: Box<dyn Draft>,
+    draft: &dyn Draft,
 ) -> std::result::Result<Accepted, AcceptError> {
     let Acceptance { tenant, session, request, max_unfinished, now } = acceptance;
     if let Some((id, sent)) = request
@@ -62,7 +62,7 @@ pub(super) fn accept(
         let params = params![tenant.id(), id.id(), generation.id.id(), to_doc(sent)?, now.as_microsecond()];
         execute(&work.db, sql::request_id::INSERT, params).map_err(AcceptError::Store)?;
     }
-    Ok(Accepted::New(Box::new(generation)))
+    Ok(Accepted::New(Box::new(generation), Claim::SOLE))
 }
 
 /// The generation of the first request with this id, if this request is the same.

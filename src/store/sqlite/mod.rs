@@ -30,8 +30,8 @@ use self::{
 };
 use super::{
     port::{
-        AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, DeleteError, Draft, GenerationFilter,
-        Page, Store, StoreError,
+        AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, Claim, DeleteError, Draft,
+        GenerationFilter, Loaded, Owned, Page, Store, StoreError,
     },
     rules, sql,
 };
@@ -76,7 +76,7 @@ impl Store for Sqlite {
         acceptance: Acceptance,
         draft: Box<dyn Draft>,
     ) -> std::result::Result<Accepted, AcceptError> {
-        self.writer.write(move |work| accept::accept(work, &acceptance, draft)).await
+        self.writer.write(move |work| accept::accept(work, &acceptance, &*draft)).await
     }
 
     async fn cached(&self, tenant: &TenantId, session: Option<&SessionId>, digest: &str) -> Result<Option<Generation>> {
@@ -90,16 +90,25 @@ impl Store for Sqlite {
         self.writer.write(move |work| execute(&work.db, forget, params![tenant.id(), generation.id()]).map(drop)).await
     }
 
-    async fn apply(&self, id: GenerationId, event: Event, now: Timestamp) -> std::result::Result<Changes, ApplyError> {
+    // The lock on the folder proves that nobody else writes: every claim holds.
+    async fn apply(
+        &self,
+        id: GenerationId,
+        event: Event,
+        _claim: Option<Claim>,
+        now: Timestamp,
+    ) -> std::result::Result<Changes, ApplyError> {
         self.writer.write(move |work| apply::apply(work, id, &event, now)).await
     }
 
-    async fn load(&self, id: GenerationId) -> Result<Option<Generation>> {
-        self.readers.read(move |db| generations::load_to_follow(db, id)).await
+    async fn load(&self, id: GenerationId) -> Result<Option<Loaded>> {
+        let loaded = self.readers.read(move |db| generations::load_to_follow(db, id)).await?;
+        Ok(loaded.map(|generation| Loaded { generation, claim: Some(Claim::SOLE) }))
     }
 
-    async fn unfinished(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Generation>> {
-        self.readers.read(move |db| generations::unfinished(db, after, limit)).await
+    async fn owned(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Owned>> {
+        let unfinished = self.readers.read(move |db| generations::unfinished(db, after, limit)).await?;
+        Ok(unfinished.into_iter().map(|generation| Owned { generation, claim: Claim::SOLE }).collect())
     }
 
     async fn job_is_claimed(&self, provider: &str, account: &str, job: &str, besides: GenerationId) -> Result<bool> {

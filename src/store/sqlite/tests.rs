@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     domain::{life::tests::START, session::Message},
-    store::contract::{Ask, Tested, store_contract, succeed, together},
+    store::contract::{Ask, Tested, page, store_contract, stored, succeed, together, unfinished},
 };
 
 store_contract!(super::fresh);
@@ -30,7 +30,7 @@ async fn what_was_answered_is_there_after_a_reopening_without_close() {
     let mut answered = Vec::new();
     for answer in together(&store, (0..100).map(|_| Ask::new()).collect()).await {
         match answer.unwrap() {
-            Accepted::New(generation) => answered.push(*generation),
+            Accepted::New(generation, _) => answered.push(*generation),
             Accepted::Replayed(generation) => panic!("replayed {}", generation.id),
         }
     }
@@ -38,8 +38,8 @@ async fn what_was_answered_is_there_after_a_reopening_without_close() {
 
     let store: Tested = Arc::new(Sqlite::open(&file(&folder)).unwrap());
     answered.sort_unstable_by_key(|generation| generation.id);
-    assert_eq!(store.unfinished(None, 1000).await.unwrap(), answered);
-    assert_eq!(store.load(done.id).await.unwrap(), Some(done.clone()));
+    assert_eq!(unfinished(&store, page(1000)).await, answered);
+    assert_eq!(stored(&store, &done).await, done);
     assert_eq!(store.cached(&done.tenant, None, "d").await.unwrap(), Some(done));
     // The count of unfinished generations is read back too.
     let full = Ask { max_unfinished: 100, ..Ask::new() }.send(&store).await;
@@ -74,7 +74,8 @@ async fn a_store_that_may_not_write_is_unavailable_and_reads_on() {
     work.db.pragma_update(None, "query_only", true).unwrap();
     let store = Sqlite { readers: Readers::new(&file(&folder)), writer: Writer::start(work).unwrap() };
     assert!(matches!(store.heartbeat(START).await, Err(StoreError::Unavailable(_))));
-    assert_eq!(store.load(generation.id).await.unwrap(), Some(generation));
+    let store: Tested = Arc::new(store);
+    assert_eq!(stored(&store, &generation).await, generation);
 }
 
 #[tokio::test]
@@ -88,13 +89,13 @@ async fn a_full_disk_is_unavailable_and_passes() {
     let mut answered = Vec::new();
     let full = loop {
         match Ask::new().send(&store).await {
-            Ok(Accepted::New(generation)) => answered.push(generation.id),
+            Ok(Accepted::New(generation, _)) => answered.push(generation.id),
             other => break other,
         }
         assert!(answered.len() < 10_000, "the disk never filled up");
     };
     assert!(matches!(full, Err(AcceptError::Store(StoreError::Unavailable(_)))), "{full:?}");
-    let found: Vec<_> = store.unfinished(None, 10_000).await.unwrap().iter().map(|row| row.id).collect();
+    let found: Vec<_> = unfinished(&store, page(10_000)).await.iter().map(|row| row.id).collect();
     assert_eq!(found, answered, "exactly what was answered is there");
 
     let raise = |work: &mut writer::Work| -> Result<i64> {
@@ -109,7 +110,7 @@ async fn a_full_disk_is_unavailable_and_passes() {
 struct Defect;
 
 impl Draft for Defect {
-    fn generation(self: Box<Self>, _: &[Message]) -> (Generation, Vec<Message>) {
+    fn generation(&self, _: &[Message]) -> (Generation, Vec<Message>) {
         panic!("a defect in a draft")
     }
 }
@@ -131,7 +132,7 @@ async fn a_write_that_fails_leaves_nothing_and_disturbs_no_neighbour() {
     assert!(matches!(failed, Err(AcceptError::Store(StoreError::Broken(_)))));
     assert!(answers.iter().all(std::result::Result::is_ok));
     assert_eq!(store.session(&TenantId::default_tenant(), &session).await.unwrap(), None);
-    assert_eq!(store.unfinished(None, 1000).await.unwrap().len(), 50);
+    assert_eq!(unfinished(&store, page(1000)).await.len(), 50);
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +142,7 @@ async fn a_paused_clock_does_not_run_ahead_of_a_write() {
     for _ in 0..20 {
         Ask::new().accepted(&store).await;
     }
-    assert_eq!(store.unfinished(None, 100).await.unwrap().len(), 20);
+    assert_eq!(unfinished(&store, page(100)).await.len(), 20);
     assert_eq!(before.elapsed(), std::time::Duration::ZERO);
 }
 
