@@ -66,3 +66,54 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        callback::Callback,
+        life::tests::{START, drafted},
+    };
+
+    fn due(host: &str, n: usize) -> Vec<DueCallback> {
+        let url = format!("https://{host}/").parse().unwrap();
+        vec![DueCallback { generation: drafted(1), url, callback: Callback::due(START) }; n]
+    }
+
+    fn taken(desk: &mut Desk) -> Vec<String> {
+        std::iter::from_fn(|| desk.next(START)).map(|due| host(&due.url).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_host_has_four_places_and_the_rest_waits_for_them() {
+        let mut desk = Desk::default();
+        desk.add(due("a", 6));
+        desk.add(due("b", 1));
+        assert_eq!(taken(&mut desk), ["a", "a", "a", "a", "b"]);
+        assert_eq!((desk.busy(), desk.n_free()), (vec!["a".to_owned()], PLACES - 5));
+        desk.done("a");
+        assert_eq!(taken(&mut desk), ["a"]);
+        desk.done("a");
+        desk.done("a");
+        assert_eq!(taken(&mut desk), ["a"]);
+        assert!(desk.busy().is_empty(), "it has a place and nothing waits for it");
+    }
+
+    #[test]
+    fn there_are_so_many_places_and_no_more() {
+        let mut desk = Desk::default();
+        for n in 0..PLACES {
+            desk.add(due(&format!("host-{n}"), 2));
+        }
+        assert_eq!((taken(&mut desk).len(), desk.n_free()), (PLACES, 0));
+        assert_eq!(desk.busy().len(), PLACES / 2, "what waits keeps its host from being claimed for");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_within_its_claim_is_left_to_the_next() {
+        let mut desk = Desk::default();
+        desk.add(due("a", 1));
+        assert_eq!(desk.next(START + std::time::Duration::from_secs(1)), None);
+        assert!(desk.busy().is_empty());
+    }
+}

@@ -121,3 +121,65 @@ async fn drained(mut response: Response) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::{
+        config::{CallbackConfig, CallbackTarget},
+        domain::{callback::Callback, life::tests::drafted},
+        outbound::Fence,
+    };
+
+    const SECRETS: [&str; 2] = ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"];
+
+    fn sender(fence: Fence, secrets: &[&str]) -> Sender {
+        let secrets = secrets.iter().map(|secret| (*secret).into()).collect();
+        let default = CallbackTarget { url: None, secrets };
+        let config = CallbackConfig { fence, default, tenants: [].into(), retry_base: TIMEOUT };
+        let render: Render = |generation| Ok(json!({ "name": generation.id.to_string() }));
+        Sender::new(Arc::new(Targets::new(&config)), render).unwrap()
+    }
+
+    fn due(url: &str) -> DueCallback {
+        let url = url.parse().unwrap();
+        DueCallback { generation: drafted(1), url, callback: Callback::due(Timestamp::UNIX_EPOCH) }
+    }
+
+    #[tokio::test]
+    async fn a_public_name_that_leads_into_our_own_network_is_not_called() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://hooks.example:{}/", listener.local_addr().unwrap().port());
+        let leading = |fence: Fence| fence.knowing("hooks.example", IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let answer = sender(leading(Fence::default()), &SECRETS).send(&due(&url)).await;
+        assert_eq!(answer, Answer::None(CallbackError::AddressNotAllowed));
+
+        // The same, once the network is allowed: now the listener is called, which knows no TLS.
+        let allowed = sender(leading(Fence::allowing(["127.0.0.0/8"]).unwrap()), &SECRETS);
+        let due = due(&url);
+        let hang_up = async { drop(listener.accept().await.unwrap()) };
+        let (answer, ()) = tokio::join!(allowed.send(&due), hang_up);
+        assert_eq!(answer, Answer::None(CallbackError::Unreachable));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_unsigned() {
+        let answer = sender(Fence::allowing(["127.0.0.1"]).unwrap(), &[]).send(&due("http://127.0.0.1:1/")).await;
+        assert_eq!(answer, Answer::None(CallbackError::NoSecret));
+    }
+
+    #[test]
+    fn each_secret_signs_the_same_message() {
+        let generation = drafted(1);
+        let (headers, body) = sender(Fence::default(), &SECRETS).message(&generation, Timestamp::now()).unwrap();
+        assert_eq!(headers[HEADER_WEBHOOK_ID], format!("msg_{}", generation.id.id()));
+        for secret in SECRETS {
+            Webhook::new(secret).unwrap().verify(body.as_bytes(), &headers).unwrap();
+        }
+        assert!(Webhook::new("whsec_AAAA").unwrap().verify(body.as_bytes(), &headers).is_err());
+    }
+}

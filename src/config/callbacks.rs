@@ -55,7 +55,7 @@ pub struct CallbackSettings {
         hide_env_values = true
     )]
     pub url: Option<Text>,
-    /// Secret that callbacks are signed with, `whsec_` and base64 of 24 to 64 bytes; several with blanks between while it is changed. Without it none are sent
+    /// Secret that callbacks are signed with, `whsec_` and base64 of 24 to 64 bytes; several with blanks between while it is changed; without it none are sent
     #[arg(
         id = "callbacks.secret",
         long = "callbacks-secret",

@@ -1,7 +1,5 @@
 //! Callbacks as the doors see them. Sending them is not the engine's business: a row of the store says that one is due.
 
-use jiff::Timestamp;
-
 use super::{Engine, error::Error};
 use crate::{
     domain::{
@@ -28,8 +26,7 @@ impl Engine {
         tenant: &TenantId,
         id: GenerationId,
     ) -> Result<(Generation, Callback), Error> {
-        // It falls due by the clock of whoever sends it.
-        let callback = self.store().redeliver(tenant, id, Timestamp::now()).await.map_err(|error| match error {
+        let callback = self.store().redeliver(tenant, id, self.now()).await.map_err(|error| match error {
             RedeliverError::NotFound => Error::GenerationNotFound,
             RedeliverError::NoCallback => Error::NoCallback,
             RedeliverError::Unfinished(state) => Error::Unfinished(state),

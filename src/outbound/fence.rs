@@ -3,7 +3,7 @@
 use std::{
     error::Error,
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use ipnet::{IpNet, Ipv4Net};
@@ -21,6 +21,9 @@ pub struct Fence {
     /// Hosts as a URL has them: whatever they resolve to is admitted.
     hosts: Vec<String>,
     networks: Vec<IpNet>,
+    /// Names that the system is not asked for.
+    #[cfg(test)]
+    names: Vec<(&'static str, IpAddr)>,
 }
 
 impl Fence {
@@ -38,6 +41,8 @@ impl Fence {
         Self {
             hosts: configured.host_str().map(str::to_owned).into_iter().collect(),
             networks: if is_loopback { loopback.to_vec() } else { Vec::new() },
+            #[cfg(test)]
+            names: Vec::new(),
         }
     }
 
@@ -94,6 +99,21 @@ impl Fence {
         if is_named || is_public { Ok(()) } else { Err("names a host that is not public") }
     }
 
+    /// With this address of a name, as a name server would tell it.
+    #[cfg(test)]
+    pub(crate) fn knowing(mut self, name: &'static str, ip: IpAddr) -> Self {
+        self.names.push((name, ip));
+        self
+    }
+
+    async fn look_up(&self, name: &str) -> io::Result<Vec<SocketAddr>> {
+        #[cfg(test)]
+        if let Some((_, ip)) = self.names.iter().find(|(known, _)| *known == name) {
+            return Ok(vec![SocketAddr::new(*ip, 0)]);
+        }
+        Ok(tokio::net::lookup_host((name, 0)).await?.collect())
+    }
+
     fn admits_address(&self, ip: IpAddr) -> bool {
         is_public(ip) || self.is_in_network(ip)
     }
@@ -112,9 +132,10 @@ impl Resolve for Fence {
     fn resolve(&self, name: Name) -> Resolving {
         let fence = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let found = fence.look_up(name.as_str()).await?;
             let exempt = fence.is_exempt(Some(name.as_str()));
-            let admitted: Vec<_> = found.filter(|address| exempt || fence.admits_address(address.ip())).collect();
+            let admitted: Vec<_> =
+                found.into_iter().filter(|address| exempt || fence.admits_address(address.ip())).collect();
             if admitted.is_empty() {
                 return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the host has no public address").into());
             }
