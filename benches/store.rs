@@ -140,6 +140,7 @@ impl Draft for Order {
             inputs: Vec::new(),
             fallback_on_refusal: false,
             labels: BTreeMap::new(),
+            callback_url: None,
             cache: CachePolicy::Default,
             cache_key: Some(CacheKey { digest: id.id(), first_turn: earlier.is_empty() }),
             max_duration: Duration::from_secs(1800),

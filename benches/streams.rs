@@ -311,4 +311,5 @@ not_measured! {
     resolve_generation: ResolveGenerationRequest => ResolveGenerationResponse,
     delete_generation: DeleteGenerationRequest => DeleteGenerationResponse,
     list_generation_events: ListGenerationEventsRequest => ListGenerationEventsResponse,
+    redeliver_callback: RedeliverCallbackRequest => RedeliverCallbackResponse,
 }

@@ -11,12 +11,13 @@ use std::{
 use futures_util::{StreamExt, stream};
 use tokio::{
     net::{TcpListener, TcpSocket},
-    sync::watch,
+    sync::{Notify, watch},
 };
 use tracing::{info, warn};
 
 use crate::{
     artifact::{Blobs, Collector},
+    callback::{Courier, Sender, SetupError, Targets},
     config::{Config, DrainConfig, Problem},
     domain::names::ProviderId,
     door,
@@ -95,6 +96,8 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         (Some(parts), problems) if problems.is_empty() => parts,
         (_, problems) => return Err(StartError::Settings(problems)),
     };
+    let targets = Arc::new(Targets::new(&config.callbacks));
+    let sender = Sender::new(Arc::clone(&targets), door::generation_json).map_err(no_client)?;
     let listen = if options.ephemeral { SocketAddr::from(([127, 0, 0, 1], 0)) } else { config.listen };
     let listener = bind(listen).map_err(|source| StartError::Listen { addr: listen, source })?;
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: listen, source })?;
@@ -115,6 +118,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
 
     let shutdown = Shutdown::new(drain_of(&config, options));
     let tasks = shutdown.tasks();
+    let callback_due = Arc::new(Notify::new());
     let engine = Engine::new(Parts {
         store: Arc::clone(&store) as _,
         registry,
@@ -125,11 +129,21 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         drain: shutdown.drain(),
         metrics: Metrics::new(),
         clock: Clock::System,
+        callback_due: Arc::clone(&callback_due),
         settings: engine_settings(&config),
     });
     engine.start_housekeeping().await;
     engine.recover().await.map_err(anyhow::Error::from).map_err(trouble("reading unfinished generations"))?;
-    serve(listener, &engine, &shutdown).await.map_err(trouble("opening the doors"))?;
+    let courier = Courier {
+        store: Arc::clone(&store) as _,
+        sender,
+        due: callback_due,
+        retry_base: config.callbacks.retry_base,
+        drain: shutdown.drain(),
+        metrics: Metrics::new(),
+    };
+    courier.start(&tasks);
+    serve(listener, &engine, targets, &shutdown).await.map_err(trouble("opening the doors"))?;
     lock.announce(addr).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
     for warning in &config.warnings {
         warn!("{}: {}; {}", warning.setting, warning.message, warning.fix);
@@ -169,12 +183,17 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Opens the doors: everything on one port.
-async fn serve(listener: TcpListener, engine: &Engine, shutdown: &Shutdown) -> anyhow::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    engine: &Engine,
+    targets: Arc<Targets>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let (tasks, drain) = (shutdown.tasks(), shutdown.drain());
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
     let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
     tasks.spawn("health", policy, follow);
-    let grpc = door::grpc_router(engine.clone(), health)?;
+    let grpc = door::grpc_router(engine.clone(), targets, health)?;
     let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), engine.readiness()));
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {
@@ -198,6 +217,14 @@ fn until_closing(engine: &Engine, tasks: &Tasks, drain: Drain) -> watch::Receive
         }
     });
     readiness
+}
+
+fn no_client(error: SetupError) -> StartError {
+    StartError::Settings(vec![Problem {
+        setting: "callbacks".to_owned(),
+        message: format!("{:#}", anyhow::Error::from(error)),
+        fix: "look at the system's certificates and at the proxy variables of the environment".to_owned(),
+    }])
 }
 
 fn drain_of(config: &Config, options: StartOptions) -> DrainConfig {

@@ -14,11 +14,13 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use self::{
+    callbacks::{CallbackConfig, CallbackSettings, CallbackTarget, TenantCallbackSettings},
     problem::Problem,
     settings::{ReplicateSettings, SettingDoc, Settings, Text},
     surroundings::{Surroundings, load_dotenv},
 };
 
+mod callbacks;
 mod parse;
 mod problem;
 mod resolve;
@@ -44,6 +46,8 @@ pub struct Config {
     pub sample: SampleConfig,
     /// The Replicate adapter.
     pub replicate: ReplicateConfig,
+    /// Who is called back.
+    pub callbacks: CallbackConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// Route name → its models (`provider/name`) in order of preference, at least one each.

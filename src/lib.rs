@@ -7,6 +7,8 @@
 pub mod app;
 /// Owned bytes: fetched, checked, stored, served.
 pub mod artifact;
+/// Outgoing callbacks: the end of a generation told to the address its caller named.
+pub mod callback;
 /// The command line; talks gRPC only.
 pub mod cli;
 /// Settings from flags, environment and file.
@@ -19,6 +21,8 @@ pub mod door;
 pub mod engine;
 /// Every task's owner, and the ordered shutdown.
 pub mod lifecycle;
+/// Where calls to others may lead.
+pub mod outbound;
 /// Code generated from `proto/`.
 pub mod pb;
 /// The port every vendor is plugged into, and one folder a vendor.

@@ -1,7 +1,7 @@
 //! Single calls about one generation: `get`, `cancel`, `resolve`, `delete`, `events`.
 
 use super::{
-    ClientCommand, Context,
+    ClientCommand, Context, callbacks,
     connect::call,
     exit::Exit,
     failure::Failure,
@@ -14,8 +14,9 @@ use super::{
     text,
 };
 use crate::pb::v1::{
-    Artifact, AttemptOutcome, CancelGenerationRequest, DeleteGenerationRequest, Generation, GetGenerationRequest,
-    ListGenerationEventsRequest, Resolution, ResolveGenerationRequest, generation::Spec,
+    Artifact, AttemptOutcome, Callback, CancelGenerationRequest, DeleteGenerationRequest, Generation,
+    GetGenerationRequest, GetGenerationResponse, ListGenerationEventsRequest, Resolution, ResolveGenerationRequest,
+    generation::Spec,
 };
 
 /// Most events shown; a generation has a few dozen.
@@ -74,10 +75,17 @@ impl ClientCommand for Get {
     async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
         let request = GetGenerationRequest { name: Collection::Generations.name(&self.name)? };
         let response = context.connection.generations().get_generation(call(request)).await?;
-        let generation = present(response.into_inner().generation)?;
+        let GetGenerationResponse { generation, callback } = response.into_inner();
+        let generation = present(generation)?;
         match context.terminal.format {
-            Format::Json => context.terminal.json_line(&json::of(&generation)?)?,
-            Format::Text => context.terminal.line(&details(&generation))?,
+            Format::Json => {
+                let mut shown = json::of(&generation)?;
+                if let Some(callback) = &callback {
+                    shown["callback"] = json::of(callback)?;
+                }
+                context.terminal.json_line(&shown)?;
+            }
+            Format::Text => context.terminal.line(&details(&generation, callback.as_ref()))?,
         }
         Ok(Exit::Ok)
     }
@@ -149,7 +157,7 @@ fn tell_state(terminal: &mut Terminal, generation: &Generation) -> Result<Exit, 
 }
 
 /// Everything about a generation that a person asks for.
-fn details(generation: &Generation) -> String {
+fn details(generation: &Generation, callback: Option<&Callback>) -> String {
     let prompt = match &generation.spec {
         Some(Spec::Video(video)) => text::short(&video.prompt, 200),
         None => String::new(),
@@ -198,6 +206,7 @@ fn details(generation: &Generation) -> String {
         facts.push(("unresolved", format!("{} ({reason})", unresolved.message)));
         facts.push(("given up", text::time(unresolved.give_up_time.as_ref())));
     }
+    facts.extend(callback.map(|callback| ("callback", callbacks::told(callback))));
     text::facts(&facts)
 }
 

@@ -161,6 +161,8 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
         ("replicate.api_token", token.to_owned()),
         ("replicate.base_url", config.replicate.base_url.to_string()),
         ("replicate.model", config.replicate.model.clone()),
+        ("callbacks.url", if config.callbacks.default.url.is_some() { "set" } else { "not set" }.to_owned()),
+        ("callbacks.secret", if config.callbacks.default.secrets.is_empty() { "not set" } else { "set" }.to_owned()),
         ("log", config.telemetry.log.clone()),
         ("log_dir", path(config.telemetry.log_dir.as_deref())),
         ("otlp_endpoint", config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default()),

@@ -4,6 +4,7 @@
 //! A command is a type of arguments with `ClientCommand::run`. It writes results to stdout and everything else to stderr, through
 //! `Terminal`; it returns how to exit, and never ends the process itself.
 
+mod callbacks;
 mod check;
 mod connect;
 mod download;
@@ -90,6 +91,8 @@ enum Command {
     Resolve(Client<generations::Resolve>),
     /// Delete an ended generation with its artifacts.
     Delete(Client<generations::Delete>),
+    /// Send the callback of an ended generation again.
+    Redeliver(Client<callbacks::Redeliver>),
     /// Show the history of a generation.
     Events(Client<generations::Events>),
     /// Download an artifact, or all artifacts of a generation.
@@ -235,6 +238,7 @@ async fn dispatch(cli: Cli, surroundings: Surroundings<'_>) -> Result<Exit, Fail
         Command::Cancel(client) => server.run(client, surroundings).await,
         Command::Resolve(client) => server.run(client, surroundings).await,
         Command::Delete(client) => server.run(client, surroundings).await,
+        Command::Redeliver(client) => server.run(client, surroundings).await,
         Command::Events(client) => server.run(client, surroundings).await,
         Command::Download(client) => server.run(client, surroundings).await,
         Command::Upload(client) => server.run(client, surroundings).await,

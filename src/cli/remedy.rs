@@ -17,6 +17,8 @@ pub(super) fn of_reason(reason: ErrorReason) -> Option<&'static str> {
         ErrorReason::GenerationUnfinished => Some("cancel it with `filmgate cancel`, or wait for its end"),
         ErrorReason::GenerationNotUnresolved => Some("see its state with `filmgate get`"),
         ErrorReason::QueueFull | ErrorReason::ServerDraining | ErrorReason::StoreUnavailable => Some("try again later"),
+        ErrorReason::CallbackNotConfigured => Some("leave --callback-url out, or set FILMGATE_CALLBACK_SECRET"),
+        ErrorReason::NoCallback => Some("order with --callback-url to be called back"),
         ErrorReason::UploadTooLarge => Some("send a smaller file"),
         ErrorReason::Internal => Some("this is a defect in filmgate: report it with the request id"),
         // Never a refused call: a generation carries these, with a next step of its own.

@@ -39,9 +39,10 @@ pub(super) fn resolve(
     }
 }
 
-struct Judge {
+/// Judges settings one by one and collects what is wrong with them.
+pub(super) struct Judge {
     table: Vec<SettingDoc>,
-    problems: Vec<Problem>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Judge {
@@ -56,6 +57,7 @@ impl Judge {
             self.value("sample_latency", &settings.sample_latency, TIME_OR_ZERO, parse::duration_or_zero);
         let telemetry = self.telemetry(settings);
         let replicate = self.replicate(&settings.replicate);
+        let callbacks = self.callbacks(&settings.callbacks);
         let routes = self.routes(settings.routes.as_ref());
 
         let listen = listen?;
@@ -75,6 +77,7 @@ impl Judge {
             artifacts: artifacts?,
             sample: SampleConfig { dir: settings.sample_dir.clone().map(path), latency: sample_latency? },
             replicate: replicate?,
+            callbacks: callbacks?,
             telemetry: telemetry?,
             routes,
             models: settings.models.clone().unwrap_or_default(),
@@ -196,12 +199,12 @@ impl Judge {
         routes
     }
 
-    fn time(&mut self, key: &str, text: &Option<Text>) -> Option<Duration> {
+    pub(super) fn time(&mut self, key: &str, text: &Option<Text>) -> Option<Duration> {
         self.value(key, text, TIME, parse::duration)
     }
 
     /// The value of a text of the right shape; `None` if there is no text, or a problem.
-    fn value<T>(
+    pub(super) fn value<T>(
         &mut self,
         key: &str,
         text: &Option<Text>,
@@ -250,7 +253,7 @@ impl Judge {
         }
     }
 
-    fn problem(&self, key: &str, message: String, fix: &str) -> Problem {
+    pub(super) fn problem(&self, key: &str, message: String, fix: &str) -> Problem {
         let names = self.table.iter().find(|setting| setting.key == key);
         let names = names.map(|setting| format!(" ({}, {})", setting.flag, setting.env.join(", "))).unwrap_or_default();
         Problem { setting: format!("{key}{names}"), message, fix: fix.to_owned() }

@@ -6,6 +6,8 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 
+use super::CallbackSettings;
+
 /// A second environment variable of a setting, asked after the one in [`Settings`].
 const OTHER_VARIABLES: [(&str, &str); 2] =
     [("system_prompt", "SYSTEM_PROMPT"), ("replicate.api_token", "REPLICATE_API_KEY")];
@@ -101,6 +103,8 @@ pub struct Settings {
     pub trace_ratio: Option<Text>,
     #[command(flatten)]
     pub replicate: ReplicateSettings,
+    #[command(flatten)]
+    pub callbacks: CallbackSettings,
     #[arg(skip)]
     pub routes: Option<toml::Table>,
     #[arg(skip)]
@@ -203,6 +207,7 @@ impl Settings {
                 Self {
                     $($field: first_given(self.$field, lower.$field, Text::is_given),)*
                     replicate: self.replicate.over(lower.replicate),
+                    callbacks: self.callbacks.over(lower.callbacks),
                     routes: self.routes.or(lower.routes),
                     models: self.models.or(lower.models),
                 }
@@ -218,9 +223,8 @@ impl Settings {
 
 impl ReplicateSettings {
     fn over(self, lower: Self) -> Self {
-        let is_given = |token: &SecretString| !token.expose_secret().trim().is_empty();
         Self {
-            api_token: first_given(self.api_token, lower.api_token, is_given),
+            api_token: first_given(self.api_token, lower.api_token, is_given_secret),
             base_url: first_given(self.base_url, lower.base_url, Text::is_given),
             model: first_given(self.model, lower.model, Text::is_given),
             concurrency: first_given(self.concurrency, lower.concurrency, Text::is_given),
@@ -228,8 +232,12 @@ impl ReplicateSettings {
     }
 }
 
-fn first_given<T>(upper: Option<T>, lower: Option<T>, is_given: fn(&T) -> bool) -> Option<T> {
+pub(super) fn first_given<T>(upper: Option<T>, lower: Option<T>, is_given: fn(&T) -> bool) -> Option<T> {
     upper.into_iter().chain(lower).find(is_given)
+}
+
+pub(super) fn is_given_secret(secret: &SecretString) -> bool {
+    !secret.expose_secret().trim().is_empty()
 }
 
 fn describe(argument: &clap::Arg, defaults: &toml::Table) -> SettingDoc {
@@ -255,7 +263,7 @@ fn describe(argument: &clap::Arg, defaults: &toml::Table) -> SettingDoc {
 pub struct Text(pub String);
 
 impl Text {
-    fn is_given(&self) -> bool {
+    pub(super) fn is_given(&self) -> bool {
         !self.0.trim().is_empty()
     }
 }
@@ -301,10 +309,10 @@ impl<'de> Deserialize<'de> for Text {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the form clap asks of a value parser")]
-fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
+pub(super) fn secret(text: &str) -> Result<SecretString, std::convert::Infallible> {
     Ok(text.into())
 }
 
-fn secret_in_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+pub(super) fn secret_in_file<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
     String::deserialize(deserializer).map(|text| Some(text.into()))
 }

@@ -218,7 +218,7 @@ fn the_table_documents_every_setting_truthfully() {
         }
     }
     let with_default = table.iter().filter(|setting| setting.default.is_some()).count();
-    assert_eq!(with_default, 20, "every line of defaults.toml belongs to a setting");
+    assert_eq!(with_default, 21, "every line of defaults.toml belongs to a setting");
 }
 
 #[test]
@@ -227,4 +227,46 @@ fn flattening_the_settings_leaves_a_command_its_own_description() {
     let command = Settings::augment_args(clap::Command::new("serve").about("own"));
     assert_eq!(command.get_about().map(ToString::to_string).as_deref(), Some("own"));
     command.debug_assert();
+}
+
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+#[test]
+fn callbacks_go_nowhere_unless_told() {
+    let callbacks = case().config().callbacks;
+    assert!(callbacks.default.url.is_none() && callbacks.default.secrets.is_empty() && callbacks.tenants.is_empty());
+    assert_eq!(callbacks.retry_base, Duration::from_secs(5));
+}
+
+#[test]
+fn each_tenant_may_have_an_address_and_a_secret_of_its_own() {
+    let file = format!(
+        "[callbacks]\nurl = \"https://a.example/x\"\nallow = \"10.0.0.0/8\"\n[callbacks.tenants.acme]\nurl = \"http://10.1.1.1/\"\n\
+         [callbacks.tenants.b]\nsecret = \"{SECRET}\""
+    );
+    let callbacks =
+        case().file(&file).env("FILMGATE_CALLBACK_SECRET", &format!("{SECRET} {SECRET}")).config().callbacks;
+    assert_eq!((callbacks.default.url.unwrap().path(), callbacks.default.secrets.len()), ("/x", 2));
+    assert_eq!(callbacks.tenants["acme"].url.as_ref().unwrap().as_str(), "http://10.1.1.1/");
+    assert_eq!(callbacks.tenants["b"].secrets.len(), 1);
+}
+
+#[test]
+fn what_is_wrong_with_callbacks_is_told_without_showing_it() {
+    let of = |file: &str| case().file(file).problems().join("\n");
+    for (file, what) in [
+        ("[callbacks]\nurl = \"https://a.example/hidden\"", "callbacks.secret"),
+        ("[callbacks.tenants.acme]\nurl = \"https://a.example/hidden\"", "callbacks.tenants.acme.secret"),
+        ("[callbacks]\nurl = \"https://10.0.0.1/hidden\"", "FILMGATE_CALLBACK_ALLOW"),
+        ("[callbacks]\nurl = \"http://a.example/hidden\"", "https://"),
+        ("[callbacks.tenants.\"a b\"]\nurl = \"https://a.example/hidden\"", "is no tenant"),
+        ("[callbacks]\nsecret = \"hidden\"", "whsec_"),
+        ("[callbacks]\nsecret = \"whsec_aGlkZGVu\"", "24 to 64 bytes"),
+        ("[callbacks]\nallow = \"10.0.0.0/40\"", "callbacks.allow"),
+        ("[callbacks.tenants.acme]\nsecrets = \"hidden\"", "unknown field"),
+        ("[callbacks]\nretry_base = \"0s\"", "callbacks.retry_base"),
+    ] {
+        let told = of(file);
+        assert!(told.contains(what) && !told.contains("hidden") && !told.contains("aGlkZGVu"), "{file}: {told}");
+    }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{
     artifact::{Artifact, Kind},
@@ -130,6 +131,9 @@ pub struct Generation {
     pub fallback_on_refusal: bool,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
+    /// Where its end is reported to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub callback_url: Option<Url>,
     /// How earlier results are used.
     pub cache: CachePolicy,
     /// What identical orders have in common; absent when the result must not be shared.
@@ -213,6 +217,7 @@ impl Generation {
         self.brief.clear();
         self.inputs.clear();
         self.labels.clear();
+        self.callback_url = None;
         self.provider_logs.clear();
         self.artifacts.clear();
         for candidate in &mut self.candidates {

@@ -2,6 +2,7 @@
 
 pub mod artifact;
 pub mod attempt;
+pub mod callback;
 pub mod card;
 pub mod catalog;
 pub mod failure;

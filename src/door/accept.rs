@@ -2,6 +2,7 @@
 //!
 //! Invariant: a request is refused with all its violations at once, those of the models' cards included, and before anything was stored.
 
+mod callback;
 mod hosts;
 mod inputs;
 mod options;
@@ -14,6 +15,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use super::{caller::Caller, refusal::Refusal};
 use crate::{
+    callback::Targets,
     domain::{
         artifact::Kind,
         catalog::{Asked, Catalog, Choice, NoCandidate},
@@ -37,7 +39,12 @@ const MAX_LABEL_VALUE: usize = 256;
 struct Violations(Vec<Violation>);
 
 /// A request for a video, or all that is wrong with it.
-pub(super) fn video(request: v1::GenerateVideoRequest, caller: Caller, catalog: &Catalog) -> Result<Request, Refusal> {
+pub(super) fn video(
+    request: v1::GenerateVideoRequest,
+    caller: Caller,
+    catalog: &Catalog,
+    targets: &Targets,
+) -> Result<Request, Refusal> {
     let mut violations = Violations::default();
     let sent = (!request.request_id.is_empty()).then(|| sent::video(&request));
     let prompt = prompt(&request.prompt, &mut violations);
@@ -50,7 +57,8 @@ pub(super) fn video(request: v1::GenerateVideoRequest, caller: Caller, catalog: 
     let request_id: Option<RequestId> = bare(&request.request_id, "request_id", RequestId::from_id, &mut violations);
     let max_duration = max_duration(request.max_duration.as_ref(), &mut violations);
     check_labels(&request.labels, &mut violations);
-    check_unsupported(&request.quote, &request.callback_url, &mut violations);
+    let callback_url = callback::accept(&request.callback_url, targets, &mut violations);
+    check_unsupported(&request.quote, &mut violations);
     if request.fallback_on_refusal && request.route.is_empty() && request.quality == 0 {
         violations.add("fallback_on_refusal", "needs route or quality: a single model has no next one");
     }
@@ -76,6 +84,7 @@ pub(super) fn video(request: v1::GenerateVideoRequest, caller: Caller, catalog: 
     let prompt = prompt.to_owned();
     violations.none()?;
     Ok(Request {
+        callback_url: targets.address(&caller.tenant, callback_url)?,
         tenant: caller.tenant,
         source: caller.source,
         kind: Kind::Video,
@@ -258,12 +267,9 @@ fn check_labels(labels: &BTreeMap<String, String>, violations: &mut Violations) 
     }
 }
 
-fn check_unsupported(quote: &str, callback_url: &str, violations: &mut Violations) {
+fn check_unsupported(quote: &str, violations: &mut Violations) {
     if !quote.is_empty() {
         violations.add("quote", "must be empty: this version does not support quotes");
-    }
-    if !callback_url.is_empty() {
-        violations.add("callback_url", "must be empty: this version does not support callbacks; use WatchGeneration");
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn generation() -> Generation {
         inputs: Vec::new(),
         fallback_on_refusal: false,
         labels: BTreeMap::new(),
+        callback_url: None,
         cache: CachePolicy::Default,
         cache_key: None,
         max_duration: Duration::from_secs(1800),

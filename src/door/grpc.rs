@@ -6,7 +6,7 @@ mod model;
 mod session;
 mod snapshots;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use axum::body::Body;
 use tonic::{Response, Status, service::RoutesBuilder};
@@ -14,6 +14,7 @@ use tracing::{Instrument, Span, debug, field, info_span};
 
 use super::{caller::Caller, refusal::Refusal, status};
 use crate::{
+    callback::Targets,
     engine::Engine,
     pb::v1::{
         artifact_service_server::ArtifactServiceServer, generation_service_server::GenerationServiceServer,
@@ -29,11 +30,12 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    targets: Arc<Targets>,
 }
 
 /// Adds every service of the contract.
-pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine) {
-    let door = Door { engine };
+pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, targets: Arc<Targets>) {
+    let door = Door { engine, targets };
     routes
         .add_service(GenerationServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))

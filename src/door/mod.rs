@@ -18,6 +18,8 @@ mod reflection;
 mod refusal;
 mod status;
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     middleware::map_response,
@@ -31,7 +33,9 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 pub use probes::health;
 
-use crate::engine::Engine;
+pub use present::generation_json;
+
+use crate::{callback::Targets, engine::Engine};
 
 /// Every gRPC service: the contract's, health (made by [`health`]) and both versions of reflection.
 ///
@@ -39,12 +43,13 @@ use crate::engine::Engine;
 /// The embedded descriptors cannot be read: a defect of the build.
 pub fn grpc_router(
     engine: Engine,
+    targets: Arc<Targets>,
     health: HealthServer<impl Health>,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let mut routes = Routes::builder();
     routes.add_service(health);
     reflection::add_to(&mut routes)?;
-    grpc::add_to(&mut routes, engine);
+    grpc::add_to(&mut routes, engine, targets);
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 

@@ -1,10 +1,13 @@
 //! From what we know to what the wire says. Every function here is pure and cannot fail.
 
+mod callback;
 mod models;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub(super) use callback::callback;
+pub use callback::generation_json;
 pub(super) use models::{model, provider};
 
 use crate::{

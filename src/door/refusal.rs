@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::{
+    callback::Unsigned,
     domain::{catalog::NoCandidate, names::ProviderId, order::Violation},
     engine::error::Error,
     store::port::StoreError,
@@ -20,6 +21,8 @@ pub(super) enum Refusal {
         /// What to set.
         how: String,
     },
+    /// The request names a callback address and nothing could be signed.
+    CallbackNotConfigured,
     /// Nothing has this name for this caller.
     NotFound(Resource, String),
     /// The upload is larger than the cap.
@@ -92,6 +95,12 @@ impl From<Error> for Refusal {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         Error::Store(error).into()
+    }
+}
+
+impl From<Unsigned> for Refusal {
+    fn from(Unsigned: Unsigned) -> Self {
+        Self::CallbackNotConfigured
     }
 }
 

@@ -92,6 +92,13 @@ fn tell(refusal: Refusal) -> Result<Told, Status> {
                 .with("how_to_configure", how.clone())
                 .precondition(provider.to_string(), how)
         }
+        Refusal::CallbackNotConfigured => {
+            let message = "callbacks are not configured: there is no secret to sign them with".to_owned();
+            let how = "set FILMGATE_CALLBACK_SECRET, or order without callback_url and watch the generation".to_owned();
+            Told::new(Code::FailedPrecondition, ErrorReason::CallbackNotConfigured, message)
+                .with("how_to_configure", how.clone())
+                .precondition("callback_url".to_owned(), how)
+        }
         Refusal::NotFound(resource, name) => tell_not_found(resource, name),
         Refusal::UploadTooLarge { max_bytes } => {
             let message = format!("the upload is larger than {max_bytes} bytes");
@@ -153,6 +160,9 @@ fn tell_engine(error: Error, subject: String) -> Told {
         Error::Finished(state) => tell_state(ErrorReason::GenerationFinished, state, message, subject),
         Error::Unfinished(state) => tell_state(ErrorReason::GenerationUnfinished, state, message, subject),
         Error::NotUnresolved(state) => tell_state(ErrorReason::GenerationNotUnresolved, state, message, subject),
+        Error::NoCallback => {
+            Told::new(Code::FailedPrecondition, ErrorReason::NoCallback, message.clone()).precondition(subject, message)
+        }
         Error::QueueFull { unfinished } => {
             let mut told = Told::new(Code::ResourceExhausted, ErrorReason::QueueFull, message);
             told.details.add_quota_failure_violation("unfinished generations", format!("{unfinished} are unfinished"));

@@ -80,6 +80,7 @@ impl Engine {
             if generation.state.is_terminal() {
                 // An earlier result was found: it ends without any event.
                 self.metrics().finished(generation.state.as_str());
+                self.announce_callback(&generation);
             }
             self.hub().publish(Arc::clone(&generation));
             self.start(&generation, claim);
@@ -170,6 +171,7 @@ impl Draft for NewGeneration {
             inputs,
             fallback_on_refusal: request.fallback_on_refusal,
             labels: request.labels,
+            callback_url: request.callback_url,
             cache: request.cache,
             cache_key: (request.cache != CachePolicy::Bypass)
                 .then_some(CacheKey { digest, first_turn: earlier.is_empty() }),

@@ -37,6 +37,9 @@ pub enum Error {
     /// It is not unresolved.
     #[error("the generation is {}", .0.as_str())]
     NotUnresolved(State),
+    /// Nobody is to be called back about it.
+    #[error("the generation has no callback")]
+    NoCallback,
     /// Too many generations are unfinished.
     #[error("{unfinished} generations are unfinished")]
     QueueFull {

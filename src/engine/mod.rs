@@ -9,6 +9,7 @@ pub mod view;
 
 mod admit;
 mod brief;
+mod callbacks;
 mod clock;
 mod drive;
 mod drivers;
@@ -28,7 +29,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch as channel};
+use tokio::sync::{Notify, oneshot, watch as channel};
 use tracing::Instrument;
 
 pub use self::{
@@ -80,6 +81,8 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where the time comes from.
     pub clock: Clock,
+    /// Told when the callback of a generation may have fallen due here.
+    pub callback_due: Arc<Notify>,
     /// Settings.
     pub settings: EngineSettings,
 }
@@ -309,6 +312,7 @@ impl Engine {
             if changed.state.is_terminal() && changed.updated_at >= changed.ended_at.unwrap_or(Timestamp::MAX) {
                 self.metrics().finished(changed.state.as_str());
             }
+            self.announce_callback(&changed);
             self.hub().publish(changed);
         }
         Ok(generation)

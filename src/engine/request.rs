@@ -39,6 +39,8 @@ pub struct Request {
     pub max_duration: Option<Duration>,
     /// The caller's labels.
     pub labels: BTreeMap<String, String>,
+    /// Where the end is reported to; its host was checked and there is a secret to sign with.
+    pub callback_url: Option<Url>,
     /// A content refusal also moves on to the next candidate.
     pub fallback_on_refusal: bool,
     /// W3C `traceparent` of the caller.

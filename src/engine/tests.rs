@@ -150,6 +150,7 @@ impl Stage {
             drain: shutdown.drain(),
             metrics: Metrics::new(),
             clock: Clock::tokio(),
+            callback_due: Arc::default(),
             settings: EngineSettings {
                 max_duration: day / 24,
                 unresolved_for: day,
@@ -213,6 +214,7 @@ fn request() -> Request {
         cache: CachePolicy::Default,
         max_duration: None,
         labels: BTreeMap::new(),
+        callback_url: None,
         fallback_on_refusal: false,
         trace: None,
     }

@@ -3,6 +3,7 @@
 
 pub(super) mod accept;
 pub(super) mod cache;
+pub(super) mod callbacks;
 pub(super) mod life;
 pub(super) mod lists;
 pub(super) mod records;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use tokio::task::JoinSet;
+use url::Url;
 
 use super::port::{AcceptError, Acceptance, Accepted, Changes, Draft, Page, SentRequest, Store};
 use crate::domain::{
@@ -57,6 +59,11 @@ macro_rules! store_contract {
             lists: generations_are_listed_newest_first_with_every_filter, unfinished_generations_are_listed_oldest_first,
                 history_is_paged_by_number, sessions_are_listed_newest_first, artifacts_are_listed_newest_first,
                 tenants_do_not_see_each_other;
+            callbacks: an_end_and_its_callback_are_one, every_way_to_end_calls_back,
+                a_claimed_callback_is_nobody_elses_until_the_claim_ends, many_claimers_share_what_is_due,
+                a_claim_leaves_busy_hosts_out, the_longest_due_is_claimed_first, how_a_try_went_is_kept,
+                a_callback_is_asked_for_again_from_the_beginning, what_cannot_be_called_back_is_told_apart,
+                a_deleted_generation_calls_nobody;
             records: a_session_keeps_the_order_of_many_writers, making_a_session_twice_keeps_it,
                 a_deleted_session_keeps_its_generations, a_blob_dies_with_its_last_artifact, a_heartbeat_writes;
         }
@@ -82,6 +89,7 @@ pub(super) struct Ask {
     pub(super) digest: Option<&'static str>,
     pub(super) cache: CachePolicy,
     pub(super) kind: Kind,
+    pub(super) callback_url: Option<Url>,
     pub(super) max_unfinished: u64,
     pub(super) now: Timestamp,
 }
@@ -96,6 +104,7 @@ impl Ask {
             digest: None,
             cache: CachePolicy::Default,
             kind: Kind::Video,
+            callback_url: None,
             max_unfinished: 10_000,
             now: START,
         }
@@ -147,6 +156,7 @@ impl Draft for Ask {
         generation.session = self.session.clone();
         generation.cache = self.cache;
         generation.kind = self.kind;
+        generation.callback_url = self.callback_url.clone();
         let message = |role, text| Message {
             role,
             text,

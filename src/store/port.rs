@@ -8,13 +8,17 @@ use std::{fmt, ops::ControlFlow};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use self::callbacks::{CallbackClaim, DueCallback, RedeliverError};
 use crate::domain::{
     artifact::{Artifact, BlobKey, Kind},
+    callback::Callback,
     generation::{CacheKey, Generation, HistoryEvent, State},
     life::{Event, Refused},
     names::{ArtifactId, GenerationId, RequestId, SessionId, TenantId},
     session::{Message, Session},
 };
+
+mod callbacks;
 
 /// A store. Names are looked up within a tenant: another tenant's things do not exist.
 #[async_trait]
@@ -39,7 +43,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Applies an event. When the generation handed its job over, an event of an attempt goes to the successor, also if the
     /// generation has been deleted since. When it ended: its session gets
-    /// its closing message, its outputs become artifacts and, if its policy says so, a cached answer, and the generations that share its job end
+    /// its closing message, its outputs become artifacts and, if its policy says so, a cached answer, its callback falls due, and the generations that share its job end
     /// with it, all in the same transaction. A ticket for a job that another generation's open attempt holds is refused. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over, and the claim with it.
     ///
     /// A driver tells its claim, and is refused with [`ApplyError::Lost`] if that is not the one of the generation that the event goes to. A caller has none.
@@ -131,6 +135,24 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Those of `keys` that no artifact refers to.
     async fn unreferenced(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, StoreError>;
+
+    /// Claims callbacks that are due, the longest due first in no strict order. One that a dead process had claimed is given out again once its claim has
+    /// ended, so each is sent at least once.
+    async fn due_callbacks(&self, claim: CallbackClaim) -> Result<Vec<DueCallback>, StoreError>;
+
+    /// Stores how a claimed callback is after a try, unless its claim has ended and it is somebody else's, or was asked for again: then false.
+    async fn callback_tried(
+        &self,
+        id: GenerationId,
+        claimed_until: Timestamp,
+        after: &Callback,
+    ) -> Result<bool, StoreError>;
+
+    /// Makes the callback of an ended generation due now, however it went before, with its count of tries at zero.
+    async fn redeliver(&self, tenant: &TenantId, id: GenerationId, now: Timestamp) -> Result<Callback, RedeliverError>;
+
+    /// The callback of a generation that has ended; none if it has not, or has no callback.
+    async fn callback(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Callback>, StoreError>;
 
     /// Forgets request ids older than `before`, at most 10 000 a call.
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64, StoreError>;

@@ -56,6 +56,11 @@ pub(super) fn asked(model: &str, brief: &str) -> String {
     hex::encode(digest)
 }
 
+/// Words with a blank before and after each, in which a statement looks for one of them.
+pub(super) fn listed(words: &[String]) -> String {
+    words.iter().map(|word| format!(" {word} ")).collect()
+}
+
 /// How the event would end a generation whose job others share, so that the job must be handed over.
 pub(super) fn handing_over(generation: &Generation, event: &Event, now: Timestamp) -> Option<HandOver> {
     if generation.state.is_terminal() || generation.leader.is_some() {

@@ -68,6 +68,25 @@ catalogue! {
         CLAIMED = "SELECT count(*) FROM jobs WHERE provider = ?1 AND account = ?2 AND job = ?3 AND generation <> ?4";
     }
 
+    callback {
+        /// Due now, whatever it was before.
+        PUT = "INSERT INTO callbacks (generation, host, state, n_tries, since, due_at) \
+            VALUES (?1, ?2, 'pending', 0, ?3, ?3) ON CONFLICT (generation) \
+            DO UPDATE SET host = excluded.host, state = excluded.state, n_tries = 0, since = excluded.since, \
+            due_at = excluded.due_at, last_status = NULL, last_error = NULL, delivered_at = NULL";
+        /// `?3` are hosts with a blank before and after each. The outer condition decides between two claims at the same time.
+        CLAIM = "UPDATE callbacks SET due_at = ?2 WHERE due_at <= ?1 AND generation IN \
+            (SELECT generation FROM callbacks WHERE due_at <= ?1 AND replace(?3, ' ' || host || ' ', '') = ?3 \
+            ORDER BY due_at LIMIT ?4) \
+            RETURNING generation, state, n_tries, since, last_status, last_error, due_at, delivered_at";
+        /// Changes nothing if the claim is not the caller's any more.
+        TRIED = "UPDATE callbacks SET state = ?3, n_tries = ?4, last_status = ?5, last_error = ?6, due_at = ?7, \
+            delivered_at = ?8 WHERE generation = ?1 AND due_at = ?2";
+        FIND = "SELECT generation, state, n_tries, since, last_status, last_error, due_at, delivered_at \
+            FROM callbacks WHERE generation = ?1";
+        DELETE = "DELETE FROM callbacks WHERE generation = ?1";
+    }
+
     session {
         INSERT_NEW = "INSERT INTO sessions (tenant, id, created_at, updated_at, n_messages) \
             VALUES (?1, ?2, ?3, ?3, 0) ON CONFLICT (tenant, id) DO NOTHING";

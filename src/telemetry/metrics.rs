@@ -15,6 +15,7 @@ pub struct Metrics {
     provider_calls: Counter<u64>,
     provider_call_duration: Histogram<f64>,
     artifact_bytes: Counter<u64>,
+    callbacks: Counter<u64>,
     watchers: UpDownCounter<i64>,
     queue_depth: Gauge<u64>,
 }
@@ -58,6 +59,10 @@ impl Metrics {
                 .with_unit("By")
                 .with_description("Bytes of artifacts stored")
                 .build(),
+            callbacks: meter
+                .u64_counter("filmgate.callbacks.sent")
+                .with_description("Calls of callback addresses, by outcome")
+                .build(),
             watchers: meter
                 .i64_up_down_counter("filmgate.watchers")
                 .with_description("Open streams of a generation's snapshots")
@@ -93,6 +98,11 @@ impl Metrics {
     /// An artifact of this many bytes was stored.
     pub fn artifact_stored(&self, n_bytes: u64) {
         self.artifact_bytes.add(n_bytes, &[]);
+    }
+
+    /// A callback was tried. `outcome` is `delivered` or a kind of error.
+    pub fn callback_sent(&self, outcome: &'static str) {
+        self.callbacks.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     /// Somebody watches a generation, until the answer is dropped.

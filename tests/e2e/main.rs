@@ -7,6 +7,7 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod callbacks;
 mod cancel;
 mod command_line;
 mod contract;

@@ -37,6 +37,7 @@ async fn a_real_collector_receives_spans_links_and_metrics() {
     metrics.provider_called("replicate", "submit", "ok", Duration::from_millis(70));
     metrics.artifact_stored(4096);
     metrics.queue_depth(3);
+    metrics.callback_sent("delivered");
     let watching = metrics.watching();
     assert!(guard.flush(Duration::from_secs(10)).await, "everything is sent in time");
     drop(watching);
@@ -57,6 +58,8 @@ async fn a_real_collector_receives_spans_links_and_metrics() {
             "-> Name: filmgate.artifact.bytes",
             "-> Name: filmgate.watchers",
             "-> Name: filmgate.queue.depth",
+            "-> Name: filmgate.callbacks.sent",
+            "-> outcome: Str(delivered)",
             "-> kind: Str(video)",
             "-> state: Str(succeeded)",
             "-> provider: Str(replicate)",

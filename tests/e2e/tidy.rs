@@ -9,10 +9,11 @@ use std::{
 use filmgate::config::Config;
 
 /// What each room may name of the others. Rooms that are not here may name nothing; `app.rs` and `main.rs` put everything together.
-const ARROWS: [(&str, &[&str]); 11] = [
-    ("door", &["artifact", "domain", "engine", "lifecycle", "pb", "store", "telemetry"]),
+const ARROWS: [(&str, &[&str]); 13] = [
+    ("door", &["artifact", "callback", "domain", "engine", "lifecycle", "outbound", "pb", "store", "telemetry"]),
     ("engine", &["artifact", "domain", "lifecycle", "provider", "store", "telemetry"]),
-    ("provider", &["domain", "telemetry"]),
+    ("callback", &["config", "domain", "lifecycle", "outbound", "store", "telemetry"]),
+    ("provider", &["domain", "outbound", "telemetry"]),
     ("store", &["domain"]),
     ("artifact", &["domain"]),
     ("domain", &[]),
@@ -21,7 +22,8 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("simulator", &[]),
     ("lifecycle", &["config"]),
     ("telemetry", &["config"]),
-    ("config", &[]),
+    ("config", &["outbound"]),
+    ("outbound", &[]),
 ];
 
 /// Crates that only these rooms may name: the contract's wire, SQL, and a vendor's HTTP are nobody else's business.
@@ -32,7 +34,7 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("hyper", &["door", "simulator"]),
     ("rusqlite", &["store"]),
     ("object_store", &["artifact"]),
-    ("reqwest", &["provider", "simulator"]),
+    ("reqwest", &["callback", "outbound", "provider", "simulator"]),
     ("opentelemetry", &["telemetry"]),
 ];
 

@@ -36,6 +36,7 @@ def test_an_order_carries_what_was_asked(server: ScriptedServer, client: Client)
         first_frame="artifacts/frame",
         references=["https://example.com/who.png", b"bytes"],
         max_duration=timedelta(minutes=5),
+        callback_url="https://hooks.example/",
         mode="adapt",
         cache="bypass",
         labels={"scene": "3"},
@@ -54,6 +55,7 @@ def test_an_order_carries_what_was_asked(server: ScriptedServer, client: Client)
         (InputRole.INPUT_ROLE_REFERENCE, "data"),
     ]
     assert request.max_duration.seconds == 300
+    assert request.callback_url == "https://hooks.example/"
     assert request.labels == {"scene": "3"}
     assert server.asked[0].metadata["x-filmgate-tenant"] == "studio"
 

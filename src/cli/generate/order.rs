@@ -48,6 +48,9 @@ pub(super) struct OrderArgs {
     /// Longest time for the job, for example 30m; at its end the job is unresolved, not failed. Default: 30m.
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     max_duration: Option<Duration>,
+    /// Where the server reports the end, signed: an https URL. Needs a secret in its settings.
+    #[arg(long, value_name = "URL")]
+    callback_url: Option<String>,
     /// A label of your own; repeatable.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = value::pair)]
     labels: Vec<(String, String)>,
@@ -144,8 +147,7 @@ impl OrderArgs {
             // Not served by this version of the contract: must be empty.
             quote: String::new(),
             max_duration: max_duration.map_err(|error| Failure::usage(format!("--max-duration: {error}")))?,
-            // Not served by this version of the contract: must be empty.
-            callback_url: String::new(),
+            callback_url: self.callback_url.unwrap_or_default(),
             labels: unique(self.labels, "--label")?,
             fallback_to_sample: self.fallback_to_sample,
             fallback_on_refusal: self.fallback_on_refusal,

@@ -11,7 +11,7 @@ use super::*;
 use crate::cli::{exit::Exit, json};
 
 /// Fields that the contract has but this version must leave empty.
-const NOT_SERVED: [&str; 2] = ["quote", "callback_url"];
+const NOT_SERVED: [&str; 1] = ["quote"];
 
 fn request(flags: &[&str], inputs: Vec<Input>) -> Result<GenerateVideoRequest, Failure> {
     let command = OrderArgs::augment_args(clap::Command::new("generate"));
@@ -42,6 +42,7 @@ fn table() -> Vec<(&'static [&'static str], &'static str, Value)> {
         (&["--cache", "bypass"], "/cache", json!("CACHE_POLICY_BYPASS")),
         (&["--cache", "refresh"], "/cache", json!("CACHE_POLICY_REFRESH")),
         (&["--max-duration", "10m"], "/maxDuration", json!("600s")),
+        (&["--callback-url", "https://a.example/"], "/callbackUrl", json!("https://a.example/")),
         (&["--label", "team=a", "--label", "n=b=c"], "/labels", json!({ "team": "a", "n": "b=c" })),
         (&["--fallback-to-sample"], "/fallbackToSample", json!(true)),
         (&["--fallback-on-refusal"], "/fallbackOnRefusal", json!(true)),

@@ -22,6 +22,7 @@ fn every_command_of_the_contract_exists() {
         "cancel",
         "resolve",
         "delete",
+        "redeliver",
         "events",
         "download",
         "upload",

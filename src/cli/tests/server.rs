@@ -43,6 +43,7 @@ pub(super) enum Asked {
     Cancel(String),
     Resolve(String, Resolution),
     Delete(String),
+    Redeliver(String),
     List(ListGenerationsRequest),
     Download { offset: i64 },
     Upload { header: UploadHeader, data: Vec<u8> },
@@ -112,6 +113,12 @@ impl Scripted {
 /// `generations/g1` in `state`.
 pub(super) fn generation(sequence: i64, state: State) -> Generation {
     Generation { name: "generations/g1".to_owned(), sequence, state: state.into(), ..Generation::default() }
+}
+
+/// The callback of every generation.
+fn callback() -> Option<Callback> {
+    let (url, state) = ("https://a.example/x".to_owned(), CallbackState::Pending.into());
+    Some(Callback { url, state, ..Callback::default() })
 }
 
 pub(super) fn snapshot(sequence: i64, state: State) -> Step {
@@ -199,7 +206,7 @@ impl GenerationService for Service {
     ) -> Result<Response<GetGenerationResponse>, Status> {
         let name = request.get_ref().name.clone();
         self.note(&request, Asked::Get(name.clone()));
-        Ok(Response::new(GetGenerationResponse { generation: self.find(&name)? }))
+        Ok(Response::new(GetGenerationResponse { generation: self.find(&name)?, callback: callback() }))
     }
 
     async fn list_generations(
@@ -237,6 +244,16 @@ impl GenerationService for Service {
         self.note(&request, Asked::Delete(name.clone()));
         self.find(&name)?;
         Ok(Response::new(DeleteGenerationResponse {}))
+    }
+
+    async fn redeliver_callback(
+        &self,
+        request: Request<RedeliverCallbackRequest>,
+    ) -> Result<Response<RedeliverCallbackResponse>, Status> {
+        let name = request.get_ref().name.clone();
+        self.note(&request, Asked::Redeliver(name.clone()));
+        self.find(&name)?;
+        Ok(Response::new(RedeliverCallbackResponse { callback: callback() }))
     }
 
     async fn list_generation_events(

@@ -20,12 +20,14 @@ async fn get_takes_bare_ids_and_full_names_and_sends_the_tenant() {
     for name in ["g1", "generations/g1"] {
         let ended = server.run(&["get", name, "--tenant", "team-a"]).await;
         assert_eq!(ended.exit, Exit::Ok, "{ended:?}");
-        assert!(ended.out.starts_with("name   generations/g1\nstate  running\n"), "{}", ended.out);
+        assert!(ended.out.starts_with("name      generations/g1\nstate     running\n"), "{}", ended.out);
+        assert!(ended.out.contains("\ncallback  pending to https://a.example/x"), "{}", ended.out);
     }
     assert_eq!(server.script.lock().unwrap().tenant.as_deref(), Some("team-a"));
     let ended = server.run(&["get", "g1", "--json"]).await;
     let [shown] = ended.json().try_into().unwrap();
     assert_eq!(shown["sequence"], "3");
+    assert_eq!(shown["callback"]["state"], "CALLBACK_STATE_PENDING");
 }
 
 #[tokio::test]
@@ -38,11 +40,12 @@ async fn what_does_not_exist_has_its_own_code_and_a_hint() {
 #[tokio::test]
 async fn decisions_reach_the_server() {
     let server = knowing_one().await;
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 5] = [
         &["cancel", "g1"],
         &["resolve", "g1", "--as", "failed"],
         &["resolve", "g1", "--as", "resubmit"],
         &["delete", "g1"],
+        &["redeliver", "g1"],
     ];
     for command in commands {
         assert_eq!(server.run(command).await.exit, Exit::Ok, "{command:?}");
@@ -53,6 +56,7 @@ async fn decisions_reach_the_server() {
         Asked::Resolve(name(), Resolution::Failed),
         Asked::Resolve(name(), Resolution::Resubmit),
         Asked::Delete(name()),
+        Asked::Redeliver(name()),
     ];
     assert_eq!(server.asked(), expected);
 }

@@ -38,6 +38,7 @@ pub(crate) fn drafted(n_candidates: usize) -> Generation {
         inputs: Vec::new(),
         fallback_on_refusal: false,
         labels: BTreeMap::new(),
+        callback_url: None,
         cache: CachePolicy::Default,
         cache_key: None,
         max_duration: Duration::from_secs(60),

@@ -7,6 +7,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::{Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
+use crate::outbound::is_public_name;
+
 /// IPv4 networks that are not public: this network, private, shared (CGNAT), loopback, link-local, protocol assignments, documentation,
 /// 6to4 relays, benchmarks, multicast, and reserved with broadcast.
 const NOT_PUBLIC_V4: [Ipv4Net; 16] = [
@@ -31,8 +33,6 @@ const NOT_PUBLIC_V4: [Ipv4Net; 16] = [
 const PUBLIC_V6: Ipv6Net = v6(0x2000, 0, 3);
 /// Parts of it that are not: protocol assignments with Teredo, documentation twice, and 6to4, which holds any IPv4 address.
 const NOT_PUBLIC_V6: [Ipv6Net; 4] = [v6(0x2001, 0, 23), v6(0x2001, 0x0db8, 32), v6(0x2002, 0, 16), v6(0x3fff, 0, 20)];
-/// Names that never lead to a public host.
-const NOT_PUBLIC_NAMES: [&str; 4] = ["localhost", "local", "internal", "home.arpa"];
 
 /// Why an address must not be fetched, in words for the caller.
 pub(super) fn check(url: &Url) -> Result<(), String> {
@@ -50,13 +50,6 @@ pub(super) fn check(url: &Url) -> Result<(), String> {
         Some(Host::Ipv6(address)) => is_public_v6(address),
     };
     if public { Ok(()) } else { Err("names a host that is not public".to_owned()) }
-}
-
-fn is_public_name(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    let within = |suffix: &str| name.strip_suffix(suffix).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-    // A name without a dot is looked up in the local domain.
-    name.contains('.') && !NOT_PUBLIC_NAMES.iter().any(|suffix| within(suffix))
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {

@@ -7,6 +7,7 @@ use v1::input::Source;
 
 use super::*;
 use crate::{
+    config::{CallbackConfig, CallbackTarget},
     domain::{
         card::ModelCard,
         catalog::ProviderEntry,
@@ -14,6 +15,7 @@ use crate::{
         order::{InputRole, OptionName, OptionValue},
     },
     engine::request::AskedSource,
+    outbound::Fence,
 };
 
 fn card(toml: &str) -> Arc<ModelCard> {
@@ -59,7 +61,7 @@ fn request() -> v1::GenerateVideoRequest {
 }
 
 fn accept(request: v1::GenerateVideoRequest) -> Result<Request, Refusal> {
-    video(request, caller(), &catalog())
+    video(request, caller(), &catalog(), &Targets::default())
 }
 
 /// The fields refused, in order.
@@ -193,7 +195,12 @@ fn each_wrong_field_is_named() {
         ("mode", with(|r| r.mode = -1)),
         ("cache", with(|r| r.cache = 77)),
         ("quote", with(|r| r.quote = "quotes/1".to_owned())),
-        ("callback_url", with(|r| r.callback_url = "https://example.com/".to_owned())),
+        ("callback_url", with(|r| r.callback_url = "no address".to_owned())),
+        ("callback_url", with(|r| r.callback_url = "http://example.com/".to_owned())),
+        ("callback_url", with(|r| r.callback_url = "https://127.0.0.1/".to_owned())),
+        ("callback_url", with(|r| r.callback_url = "https://user:word@example.com/".to_owned())),
+        ("callback_url", with(|r| r.callback_url = "https://example.com/#end".to_owned())),
+        ("callback_url", with(|r| r.callback_url = format!("https://example.com/{}", "x".repeat(2029)))),
         ("max_duration", with(|r| r.max_duration = seconds(0))),
         ("max_duration", with(|r| r.max_duration = seconds(24 * 3600 + 1))),
         ("max_duration", with(|r| r.max_duration = seconds(-5))),
@@ -209,6 +216,22 @@ fn each_wrong_field_is_named() {
     for (field, request) in cases {
         assert_eq!(refused(request), [field]);
     }
+}
+
+#[test]
+fn a_callback_needs_a_secret_once_the_rest_is_right() {
+    let asked = with(|r| r.callback_url = format!("https://example.com/{}", "x".repeat(2028)));
+    assert!(matches!(accept(asked.clone()), Err(Refusal::CallbackNotConfigured)));
+    assert_eq!(refused(v1::GenerateVideoRequest { mode: -1, ..asked.clone() }), ["mode"]);
+    let default = CallbackTarget { url: None, secrets: vec!["whsec_x".into()] };
+    let config = CallbackConfig {
+        fence: Fence::default(),
+        default,
+        tenants: BTreeMap::new(),
+        retry_base: Duration::from_secs(5),
+    };
+    let accepted = video(asked.clone(), caller(), &catalog(), &Targets::new(&config)).unwrap();
+    assert_eq!(accepted.callback_url.unwrap().as_str(), asked.callback_url);
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl GenerationService for Door {
         call(span("GenerateVideo", &request), async {
             let caller = caller(&request)?;
             let request_id = request.get_ref().request_id.clone();
-            let order = accept::video(request.into_inner(), caller, self.engine.catalog())?;
+            let order = accept::video(request.into_inner(), caller, self.engine.catalog(), &self.targets)?;
             let admitted = self.engine.accept(order).await.map_err(Refusal::about(&request_id))?;
             let id = admitted.view.generation.id;
             about_generation(&id);
@@ -70,7 +70,11 @@ impl GenerationService for Door {
             let caller = caller(&request)?;
             let id = named(&request.get_ref().name)?;
             let view = self.engine.get(&caller.tenant, id).await.map_err(Refusal::about(&id))?;
-            Ok(v1::GetGenerationResponse { generation: Some(present::generation(&view, Detail::Full)) })
+            let callback = self.engine.callback(&view.generation).await?;
+            Ok(v1::GetGenerationResponse {
+                generation: Some(present::generation(&view, Detail::Full)),
+                callback: callback.map(|callback| present::callback(&view.generation, &callback)),
+            })
         })
         .await
     }
@@ -148,6 +152,20 @@ impl GenerationService for Door {
             let history = self.engine.history(&caller.tenant, id, wanted.query()).await.map_err(Refusal::about(&id))?;
             let (events, next_page_token) = wanted.cut(&history, |event| event.number, present::event);
             Ok(v1::ListGenerationEventsResponse { events, next_page_token })
+        })
+        .await
+    }
+
+    async fn redeliver_callback(
+        &self,
+        request: Request<v1::RedeliverCallbackRequest>,
+    ) -> Result<Response<v1::RedeliverCallbackResponse>, Status> {
+        call(span("RedeliverCallback", &request), async {
+            let caller = caller(&request)?;
+            let id = named(&request.get_ref().name)?;
+            let redelivered = self.engine.redeliver_callback(&caller.tenant, id).await;
+            let (generation, callback) = redelivered.map_err(Refusal::about(&id))?;
+            Ok(v1::RedeliverCallbackResponse { callback: Some(present::callback(&generation, &callback)) })
         })
         .await
     }

@@ -133,6 +133,7 @@ mod tests {
         resolve_generation: ResolveGenerationRequest => ResolveGenerationResponse,
         delete_generation: DeleteGenerationRequest => DeleteGenerationResponse,
         list_generation_events: ListGenerationEventsRequest => ListGenerationEventsResponse,
+        redeliver_callback: RedeliverCallbackRequest => RedeliverCallbackResponse,
     }
 
     /// What a client sees: the states, and the end with its trailers.

@@ -65,6 +65,12 @@ fn table() -> Vec<Row> {
         (engine(Error::NotUnresolved(State::Queued)), R::GenerationNotUnresolved, Code::FailedPrecondition, |d| {
             d.precondition_failure().is_some()
         }),
+        (engine(Error::NoCallback), R::NoCallback, Code::FailedPrecondition, |d| {
+            d.precondition_failure().unwrap().violations[0].subject == "generations/x"
+        }),
+        (Refusal::CallbackNotConfigured, R::CallbackNotConfigured, Code::FailedPrecondition, |d| {
+            d.error_info().unwrap().metadata["how_to_configure"].contains("FILMGATE_CALLBACK_SECRET")
+        }),
         (engine(Error::QueueFull { unfinished: 9 }), R::QueueFull, Code::ResourceExhausted, |d| {
             d.quota_failure().is_some() && d.retry_info().is_some()
         }),

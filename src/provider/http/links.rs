@@ -4,7 +4,7 @@
 //! listed hosts only. Behind a proxy of the environment it is the proxy that resolves names, and that must keep them
 //! out of the network.
 
-use std::{error::Error, io, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -18,6 +18,7 @@ use url::Url;
 
 use crate::{
     domain::names::ProviderId,
+    outbound::{Fence, is_fenced},
     provider::{
         error::{Effect, ErrorKind, ProviderError, SetupError},
         port::ByteSource,
@@ -26,7 +27,6 @@ use crate::{
 
 use super::{
     client,
-    fence::Fence,
     outcome::{self, Call},
 };
 
@@ -155,18 +155,6 @@ impl Links {
     fn error(&self, kind: ErrorKind, summary: impl Into<String>) -> ProviderError {
         ProviderError::new(&self.provider, kind, Effect::None, summary)
     }
-}
-
-/// True if the fence refused to resolve the host.
-fn is_fenced(error: &reqwest::Error) -> bool {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::PermissionDenied) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! Invariant: nothing here retries. An answer that was lost after a submit was sent is `Effect::Maybe`, whatever lost
 //! it.
 
-pub mod fence;
 pub mod links;
 pub mod outcome;
 pub mod text;

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header::RETRY_AFTER};
-use jiff::{Timestamp, fmt::rfc2822};
+use http::{HeaderMap, StatusCode};
 use serde_json::Value;
 
-use crate::domain::names::ProviderId;
+use crate::{domain::names::ProviderId, outbound::retry_after};
 
 use super::{
     Answer,
@@ -138,12 +137,7 @@ pub fn refused(provider: &ProviderId, call: Call, status: StatusCode, said: Said
 
 /// The wish of a `Retry-After` header: seconds or an HTTP date.
 pub fn retry_after_header(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<f64>() {
-        return wait(seconds);
-    }
-    let at = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    wait(at.duration_since(Timestamp::now()).as_secs_f64())
+    retry_after(headers).and_then(|wish| wait(wish.as_secs_f64()))
 }
 
 /// The wish of a body: a number under `retry_after`, or words such as "resets in ~30s".
@@ -168,7 +162,8 @@ fn wait(seconds: f64) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use jiff::SignedDuration;
+    use http::header::RETRY_AFTER;
+    use jiff::{SignedDuration, Timestamp};
 
     use super::*;
     use crate::provider::error::Verdict;

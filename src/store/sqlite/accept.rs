@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Result, artifacts, generations, sessions,
+    Result, artifacts, callbacks, generations, sessions,
     statements::{execute, find, from_doc, to_doc},
     writer::Work,
 };
@@ -57,6 +57,9 @@ pub(super) fn accept(
     }
     for artifact in &generation.artifacts {
         artifacts::insert(&work.db, tenant, artifact)?;
+    }
+    if generation.state.is_terminal() {
+        callbacks::put(&work.db, &generation, *now)?;
     }
     if let Some((id, sent)) = request {
         let params = params![tenant.id(), id.id(), generation.id.id(), to_doc(sent)?, now.as_microsecond()];

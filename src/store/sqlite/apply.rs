@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
-    Result, artifacts, generations, sessions,
+    Result, artifacts, callbacks, generations, sessions,
     statements::{count, execute},
     writer::Work,
 };
@@ -129,7 +129,7 @@ fn conclude_all(work: &mut Work, leader: &Generation, now: Timestamp) -> Result<
     Ok(followers)
 }
 
-/// Writes what follows from an end: the session's closing message, the artifacts, and what the cache remembers.
+/// Writes what follows from an end: the session's closing message, the artifacts, the callback, and what the cache remembers.
 fn conclude(work: &mut Work, generation: &Generation, now: Timestamp) -> Result<()> {
     let tenant = &generation.tenant;
     work.unfinished = work.unfinished.saturating_sub(1);
@@ -141,6 +141,7 @@ fn conclude(work: &mut Work, generation: &Generation, now: Timestamp) -> Result<
     for artifact in &generation.artifacts {
         artifacts::insert(&work.db, tenant, artifact)?;
     }
+    callbacks::put(&work.db, generation, now)?;
     if let Some((digest, scopes)) = rules::remembered(generation) {
         for scope in scopes {
             execute(&work.db, sql::cached::PUT, params![tenant.id(), digest, scope, generation.id.id()])?;

@@ -166,6 +166,7 @@ pub(super) fn delete(db: &Connection, tenant: &TenantId, id: GenerationId) -> st
     generation.scrub();
     execute(db, sql::generation::ENTOMB, params![id.id(), to_doc(&generation)?])?;
     execute(db, sql::generation::DELETE_EVENTS, [id.id()])?;
+    execute(db, sql::callback::DELETE, [id.id()])?;
     execute(db, sql::artifact::DELETE_OUTPUTS, params![tenant.id(), id.id()])?;
     execute(db, sql::cached::FORGET_GENERATION, params![tenant.id(), id.id()])?;
     Ok(())

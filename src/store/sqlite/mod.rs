@@ -6,6 +6,7 @@
 mod accept;
 mod apply;
 mod artifacts;
+mod callbacks;
 mod connect;
 mod error;
 mod generations;
@@ -30,13 +31,14 @@ use self::{
 };
 use super::{
     port::{
-        AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, Claim, DeleteError, Draft,
-        GenerationFilter, Loaded, Owned, Page, Store, StoreError,
+        AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
+        Draft, DueCallback, GenerationFilter, Loaded, Owned, Page, RedeliverError, Store, StoreError,
     },
     rules, sql,
 };
 use crate::domain::{
     artifact::{Artifact, BlobKey},
+    callback::Callback,
     generation::{Generation, HistoryEvent},
     life::Event,
     names::{ArtifactId, GenerationId, SessionId, TenantId},
@@ -197,6 +199,30 @@ impl Store for Sqlite {
 
     async fn unreferenced(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>> {
         self.readers.read(move |db| artifacts::unreferenced(db, keys)).await
+    }
+
+    async fn due_callbacks(&self, claim: CallbackClaim) -> Result<Vec<DueCallback>> {
+        self.writer.write(move |work| callbacks::claim(&work.db, &claim)).await
+    }
+
+    async fn callback_tried(&self, id: GenerationId, claimed_until: Timestamp, after: &Callback) -> Result<bool> {
+        let after = after.clone();
+        self.writer.write(move |work| callbacks::tried(&work.db, id, claimed_until, &after)).await
+    }
+
+    async fn redeliver(
+        &self,
+        tenant: &TenantId,
+        id: GenerationId,
+        now: Timestamp,
+    ) -> std::result::Result<Callback, RedeliverError> {
+        let tenant = tenant.clone();
+        self.writer.write(move |work| callbacks::redeliver(&work.db, &tenant, id, now)).await
+    }
+
+    async fn callback(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Callback>> {
+        let tenant = tenant.clone();
+        self.readers.read(move |db| callbacks::of_tenant(db, &tenant, id)).await
     }
 
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64> {

@@ -116,6 +116,7 @@ class Client:
         mode: Literal["strict", "adapt"] | None = None,
         cache: Literal["default", "bypass", "refresh"] | None = None,
         max_duration: Seconds | None = None,
+        callback_url: str | None = None,
         labels: Mapping[str, str] | None = None,
         fallback_to_sample: bool = False,
         fallback_on_refusal: bool = False,
@@ -123,7 +124,7 @@ class Client:
         """Orders a video and returns as soon as the order is stored.
 
         What is left out is left to the model. `request_id` makes repeating the call from another process attach to the first order;
-        left out, this call gets an id of its own. At most one of `model`, `route` and `quality`.
+        left out, this call gets an id of its own. At most one of `model`, `route` and `quality`. The server reports the end to `callback_url`.
         """
         options = VideoOptions(
             duration=_duration(duration),
@@ -154,6 +155,7 @@ class Client:
             mode=_value(Mode, "MODE", mode),
             cache=_value(CachePolicy, "CACHE_POLICY", cache),
             max_duration=_duration(max_duration),
+            callback_url=callback_url,
             labels=labels,
             fallback_to_sample=fallback_to_sample,
             fallback_on_refusal=fallback_on_refusal,

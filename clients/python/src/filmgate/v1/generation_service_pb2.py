@@ -23,11 +23,12 @@ _sym_db = _symbol_database.Default()
 
 
 from filmgate.v1 import artifact_pb2 as filmgate_dot_v1_dot_artifact__pb2
+from filmgate.v1 import callback_pb2 as filmgate_dot_v1_dot_callback__pb2
 from filmgate.v1 import generation_pb2 as filmgate_dot_v1_dot_generation__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$filmgate/v1/generation_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x1c\x66ilmgate/v1/generation.proto\x1a\x1egoogle/protobuf/duration.proto\"\xa7\x04\n\x14GenerateVideoRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.VideoOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateVideoRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateVideoResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\">\n\x16WatchGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"F\n\x17WatchGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"$\n\x14GetGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x15GetGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"\x95\x01\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\"\n\x06states\x18\x03 \x03(\x0e\x32\x12.filmgate.v1.State\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x1f\n\x04kind\x18\x05 \x01(\x0e\x32\x11.filmgate.v1.Kind\"`\n\x17ListGenerationsResponse\x12,\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x17.filmgate.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x43\x61ncelGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"G\n\x18\x43\x61ncelGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"U\n\x18ResolveGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\nresolution\x18\x02 \x01(\x0e\x32\x17.filmgate.v1.Resolution\"H\n\x19ResolveGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"\'\n\x17\x44\x65leteGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteGenerationResponse\"R\n\x1bListGenerationEventsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x1cListGenerationEventsResponse\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.filmgate.v1.GenerationEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*X\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n\x11RESOLUTION_FAILED\x10\x01\x12\x17\n\x13RESOLUTION_RESUBMIT\x10\x02\x32\x96\x06\n\x11GenerationService\x12X\n\rGenerateVideo\x12!.filmgate.v1.GenerateVideoRequest\x1a\".filmgate.v1.GenerateVideoResponse0\x01\x12^\n\x0fWatchGeneration\x12#.filmgate.v1.WatchGenerationRequest\x1a$.filmgate.v1.WatchGenerationResponse0\x01\x12V\n\rGetGeneration\x12!.filmgate.v1.GetGenerationRequest\x1a\".filmgate.v1.GetGenerationResponse\x12\\\n\x0fListGenerations\x12#.filmgate.v1.ListGenerationsRequest\x1a$.filmgate.v1.ListGenerationsResponse\x12_\n\x10\x43\x61ncelGeneration\x12$.filmgate.v1.CancelGenerationRequest\x1a%.filmgate.v1.CancelGenerationResponse\x12\x62\n\x11ResolveGeneration\x12%.filmgate.v1.ResolveGenerationRequest\x1a&.filmgate.v1.ResolveGenerationResponse\x12_\n\x10\x44\x65leteGeneration\x12$.filmgate.v1.DeleteGenerationRequest\x1a%.filmgate.v1.DeleteGenerationResponse\x12k\n\x14ListGenerationEvents\x12(.filmgate.v1.ListGenerationEventsRequest\x1a).filmgate.v1.ListGenerationEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$filmgate/v1/generation_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x1a\x66ilmgate/v1/callback.proto\x1a\x1c\x66ilmgate/v1/generation.proto\x1a\x1egoogle/protobuf/duration.proto\"\xa7\x04\n\x14GenerateVideoRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.VideoOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateVideoRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateVideoResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\">\n\x16WatchGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"F\n\x17WatchGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"$\n\x14GetGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"m\n\x15GetGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\'\n\x08\x63\x61llback\x18\x02 \x01(\x0b\x32\x15.filmgate.v1.Callback\"\x95\x01\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\"\n\x06states\x18\x03 \x03(\x0e\x32\x12.filmgate.v1.State\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x1f\n\x04kind\x18\x05 \x01(\x0e\x32\x11.filmgate.v1.Kind\"`\n\x17ListGenerationsResponse\x12,\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x17.filmgate.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x43\x61ncelGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"G\n\x18\x43\x61ncelGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"U\n\x18ResolveGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\nresolution\x18\x02 \x01(\x0e\x32\x17.filmgate.v1.Resolution\"H\n\x19ResolveGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"\'\n\x17\x44\x65leteGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteGenerationResponse\"R\n\x1bListGenerationEventsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x1cListGenerationEventsResponse\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.filmgate.v1.GenerationEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x18RedeliverCallbackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x19RedeliverCallbackResponse\x12\'\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Callback*X\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n\x11RESOLUTION_FAILED\x10\x01\x12\x17\n\x13RESOLUTION_RESUBMIT\x10\x02\x32\xfa\x06\n\x11GenerationService\x12X\n\rGenerateVideo\x12!.filmgate.v1.GenerateVideoRequest\x1a\".filmgate.v1.GenerateVideoResponse0\x01\x12^\n\x0fWatchGeneration\x12#.filmgate.v1.WatchGenerationRequest\x1a$.filmgate.v1.WatchGenerationResponse0\x01\x12V\n\rGetGeneration\x12!.filmgate.v1.GetGenerationRequest\x1a\".filmgate.v1.GetGenerationResponse\x12\\\n\x0fListGenerations\x12#.filmgate.v1.ListGenerationsRequest\x1a$.filmgate.v1.ListGenerationsResponse\x12_\n\x10\x43\x61ncelGeneration\x12$.filmgate.v1.CancelGenerationRequest\x1a%.filmgate.v1.CancelGenerationResponse\x12\x62\n\x11ResolveGeneration\x12%.filmgate.v1.ResolveGenerationRequest\x1a&.filmgate.v1.ResolveGenerationResponse\x12_\n\x10\x44\x65leteGeneration\x12$.filmgate.v1.DeleteGenerationRequest\x1a%.filmgate.v1.DeleteGenerationResponse\x12k\n\x14ListGenerationEvents\x12(.filmgate.v1.ListGenerationEventsRequest\x1a).filmgate.v1.ListGenerationEventsResponse\x12\x62\n\x11RedeliverCallback\x12%.filmgate.v1.RedeliverCallbackRequest\x1a&.filmgate.v1.RedeliverCallbackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,42 +37,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RESOLUTION']._serialized_start=1810
-  _globals['_RESOLUTION']._serialized_end=1898
-  _globals['_GENERATEVIDEOREQUEST']._serialized_start=144
-  _globals['_GENERATEVIDEOREQUEST']._serialized_end=695
-  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_start=650
-  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_end=695
-  _globals['_GENERATEVIDEORESPONSE']._serialized_start=697
-  _globals['_GENERATEVIDEORESPONSE']._serialized_end=783
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=785
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=847
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=849
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=919
-  _globals['_GETGENERATIONREQUEST']._serialized_start=921
-  _globals['_GETGENERATIONREQUEST']._serialized_end=957
-  _globals['_GETGENERATIONRESPONSE']._serialized_start=959
-  _globals['_GETGENERATIONRESPONSE']._serialized_end=1027
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1030
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1179
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1181
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1277
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=1279
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=1318
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=1320
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=1391
-  _globals['_RESOLVEGENERATIONREQUEST']._serialized_start=1393
-  _globals['_RESOLVEGENERATIONREQUEST']._serialized_end=1478
-  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_start=1480
-  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_end=1552
-  _globals['_DELETEGENERATIONREQUEST']._serialized_start=1554
-  _globals['_DELETEGENERATIONREQUEST']._serialized_end=1593
-  _globals['_DELETEGENERATIONRESPONSE']._serialized_start=1595
-  _globals['_DELETEGENERATIONRESPONSE']._serialized_end=1621
-  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_start=1623
-  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_end=1705
-  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_start=1707
-  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_end=1808
-  _globals['_GENERATIONSERVICE']._serialized_start=1901
-  _globals['_GENERATIONSERVICE']._serialized_end=2691
+  _globals['_RESOLUTION']._serialized_start=1991
+  _globals['_RESOLUTION']._serialized_end=2079
+  _globals['_GENERATEVIDEOREQUEST']._serialized_start=172
+  _globals['_GENERATEVIDEOREQUEST']._serialized_end=723
+  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_start=678
+  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_end=723
+  _globals['_GENERATEVIDEORESPONSE']._serialized_start=725
+  _globals['_GENERATEVIDEORESPONSE']._serialized_end=811
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=813
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=875
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=877
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=947
+  _globals['_GETGENERATIONREQUEST']._serialized_start=949
+  _globals['_GETGENERATIONREQUEST']._serialized_end=985
+  _globals['_GETGENERATIONRESPONSE']._serialized_start=987
+  _globals['_GETGENERATIONRESPONSE']._serialized_end=1096
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1099
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1248
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1250
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1346
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=1348
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=1387
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=1389
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=1460
+  _globals['_RESOLVEGENERATIONREQUEST']._serialized_start=1462
+  _globals['_RESOLVEGENERATIONREQUEST']._serialized_end=1547
+  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_start=1549
+  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_end=1621
+  _globals['_DELETEGENERATIONREQUEST']._serialized_start=1623
+  _globals['_DELETEGENERATIONREQUEST']._serialized_end=1662
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_start=1664
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_end=1690
+  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_start=1692
+  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_end=1774
+  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_start=1776
+  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_end=1877
+  _globals['_REDELIVERCALLBACKREQUEST']._serialized_start=1879
+  _globals['_REDELIVERCALLBACKREQUEST']._serialized_end=1919
+  _globals['_REDELIVERCALLBACKRESPONSE']._serialized_start=1921
+  _globals['_REDELIVERCALLBACKRESPONSE']._serialized_end=1989
+  _globals['_GENERATIONSERVICE']._serialized_start=2082
+  _globals['_GENERATIONSERVICE']._serialized_end=2972
 # @@protoc_insertion_point(module_scope)

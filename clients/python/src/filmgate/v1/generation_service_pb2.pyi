@@ -1,6 +1,7 @@
 import datetime
 
 from filmgate.v1 import artifact_pb2 as _artifact_pb2
+from filmgate.v1 import callback_pb2 as _callback_pb2
 from filmgate.v1 import generation_pb2 as _generation_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf.internal import containers as _containers
@@ -93,10 +94,12 @@ class GetGenerationRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetGenerationResponse(_message.Message):
-    __slots__ = ("generation",)
+    __slots__ = ("generation", "callback")
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    CALLBACK_FIELD_NUMBER: _ClassVar[int]
     generation: _generation_pb2.Generation
-    def __init__(self, generation: _Optional[_Union[_generation_pb2.Generation, _Mapping]] = ...) -> None: ...
+    callback: _callback_pb2.Callback
+    def __init__(self, generation: _Optional[_Union[_generation_pb2.Generation, _Mapping]] = ..., callback: _Optional[_Union[_callback_pb2.Callback, _Mapping]] = ...) -> None: ...
 
 class ListGenerationsRequest(_message.Message):
     __slots__ = ("page_size", "page_token", "states", "session", "kind")
@@ -173,3 +176,15 @@ class ListGenerationEventsResponse(_message.Message):
     events: _containers.RepeatedCompositeFieldContainer[_generation_pb2.GenerationEvent]
     next_page_token: str
     def __init__(self, events: _Optional[_Iterable[_Union[_generation_pb2.GenerationEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class RedeliverCallbackRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RedeliverCallbackResponse(_message.Message):
+    __slots__ = ("callback",)
+    CALLBACK_FIELD_NUMBER: _ClassVar[int]
+    callback: _callback_pb2.Callback
+    def __init__(self, callback: _Optional[_Union[_callback_pb2.Callback, _Mapping]] = ...) -> None: ...

@@ -79,6 +79,11 @@ class GenerationServiceStub(object):
                 request_serializer=filmgate_dot_v1_dot_generation__service__pb2.ListGenerationEventsRequest.SerializeToString,
                 response_deserializer=filmgate_dot_v1_dot_generation__service__pb2.ListGenerationEventsResponse.FromString,
                 _registered_method=True)
+        self.RedeliverCallback = channel.unary_unary(
+                '/filmgate.v1.GenerationService/RedeliverCallback',
+                request_serializer=filmgate_dot_v1_dot_generation__service__pb2.RedeliverCallbackRequest.SerializeToString,
+                response_deserializer=filmgate_dot_v1_dot_generation__service__pb2.RedeliverCallbackResponse.FromString,
+                _registered_method=True)
 
 
 class GenerationServiceServicer(object):
@@ -91,7 +96,7 @@ class GenerationServiceServicer(object):
 
     def GenerateVideo(self, request, context):
         """Orders a video and watches it. The trailers `x-session-id`, `x-video-sample` and `x-generation-time` repeat the end in short.
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (PROVIDER_NOT_CONFIGURED, SAMPLE_MISSING), ALREADY_EXISTS (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (QUEUE_FULL), UNAVAILABLE.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (PROVIDER_NOT_CONFIGURED, SAMPLE_MISSING, CALLBACK_NOT_CONFIGURED), ALREADY_EXISTS (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (QUEUE_FULL), UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -105,7 +110,7 @@ class GenerationServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetGeneration(self, request, context):
-        """The current snapshot. Errors: INVALID_ARGUMENT, NOT_FOUND.
+        """The current snapshot, and how far its callback is. Errors: INVALID_ARGUMENT, NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -142,6 +147,14 @@ class GenerationServiceServicer(object):
 
     def ListGenerationEvents(self, request, context):
         """The history of a generation, oldest first. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RedeliverCallback(self, request, context):
+        """Sends the callback of an ended generation again now, however it went before, and for 24 hours if nobody takes it.
+        Errors: INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION (NO_CALLBACK, GENERATION_UNFINISHED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,6 +202,11 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.ListGenerationEvents,
                     request_deserializer=filmgate_dot_v1_dot_generation__service__pb2.ListGenerationEventsRequest.FromString,
                     response_serializer=filmgate_dot_v1_dot_generation__service__pb2.ListGenerationEventsResponse.SerializeToString,
+            ),
+            'RedeliverCallback': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeliverCallback,
+                    request_deserializer=filmgate_dot_v1_dot_generation__service__pb2.RedeliverCallbackRequest.FromString,
+                    response_serializer=filmgate_dot_v1_dot_generation__service__pb2.RedeliverCallbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -412,6 +430,33 @@ class GenerationService(object):
             '/filmgate.v1.GenerationService/ListGenerationEvents',
             filmgate_dot_v1_dot_generation__service__pb2.ListGenerationEventsRequest.SerializeToString,
             filmgate_dot_v1_dot_generation__service__pb2.ListGenerationEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeliverCallback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/filmgate.v1.GenerationService/RedeliverCallback',
+            filmgate_dot_v1_dot_generation__service__pb2.RedeliverCallbackRequest.SerializeToString,
+            filmgate_dot_v1_dot_generation__service__pb2.RedeliverCallbackResponse.FromString,
             options,
             channel_credentials,
             insecure,
