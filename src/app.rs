@@ -20,7 +20,7 @@ use crate::{
     config::{Config, DrainConfig, Problem},
     domain::names::ProviderId,
     door,
-    engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts},
+    engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks},
     provider::replicate,
     store::sqlite::Sqlite,
@@ -218,6 +218,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         concurrency_of: replicate.zip(config.replicate.concurrency).into_iter().collect(),
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
+        retention: Retention { generations: config.retention.generations, artifacts: config.retention.artifacts },
     }
 }
 

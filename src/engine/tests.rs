@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, request::Request};
+use super::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention, request::Request};
 use crate::{
     artifact::{Blobs, Collector},
     config::DrainConfig,
@@ -159,6 +159,7 @@ impl Stage {
                 concurrency_of: BTreeMap::new(),
                 max_unfinished: 10,
                 system_prompt: None,
+                retention: Retention::default(),
             },
         });
         let began = Instant::now();

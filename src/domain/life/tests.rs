@@ -67,6 +67,7 @@ pub(crate) fn drafted(n_candidates: usize) -> Generation {
         created_at: START,
         started_at: None,
         ended_at: None,
+        expired_at: None,
         updated_at: START,
     }
 }

@@ -10,6 +10,7 @@ mod connect;
 mod error;
 mod generations;
 mod readers;
+mod retention;
 mod sessions;
 mod statements;
 mod writer;
@@ -30,8 +31,8 @@ use self::{
 };
 use super::{
     port::{
-        AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, DeleteError, Draft, GenerationFilter,
-        Page, Store, StoreError,
+        AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, DeleteError, Draft, Expired,
+        GenerationFilter, Page, Store, StoreError,
     },
     rules, sql,
 };
@@ -188,6 +189,14 @@ impl Store for Sqlite {
 
     async fn unreferenced(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>> {
         self.readers.read(move |db| artifacts::unreferenced(db, keys)).await
+    }
+
+    async fn expire_generations(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<Expired> {
+        self.writer.write(move |work| retention::expire_generations(&work.db, before, limit, now)).await
+    }
+
+    async fn expire_artifacts(&self, before: Timestamp, limit: usize) -> Result<Expired> {
+        self.writer.write(move |work| retention::expire_artifacts(&work.db, before, limit)).await
     }
 
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64> {
