@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, info, warn};
 
 use super::Engine;
@@ -133,15 +133,17 @@ impl Engine {
 
     async fn sweeps(&self) {
         let mut ticks = interval(SWEEP);
+        let mut last = (self.now(), Instant::now());
         loop {
             ticks.tick().await;
+            let earlier = std::mem::replace(&mut last, (self.now(), Instant::now()));
             let before = self.now().checked_sub(REQUEST_IDS_FOR).unwrap_or_default();
             match self.store().expire_request_ids(before).await {
                 Ok(n_expired) => debug!(n_expired, "forgot old request ids"),
                 Err(error) => warn!(error = ?error, "old request ids could not be forgotten"),
             }
             // While the store cannot be written, rows for what is stored are missing.
-            if *self.0.ready.borrow() {
+            if *self.0.ready.borrow() && !set_ahead(earlier, last) {
                 self.sweep_blobs().await;
             }
         }
@@ -153,4 +155,10 @@ impl Engine {
             warn!(error = ?error, "the sweep of blobs did not finish");
         }
     }
+}
+
+/// True if the wall clock was set so far ahead between two looks that blobs which were stored just now look old.
+fn set_ahead(earlier: (Timestamp, Instant), later: (Timestamp, Instant)) -> bool {
+    let by_wall = Duration::try_from(later.0.duration_since(earlier.0)).unwrap_or_default();
+    by_wall.saturating_sub(later.1.duration_since(earlier.1)) > GRACE / 2
 }

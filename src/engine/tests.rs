@@ -1,5 +1,7 @@
 //! The driver's patience, in paused time: a scripted vendor, a real store, and the exact waits between calls.
 
+mod clock;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
@@ -127,6 +129,10 @@ impl Stage {
     }
 
     async fn set_for(max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
+        Self::set_by(Clock::tokio(), max_duration, submits, polls).await
+    }
+
+    async fn set_by(clock: Clock, max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
         let vendor = Scripted {
@@ -149,7 +155,7 @@ impl Stage {
             tasks: shutdown.tasks(),
             drain: shutdown.drain(),
             metrics: Metrics::new(),
-            clock: Clock::tokio(),
+            clock,
             settings: EngineSettings {
                 max_duration: day / 24,
                 unresolved_for: day,
