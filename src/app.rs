@@ -21,7 +21,7 @@ use crate::{
     domain::names::ProviderId,
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
-    lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks},
+    lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
     provider::replicate,
     store::sqlite::Sqlite,
     telemetry::Metrics,
@@ -89,6 +89,9 @@ pub enum StartError {
 
 /// Starts the server: when this returns, every unfinished generation is taken up and calls are answered.
 pub async fn start(config: Config, options: StartOptions) -> Result<Running, StartError> {
+    if let Err(error) = survive_file_size_limits() {
+        warn!(%error, "a limit on the size of files would end the process");
+    }
     let folder = config.data_dir.clone();
     let lock = FolderLock::take(&folder)?;
     let (registry, catalog) = match providers::providers(&config) {
