@@ -33,7 +33,6 @@ async fn watched(mut watch: Watch) -> Vec<Arc<Generation>> {
     while let Some(view) = watch.next().await {
         let view = view.unwrap();
         if let Some(last) = seen.last() {
-            let order = |generation: &Generation| (generation.sequence, generation.updated_at);
             let now = &view.generation;
             assert!(now.sequence >= last.sequence && now.updated_at >= last.updated_at, "{now:?} after {last:?}");
         }
