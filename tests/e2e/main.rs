@@ -11,6 +11,7 @@ mod cancel;
 mod command_line;
 mod contract;
 mod crash;
+mod cuts;
 mod drain;
 mod failures;
 mod files;

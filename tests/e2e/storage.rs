@@ -103,7 +103,7 @@ async fn on_every_disk(rules: &[&str], check: impl AsyncFn(&Simulator, &Setup, &
             check(&simulator, &setup, &disk).await;
         }
     };
-    tokio::join!(run(false), run(true));
+    tokio::join!(Box::pin(run(false)), Box::pin(run(true)));
 }
 
 async fn readiness(server: &Server, expected: StatusCode) {
