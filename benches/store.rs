@@ -165,6 +165,7 @@ impl Draft for Order {
             created_at: now,
             started_at: None,
             ended_at: None,
+            expired_at: None,
             updated_at: now,
         };
         (generation, messages)

@@ -21,8 +21,8 @@ use crate::{
     config::{Config, DrainConfig, Problem},
     domain::names::ProviderId,
     door,
-    engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts},
-    lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks},
+    engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
+    lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
     provider::replicate,
     store::sqlite::Sqlite,
     telemetry::Metrics,
@@ -90,6 +90,9 @@ pub enum StartError {
 
 /// Starts the server: when this returns, every unfinished generation is taken up and calls are answered.
 pub async fn start(config: Config, options: StartOptions) -> Result<Running, StartError> {
+    if let Err(error) = survive_file_size_limits() {
+        warn!(%error, "a limit on the size of files would end the process");
+    }
     let folder = config.data_dir.clone();
     let lock = FolderLock::take(&folder)?;
     let (registry, catalog) = match providers::providers(&config) {
@@ -245,6 +248,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         concurrency_of: replicate.zip(config.replicate.concurrency).into_iter().collect(),
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
+        retention: Retention { generations: config.retention.generations, artifacts: config.retention.artifacts },
     }
 }
 

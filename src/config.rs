@@ -42,6 +42,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// What is taken in and how patiently.
     pub artifacts: ArtifactsConfig,
+    /// How long what has ended is kept.
+    pub retention: RetentionConfig,
     /// The stand-in provider.
     pub sample: SampleConfig,
     /// The Replicate adapter.
@@ -101,6 +103,15 @@ pub struct ArtifactsConfig {
     pub max_bytes: u64,
     /// A download with no byte for this long is broken off.
     pub download_timeout: Duration,
+}
+
+/// How long what has ended is kept: at least a minute each, for ever when absent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RetentionConfig {
+    /// An ended generation with all that belongs to it.
+    pub generations: Option<Duration>,
+    /// An output or upload.
+    pub artifacts: Option<Duration>,
 }
 
 /// The stand-in provider.

@@ -16,7 +16,7 @@ use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
 use tracing::{info, warn};
 
 pub use self::{
-    signals::{Signal, os_signals},
+    signals::{Signal, os_signals, survive_file_size_limits},
     tasks::{OnFailure, OnShutdown, Outcome, Policy, Tasks},
 };
 use crate::config::DrainConfig;

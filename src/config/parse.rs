@@ -14,6 +14,11 @@ pub(super) fn job_duration(text: &str) -> Option<Duration> {
     duration(text).filter(|duration| (Duration::from_secs(1)..=Duration::from_hours(24)).contains(duration))
 }
 
+/// How long something is kept: a minute at least.
+pub(super) fn keeping(text: &str) -> Option<Duration> {
+    duration(text).filter(|duration| *duration >= Duration::from_mins(1))
+}
+
 /// As [`duration`], and `0s`. At most ten years, so that adding it to a time never overflows.
 pub(super) fn duration_or_zero(text: &str) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_hours(24 * 3653);
@@ -89,6 +94,13 @@ mod tests {
             [("999ms", false), ("1s", true), ("30m", true), ("24h", true), ("24h 1ms", false), ("0s", false)]
         {
             assert_eq!(job_duration(text).is_some(), is_valid, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_kept_for_a_minute_at_least() {
+        for (text, is_valid) in [("59s", false), ("1m", true), ("30d", true), ("0s", false), ("for ever", false)] {
+            assert_eq!(keeping(text).is_some(), is_valid, "{text}");
         }
     }
 

@@ -12,11 +12,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     ArtifactsConfig, Config, DrainConfig, JobsConfig, LogFormat, Problem, ReplicateConfig, ReplicateSettings,
-    SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
+    RetentionConfig, SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
 };
 
 const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
 const JOB_TIME: &str = "a time from 1s to 24h such as 90s or 30m";
+const KEEPING: &str = "a time of at least 1m such as 12h or 30d";
 const TIME_OR_ZERO: &str = "a time such as 0s, 500ms, 30s or 15m";
 const COUNT: &str = "a whole number of at least 1";
 const URL: &str = "an address such as https://host/path, without user, query and fragment";
@@ -55,6 +56,10 @@ impl Judge {
         let artifacts = self.artifacts(settings);
         let sample_latency =
             self.value("sample_latency", &settings.sample_latency, TIME_OR_ZERO, parse::duration_or_zero);
+        let retention = RetentionConfig {
+            generations: self.value("keep_generations", &settings.keep_generations, KEEPING, parse::keeping),
+            artifacts: self.value("keep_artifacts", &settings.keep_artifacts, KEEPING, parse::keeping),
+        };
         let telemetry = self.telemetry(settings);
         let replicate = self.replicate(&settings.replicate);
         let callbacks = self.callbacks(&settings.callbacks);
@@ -75,6 +80,7 @@ impl Judge {
             jobs: jobs?,
             drain: drain?,
             artifacts: artifacts?,
+            retention,
             sample: SampleConfig { dir: settings.sample_dir.clone().map(path), latency: sample_latency? },
             replicate: replicate?,
             callbacks: callbacks?,

@@ -62,6 +62,12 @@ pub struct Settings {
     /// Unfinished generations held at most; beyond it new ones are refused (default 50000)
     #[arg(long, env = "FILMGATE_MAX_UNFINISHED", value_name = "COUNT", hide_env_values = true)]
     pub max_unfinished: Option<Text>,
+    /// How long an ended generation is kept with its artifacts, at least 1m; then only a tombstone is (default: for ever)
+    #[arg(long, env = "FILMGATE_KEEP_GENERATIONS", value_name = "TIME", hide_env_values = true)]
+    pub keep_generations: Option<Text>,
+    /// How long artifacts are kept, outputs and uploads, at least 1m (default: for ever)
+    #[arg(long, env = "FILMGATE_KEEP_ARTIFACTS", value_name = "TIME", hide_env_values = true)]
+    pub keep_artifacts: Option<Text>,
     /// Largest artifact taken in (default 2GiB)
     #[arg(long, env = "FILMGATE_MAX_ARTIFACT_BYTES", value_name = "SIZE", hide_env_values = true)]
     pub max_artifact_bytes: Option<Text>,
@@ -215,7 +221,7 @@ impl Settings {
         }
         merged! {
             config listen port data_dir max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
-            poll_interval_max concurrency max_unfinished max_artifact_bytes download_timeout provider_timeout default_model
+            poll_interval_max concurrency max_unfinished keep_generations keep_artifacts max_artifact_bytes download_timeout provider_timeout default_model
             sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint service_name trace_ratio
         }
     }

@@ -11,8 +11,8 @@ use super::{
     attempt::Attempt,
     failure::{Failure, UnresolvedReason},
     money::MicroUsd,
-    names::{GenerationId, RequestId, SessionId, TenantId},
-    order::{CachePolicy, Candidate, Input, OptionName},
+    names::{ArtifactId, GenerationId, RequestId, SessionId, TenantId},
+    order::{CachePolicy, Candidate, Input, InputSource, OptionName},
 };
 
 /// Where a generation is in its life.
@@ -185,6 +185,9 @@ pub struct Generation {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// When it expired: it is a tombstone since then.
+    #[serde(default)]
+    pub expired_at: Option<Timestamp>,
     /// When the current snapshot was made.
     pub updated_at: Timestamp,
 }
@@ -210,8 +213,8 @@ impl Generation {
         self.ended_at.and_then(|end| end.duration_since(self.created_at).try_into().ok())
     }
 
-    /// Removes what callers wrote and providers answered, for the tombstone of a deleted generation. What it was and cost stays, and where its job
-    /// went; its outputs are gone, so nobody is told of them.
+    /// Removes what callers wrote and providers answered, for the tombstone of a deleted or expired generation. What it was and cost stays, and
+    /// where its job went; its outputs are gone, so nobody is told of them.
     pub fn scrub(&mut self) {
         self.prompt.clear();
         self.brief.clear();
@@ -230,6 +233,14 @@ impl Generation {
                 ticket.data = serde_json::Value::Null;
             }
         }
+    }
+
+    /// The artifacts of ours that it starts from.
+    pub fn input_artifacts(&self) -> impl Iterator<Item = &ArtifactId> {
+        self.inputs.iter().filter_map(|input| match &input.source {
+            InputSource::Artifact(id) => Some(id),
+            InputSource::Url(_) => None,
+        })
     }
 
     /// When it is given up: `unresolved_for` after it became unknown, cancel was asked for, or the deadline passed while storing.

@@ -76,7 +76,7 @@ impl Generation {
         self.n_events += 1;
         HistoryEvent {
             number: self.n_events,
-            at: now,
+            at: self.not_before_the_last(now),
             what: what.to_owned(),
             state: self.state,
             message,
@@ -84,9 +84,26 @@ impl Generation {
         }
     }
 
+    /// It has been kept for long enough since it ended: what is left is a tombstone, its last snapshot. False, and nothing happens, if it is
+    /// unfinished or expired already.
+    pub fn expire(&mut self, now: Timestamp) -> bool {
+        if !self.state.is_terminal() || self.expired_at.is_some() {
+            return false;
+        }
+        self.scrub();
+        self.expired_at = Some(now);
+        self.touch(now);
+        true
+    }
+
+    /// A new snapshot. A clock that was set back does not make it older than the last one.
     fn touch(&mut self, now: Timestamp) {
         self.sequence += 1;
-        self.updated_at = now;
+        self.updated_at = self.not_before_the_last(now);
+    }
+
+    fn not_before_the_last(&self, now: Timestamp) -> Timestamp {
+        now.max(self.updated_at)
     }
 
     fn apply_to_attempt(&mut self, event: &AttemptEvent, now: Timestamp) -> Result<Told, Refused> {
@@ -298,7 +315,7 @@ impl Generation {
         } else if self.attempts.is_empty() {
             self.cost.settled = Some(MicroUsd::ZERO);
         }
-        self.ended_at = Some(now);
+        self.ended_at = Some(self.not_before_the_last(now));
         what
     }
 
@@ -325,7 +342,7 @@ impl Generation {
             attempt.charged = Some(charged);
             attempt.settled = settled;
             attempt.message = message;
-            attempt.ended_at = Some(now);
+            attempt.ended_at = Some(now.max(attempt.created_at));
         });
     }
 

@@ -95,6 +95,7 @@ pub(super) fn generation() -> Generation {
         created_at: noon(),
         started_at: None,
         ended_at: None,
+        expired_at: None,
         updated_at: noon(),
     }
 }

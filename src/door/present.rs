@@ -78,6 +78,7 @@ pub(super) fn generation(view: &View, detail: Detail) -> v1::Generation {
         labels: record.labels.clone(),
         request_id: record.request_id.as_ref().map(|id| id.id().to_owned()).unwrap_or_default(),
         provider_error: record.provider_error.clone().unwrap_or_default(),
+        expire_time: record.expired_at.map(timestamp),
         spec: spec(record, candidate),
     }
 }

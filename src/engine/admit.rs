@@ -197,6 +197,7 @@ impl Draft for NewGeneration {
             created_at: now,
             started_at: None,
             ended_at: None,
+            expired_at: None,
             updated_at: now,
         };
         (generation, messages)

@@ -15,6 +15,9 @@ pub enum Clock {
         /// When it was `origin`.
         started: Instant,
     },
+    /// As [`Clock::Tokio`] from its start, but somebody sets it: so many seconds ahead.
+    #[cfg(test)]
+    Set(Timestamp, Instant, &'static std::sync::atomic::AtomicI64),
 }
 
 impl Clock {
@@ -28,6 +31,11 @@ impl Clock {
         match self {
             Self::System => Timestamp::now(),
             Self::Tokio { origin, started } => origin.checked_add(started.elapsed()).unwrap_or(Timestamp::MAX),
+            #[cfg(test)]
+            Self::Set(origin, started, ahead) => {
+                let ahead = jiff::SignedDuration::from_secs(ahead.load(std::sync::atomic::Ordering::Relaxed));
+                *origin + started.elapsed() + ahead
+            }
         }
     }
 

@@ -36,6 +36,7 @@ pub use self::{
     admit::Admitted,
     clock::Clock,
     error::Error,
+    housekeeping::Retention,
     library::{UploadClaims, UploadError},
     retry::{Backoff, Pace},
     watch::Watch,
@@ -106,6 +107,8 @@ pub struct EngineSettings {
     pub max_unfinished: u64,
     /// Put before every brief.
     pub system_prompt: Option<String>,
+    /// What is kept for a time only.
+    pub retention: Retention,
 }
 
 #[derive(Debug)]
@@ -153,8 +156,9 @@ impl Engine {
 
     /// The snapshots of a generation, from the current one to the last.
     pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
-        // What is shown here is what is stored; only the rest is read, such as what has ended.
-        if let Some(own) = self.hub().join(id).filter(|own| own.borrow().tenant == *tenant) {
+        // What is shown here is what is stored; only the rest is read, such as what has ended and may have expired since.
+        let unfinished = |shown: &Generation| shown.tenant == *tenant && !shown.state.is_terminal();
+        if let Some(own) = self.hub().join(id).filter(|own| unfinished(&own.borrow())) {
             return Ok(Watch::new(self.clone(), own, after_sequence));
         }
         let known = self.find(tenant, id).await?;

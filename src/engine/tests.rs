@@ -1,5 +1,7 @@
 //! The driver's patience, in paused time: a scripted vendor, a real store, and the exact waits between calls.
 
+mod clock;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex},
@@ -10,7 +12,7 @@ use async_trait::async_trait;
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, request::Request};
+use super::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention, request::Request};
 use crate::{
     artifact::{Blobs, Collector},
     config::DrainConfig,
@@ -127,6 +129,10 @@ impl Stage {
     }
 
     async fn set_for(max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
+        Self::set_by(Clock::tokio(), max_duration, submits, polls).await
+    }
+
+    async fn set_by(clock: Clock, max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
         let vendor = Scripted {
@@ -149,7 +155,7 @@ impl Stage {
             tasks: shutdown.tasks(),
             drain: shutdown.drain(),
             metrics: Metrics::new(),
-            clock: Clock::tokio(),
+            clock,
             callback_due: Arc::default(),
             settings: EngineSettings {
                 max_duration: day / 24,
@@ -160,6 +166,7 @@ impl Stage {
                 concurrency_of: BTreeMap::new(),
                 max_unfinished: 10,
                 system_prompt: None,
+                retention: Retention::default(),
             },
         });
         let began = Instant::now();

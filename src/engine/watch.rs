@@ -40,12 +40,11 @@ impl Hub {
 
     /// A receiver of the generation's snapshots, beginning with the newer of `known` and what is shown.
     pub(super) fn subscribe(&self, known: Arc<Generation>) -> watch::Receiver<Arc<Generation>> {
-        let mut shown = self.lock();
-        if known.state.is_terminal() && !shown.channels.contains_key(&known.id) {
-            // What ended long ago is shown to this watcher only.
+        if known.state.is_terminal() {
+            // It changes no more but by expiring: nothing newer is shown than what was read.
             return watch::Sender::new(known).subscribe();
         }
-        shown.publish(Arc::clone(&known)).subscribe()
+        self.lock().publish(known).subscribe()
     }
 
     /// A receiver of what is shown of a generation, if anything is.

@@ -27,6 +27,18 @@ pub fn os_signals() -> io::Result<impl Stream<Item = Signal> + Unpin + Send> {
     }))
 }
 
+/// From now on a write beyond the limit on the size of files (`ulimit -f`) fails like one on a full disk. The signal that comes with it would
+/// otherwise kill the process.
+///
+/// # Errors
+/// If the operating system refuses the handler.
+pub fn survive_file_size_limits() -> io::Result<()> {
+    /// The number of SIGXFSZ on Linux, macOS and the BSDs.
+    const FILE_SIZE_EXCEEDED: i32 = 25;
+    // Nobody listens: that there is a handler is enough, and it stays for the life of the process.
+    unix::signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED)).map(drop)
+}
+
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

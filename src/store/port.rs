@@ -55,7 +55,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Changes, ApplyError>;
 
-    /// A generation of any tenant; for the engine only. A deleted one exists here as long as it tells where its job went.
+    /// A generation of any tenant; for the engine only. A deleted one exists here as long as it tells where its job went; an expired one as its tombstone.
     async fn load(&self, id: GenerationId) -> Result<Option<Loaded>, StoreError>;
 
     /// The oldest `limit` unfinished generations created after `after` that this process owns, for recovery.
@@ -74,10 +74,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// How many open attempts other than of `besides` have an intent without a ticket for this model and brief, for the rule of the only candidate.
     async fn lost_submits(&self, model: &str, brief: &str, besides: GenerationId) -> Result<u64, StoreError>;
 
-    /// A generation of the tenant; deleted ones do not exist.
+    /// A generation of the tenant; deleted ones do not exist, of expired ones there is the tombstone.
     async fn generation(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>, StoreError>;
 
-    /// Generations, newest first.
+    /// Generations, newest first, without deleted and expired ones.
     async fn generations(
         &self,
         tenant: &TenantId,
@@ -153,6 +153,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// The callback of a generation that has ended; none if it has not, or has no callback.
     async fn callback(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Callback>, StoreError>;
+
+    /// Makes tombstones of the `limit` generations that ended first, if that was before `before`, and deletes their artifacts. One with an
+    /// output that an unfinished generation starts from stays whole until that has ended.
+    async fn expire_generations(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<Expired, StoreError>;
+
+    /// Deletes the `limit` oldest artifacts that were stored before `before`, uploads and outputs, and that no unfinished generation starts
+    /// from. The generations that made them stay as they are.
+    async fn expire_artifacts(&self, before: Timestamp, limit: usize) -> Result<Expired, StoreError>;
 
     /// Forgets request ids older than `before`, at most 10 000 a call.
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64, StoreError>;
@@ -343,6 +351,15 @@ pub enum StoreError {
     /// What was read makes no sense, or a statement is wrong: a defect.
     #[error("the store is broken")]
     Broken(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What expired at once.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// How many generations or artifacts; fewer than the limit if no more have to now.
+    pub n: usize,
+    /// The blobs to delete: those that no artifact refers to any more. Some may be gone already.
+    pub blobs: Vec<BlobKey>,
 }
 
 /// Which generations to list.

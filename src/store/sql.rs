@@ -19,14 +19,14 @@ catalogue! {
 
     generation {
         INSERT = "INSERT INTO generations \
-            (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, doc) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11)";
+            (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, doc, ended_at) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12)";
         UPDATE_DOC = "UPDATE generations SET doc = ?2 WHERE id = ?1";
         UPDATE = "UPDATE generations \
-            SET state = ?2, ended = ?3, leader = ?4, open_digest = ?5, submitting = ?6, doc = ?7 WHERE id = ?1";
-        LOAD = "SELECT doc FROM generations WHERE id = ?1 AND deleted = 0";
+            SET state = ?2, ended = ?3, leader = ?4, open_digest = ?5, submitting = ?6, doc = ?7, ended_at = ?8 WHERE id = ?1";
+        LOAD = "SELECT doc FROM generations WHERE id = ?1 AND deleted <> 1";
         LOAD_EVEN_DELETED = "SELECT doc FROM generations WHERE id = ?1";
-        FIND = "SELECT doc FROM generations WHERE id = ?2 AND tenant = ?1 AND deleted = 0";
+        FIND = "SELECT doc FROM generations WHERE id = ?2 AND tenant = ?1 AND deleted <> 1";
         ENTOMB = "UPDATE generations SET deleted = 1, doc = ?2 WHERE id = ?1";
         COUNT_UNFINISHED = "SELECT count(*) FROM generations WHERE ended = 0";
         UNFINISHED = "SELECT doc FROM generations WHERE ended = 0 AND id > ?1 ORDER BY id LIMIT ?2";
@@ -40,6 +40,20 @@ catalogue! {
         INSERT_EVENT = "INSERT INTO events (generation, number, doc) VALUES (?1, ?2, ?3)";
         EVENTS = "SELECT doc FROM events WHERE generation = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
         DELETE_EVENTS = "DELETE FROM events WHERE generation = ?1";
+    }
+
+    retention {
+        INSERT_INPUT = "INSERT INTO inputs (tenant, artifact, generation) VALUES (?1, ?2, ?3) \
+            ON CONFLICT (tenant, artifact, generation) DO NOTHING";
+        DELETE_INPUTS = "DELETE FROM inputs WHERE generation = ?1";
+        /// None of them has an output that an unfinished generation starts from.
+        GENERATIONS = "SELECT g.doc FROM generations g WHERE g.deleted = 0 AND g.ended_at < ?1 AND NOT EXISTS \
+            (SELECT 1 FROM artifacts a JOIN inputs i ON i.tenant = a.tenant AND i.artifact = a.id \
+            WHERE a.tenant = g.tenant AND a.generation = g.id) ORDER BY g.ended_at LIMIT ?2";
+        EXPIRE = "UPDATE generations SET deleted = 2, doc = ?2 WHERE id = ?1";
+        /// No unfinished generation starts from any of them.
+        ARTIFACTS = "SELECT a.tenant, a.id, a.blob FROM artifacts a WHERE a.created_at < ?1 AND NOT EXISTS \
+            (SELECT 1 FROM inputs i WHERE i.tenant = a.tenant AND i.artifact = a.id) ORDER BY a.created_at LIMIT ?2";
     }
 
     request_id {

@@ -149,7 +149,7 @@ async fn a_download_goes_on_from_any_offset() {
 }
 
 /// The picture with `n_bytes` more of comments in front.
-fn picture(n_bytes: usize) -> Vec<u8> {
+pub(crate) fn picture(n_bytes: usize) -> Vec<u8> {
     const SEGMENT: usize = 60_000;
     let mut bytes = PICTURE[..2].to_vec();
     for start in (0..n_bytes).step_by(SEGMENT) {
@@ -162,7 +162,7 @@ fn picture(n_bytes: usize) -> Vec<u8> {
     bytes
 }
 
-async fn upload(server: &Server, bytes: &[u8]) -> Artifact {
+pub(crate) async fn upload(server: &Server, bytes: &[u8]) -> Artifact {
     let header = UploadHeader { media_type: "image/jpeg".to_owned(), sha256: hex::encode(Sha256::digest(bytes)) };
     let parts = bytes.chunks(100_000).map(|chunk| Up::Data(chunk.to_vec().into()));
     let parts: Vec<_> = std::iter::once(Up::Header(header))
@@ -173,7 +173,7 @@ async fn upload(server: &Server, bytes: &[u8]) -> Artifact {
     answer.unwrap().into_inner().artifact.unwrap()
 }
 
-fn from_picture(source: Source) -> GenerateVideoRequest {
+pub(crate) fn from_picture(source: Source) -> GenerateVideoRequest {
     GenerateVideoRequest {
         model: "replicate/kwaivgi/kling-v1.6-standard".to_owned(),
         inputs: vec![Input { role: InputRole::FirstFrame.into(), source: Some(source) }],
@@ -214,7 +214,7 @@ async fn an_upload_becomes_a_first_frame_inline_when_small_and_uploaded_on_when_
     assert_eq!(refusal(refused, &"a deleted input").fields, ["inputs[0]"]);
 }
 
-fn n_blobs(folder: &Path) -> usize {
+pub(crate) fn n_blobs(folder: &Path) -> usize {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.map(|path| if path.is_dir() { n_blobs(&path) } else { 1 }).sum()
 }

@@ -1,9 +1,14 @@
 //! What a watcher sees: from where it left off, over cuts and restarts, and a history without gaps.
 
-use filmgate::pb::v1::{Generation, State, WatchGenerationRequest, WatchGenerationResponse};
+use std::{fs, time::Duration};
+
+use filmgate::pb::v1::{
+    Generation, State, WatchGenerationRequest, WatchGenerationResponse,
+    generation_service_client::GenerationServiceClient,
+};
 use serde_json::json;
-use tokio::time::timeout;
-use tonic::{Code, Status, Streaming};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::{Code, Status, Streaming, transport::Endpoint};
 
 use crate::{
     simulator::Simulator,
@@ -97,4 +102,90 @@ async fn a_history_has_no_gaps_and_tells_every_change_of_state() {
     check(&["get:first=5:drop"]).await;
     check(&["create:first=1:drop,effect=after", "list:first=2:status=500"]).await;
     check(&["create:status=402"]).await;
+}
+
+/// Memory of the server's process in bytes.
+fn rss(server: &Server) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::test]
+async fn readers_that_stall_cost_the_same_however_much_happens() {
+    const READERS: usize = 500;
+    // Every other answer is another word, and each of them makes a snapshot.
+    let simulator = Simulator::start(&["create:hold", "get:every=2:unknown_status=thinking"]);
+    let setup = Setup::replicate(&simulator.replicate()).with("FILMGATE_POLL_INTERVAL", "5ms");
+    let server = setup.with("FILMGATE_POLL_INTERVAL_MAX", "5ms").start().await;
+    let name = server.order(video("a fox")).await.unwrap().name;
+    let sequence = async || server.get(&name).await.sequence;
+    let reached = async |least: i64| {
+        while sequence().await < least {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(SOON, reached(20)).await.expect("progress");
+
+    // A window of one byte: nothing is taken before somebody reads, and nobody does.
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.addr())).unwrap();
+    let channel = endpoint.initial_stream_window_size(1).connect().await.unwrap();
+    let mut client = GenerationServiceClient::new(channel);
+    let mut stalled = Vec::new();
+    for _ in 0..READERS {
+        let request = WatchGenerationRequest { name: name.clone(), after_sequence: 0 };
+        stalled.push(client.watch_generation(request).await.unwrap().into_inner());
+    }
+    let opened_at = sequence().await;
+    timeout(SOON, reached(opened_at + 50)).await.expect("progress");
+    let before = rss(&server);
+    timeout(SOON * 2, reached(opened_at + 550)).await.expect("progress");
+    let grown = rss(&server).saturating_sub(before);
+    // 500 snapshots for each of 500 readers would be hundreds of megabytes.
+    assert!(grown < 16 << 20, "grown by {} KiB", grown >> 10);
+
+    // Who reads again has missed what was in between, and nothing that matters.
+    simulator.control("release", json!({})).await;
+    let ended = server.end_of(&name).await;
+    let mut woken = stalled.pop().unwrap();
+    let mut seen = Vec::new();
+    while let Some(generation) = next(&mut woken).await.unwrap() {
+        seen.push(generation);
+    }
+    assert!(seen.len() < 20, "{} snapshots were kept for it", seen.len());
+    assert!(seen.is_sorted_by_key(|generation| generation.sequence));
+    assert_eq!(seen.pop().unwrap(), ended);
+}
+
+#[tokio::test]
+async fn a_thousand_watchers_cost_the_vendor_no_more_polls_than_one() {
+    const PACE: Duration = Duration::from_millis(100);
+    let simulator = Simulator::start(&["create:hold"]);
+    let setup = Setup::replicate(&simulator.replicate()).with("FILMGATE_POLL_INTERVAL", "100ms");
+    let server = setup.with("FILMGATE_POLL_INTERVAL_MAX", "100ms").start().await;
+    let name = server.order(video("a fox")).await.unwrap().name;
+    // Polls while so many watch, as a multiple of what the pace allows in that time.
+    let polled = async || {
+        let (began, n_before) = (Instant::now(), simulator.count("gets").await);
+        sleep(20 * PACE).await;
+        let n_polls = simulator.count("gets").await - n_before;
+        (n_polls, began.elapsed().div_duration_f64(PACE).ceil() as u64)
+    };
+    let mut watching = vec![watch(&server, &name, 0).await];
+    let (n_polls, most) = polled().await;
+    assert!((3..=most + 1).contains(&n_polls), "one watcher: {n_polls} polls, at most {most}");
+    while watching.len() < 1000 {
+        watching.push(watch(&server, &name, 0).await);
+    }
+    let (n_polls, most) = polled().await;
+    assert!((3..=most + 1).contains(&n_polls), "a thousand watchers: {n_polls} polls, at most {most}");
+    simulator.control("release", json!({})).await;
+    for stream in &mut watching {
+        let mut last = None;
+        while let Some(generation) = next(stream).await.unwrap() {
+            last = Some(generation.state());
+        }
+        assert_eq!(last, Some(State::Succeeded));
+    }
+    assert_eq!(simulator.count("creates_received").await, 1);
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
-    Result, artifacts, callbacks, generations, sessions,
+    Result, artifacts, callbacks, generations, retention, sessions,
     statements::{count, execute},
     writer::Work,
 };
@@ -133,6 +133,7 @@ fn conclude_all(work: &mut Work, leader: &Generation, now: Timestamp) -> Result<
 fn conclude(work: &mut Work, generation: &Generation, now: Timestamp) -> Result<()> {
     let tenant = &generation.tenant;
     work.unfinished = work.unfinished.saturating_sub(1);
+    retention::release_inputs(&work.db, generation)?;
     if let Some(message) = closing_message(generation, now)
         && let Some(mut session) = sessions::find(&work.db, tenant, &generation.session)?
     {

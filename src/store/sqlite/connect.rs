@@ -9,9 +9,10 @@ use super::{Result, statements, writer::Work};
 use crate::store::{port::StoreError, sql};
 
 /// Forward only: a released migration never changes, a new one is a new line.
-const MIGRATIONS: &[(&str, &str)] = &[
+pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__records", include_str!("../migrations/sqlite/V1__records.sql")),
     ("V2__callbacks", include_str!("../migrations/sqlite/V2__callbacks.sql")),
+    ("V3__retention", include_str!("../migrations/sqlite/V3__retention.sql")),
 ];
 
 /// Distinct statements of the catalogue, lists with every filter included.

@@ -1,9 +1,10 @@
 //! Generations and their histories as rows.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, ToSql, params};
 
 use super::{
-    Result,
+    Result, retention,
     statements::{execute, find, int, list, to_doc},
     writer::Work,
 };
@@ -37,8 +38,12 @@ pub(super) fn insert(work: &mut Work, generation: &Generation) -> Result<()> {
             generation.cache_key.as_ref().is_some_and(|key| key.first_turn),
             rules::submitting(generation),
             to_doc(generation)?,
+            generation.ended_at.map(Timestamp::as_microsecond),
         ],
     )?;
+    if !ended {
+        retention::protect_inputs(&work.db, generation)?;
+    }
     work.unfinished += u64::from(!ended);
     Ok(())
 }
@@ -66,6 +71,7 @@ pub(super) fn save_keys(db: &Connection, generation: &Generation) -> Result<()> 
             rules::open_digest(generation),
             rules::submitting(generation),
             to_doc(generation)?,
+            generation.ended_at.map(Timestamp::as_microsecond),
         ],
     )
     .map(drop)
@@ -76,7 +82,7 @@ pub(super) fn log(db: &Connection, id: GenerationId, entry: &HistoryEvent) -> Re
     execute(db, sql::generation::INSERT_EVENT, params![id.id(), int(entry.number), to_doc(entry)?]).map(drop)
 }
 
-/// Deleted ones do not exist.
+/// Deleted ones do not exist; expired ones are tombstones.
 pub(super) fn load(db: &Connection, id: GenerationId) -> Result<Option<Generation>> {
     find(db, sql::generation::LOAD, [id.id()])
 }
@@ -165,9 +171,15 @@ pub(super) fn delete(db: &Connection, tenant: &TenantId, id: GenerationId) -> st
     }
     generation.scrub();
     execute(db, sql::generation::ENTOMB, params![id.id(), to_doc(&generation)?])?;
-    execute(db, sql::generation::DELETE_EVENTS, [id.id()])?;
-    execute(db, sql::callback::DELETE, [id.id()])?;
-    execute(db, sql::artifact::DELETE_OUTPUTS, params![tenant.id(), id.id()])?;
-    execute(db, sql::cached::FORGET_GENERATION, params![tenant.id(), id.id()])?;
+    Ok(delete_what_hangs_on(db, &generation)?)
+}
+
+/// Deletes the rows that only an ended generation that is whole has.
+pub(super) fn delete_what_hangs_on(db: &Connection, generation: &Generation) -> Result<()> {
+    let (tenant, id) = (generation.tenant.id(), generation.id.id());
+    execute(db, sql::generation::DELETE_EVENTS, [&id])?;
+    execute(db, sql::callback::DELETE, [&id])?;
+    execute(db, sql::artifact::DELETE_OUTPUTS, params![tenant, id])?;
+    execute(db, sql::cached::FORGET_GENERATION, params![tenant, id])?;
     Ok(())
 }

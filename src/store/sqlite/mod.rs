@@ -11,6 +11,7 @@ mod connect;
 mod error;
 mod generations;
 mod readers;
+mod retention;
 mod sessions;
 mod statements;
 mod writer;
@@ -32,7 +33,7 @@ use self::{
 use super::{
     port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
-        Draft, DueCallback, GenerationFilter, Loaded, Owned, Page, RedeliverError, Store, StoreError,
+        Draft, DueCallback, Expired, GenerationFilter, Loaded, Owned, Page, RedeliverError, Store, StoreError,
     },
     rules, sql,
 };
@@ -223,6 +224,14 @@ impl Store for Sqlite {
     async fn callback(&self, tenant: &TenantId, id: GenerationId) -> Result<Option<Callback>> {
         let tenant = tenant.clone();
         self.readers.read(move |db| callbacks::of_tenant(db, &tenant, id)).await
+    }
+
+    async fn expire_generations(&self, before: Timestamp, limit: usize, now: Timestamp) -> Result<Expired> {
+        self.writer.write(move |work| retention::expire_generations(&work.db, before, limit, now)).await
+    }
+
+    async fn expire_artifacts(&self, before: Timestamp, limit: usize) -> Result<Expired> {
+        self.writer.write(move |work| retention::expire_artifacts(&work.db, before, limit)).await
     }
 
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64> {

@@ -84,8 +84,8 @@ pub(super) fn append(
         let number = int(session.n_messages);
         execute(db, sql::session::INSERT_MESSAGE, params![tenant.id(), session.id.id(), number, to_doc(message)?])?;
     }
-    session.updated_at = now;
-    let params = params![tenant.id(), session.id.id(), int(session.n_messages), now.as_microsecond()];
+    session.updated_at = now.max(session.updated_at);
+    let params = params![tenant.id(), session.id.id(), int(session.n_messages), session.updated_at.as_microsecond()];
     execute(db, sql::session::GROW, params).map(drop)
 }
 

@@ -8,7 +8,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    domain::{life::tests::START, session::Message},
+    domain::{
+        generation::State,
+        life::tests::{START, drafted},
+        order::{Input, InputRole, InputSource},
+        session::Message,
+    },
     store::contract::{Ask, Tested, page, store_contract, stored, succeed, together, unfinished},
 };
 
@@ -44,6 +49,35 @@ async fn what_was_answered_is_there_after_a_reopening_without_close() {
     // The count of unfinished generations is read back too.
     let full = Ask { max_unfinished: 100, ..Ask::new() }.send(&store).await;
     assert!(matches!(full, Err(AcceptError::QueueFull { unfinished: 100 })));
+}
+
+#[test]
+fn records_of_before_retention_expire_by_their_own_times() {
+    let mut db = rusqlite::Connection::open_in_memory().unwrap();
+    let text = |name: &str| connect::MIGRATIONS.iter().find(|(of, _)| *of == name).unwrap().1;
+    db.execute_batch(text("V1__records")).unwrap();
+    let insert = "INSERT INTO generations (id, tenant, session, kind, state, ended, deleted, first_turn, doc) \
+        VALUES (?1, 'default', 's', 'video', 'x', ?2, 0, 0, ?3)";
+    let mut starting = drafted(1);
+    let frame = ArtifactId::from_id("frame").unwrap();
+    let source = InputSource::Artifact(frame.clone());
+    starting.inputs = vec![Input { role: InputRole::FirstFrame, source }];
+    let mut ended = Generation { id: GenerationId::fresh(), ended_at: Some(START), ..starting.clone() };
+    ended.state = State::Failed;
+    for generation in [&starting, &ended] {
+        let doc = statements::to_doc(generation).unwrap();
+        db.execute(insert, params![generation.id.id(), generation.state.is_terminal(), doc]).unwrap();
+    }
+    let work = db.transaction().unwrap();
+    work.execute_batch(text("V3__retention")).unwrap();
+    work.commit().unwrap();
+    let column = |text: &str| db.query_row(text, (), |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(
+        column("SELECT group_concat(generation || ' ' || artifact) FROM inputs"),
+        format!("{} frame", starting.id.id())
+    );
+    let ends = column("SELECT group_concat(id || ' ' || ended_at) FROM generations WHERE ended_at IS NOT NULL");
+    assert_eq!(ends, format!("{} {}", ended.id.id(), START.as_microsecond()));
 }
 
 #[tokio::test]

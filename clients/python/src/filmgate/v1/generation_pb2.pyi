@@ -102,7 +102,7 @@ CACHE_POLICY_BYPASS: CachePolicy
 CACHE_POLICY_REFRESH: CachePolicy
 
 class Generation(_message.Message):
-    __slots__ = ("name", "session", "state", "phase", "sequence", "progress_percent", "queue_position", "eta", "model", "attempts", "adjustments", "cost", "artifacts", "sample", "cached", "coalesced", "brief", "provider_logs", "create_time", "start_time", "end_time", "update_time", "deadline", "generation_time", "failure", "unresolved", "labels", "request_id", "provider_error", "video")
+    __slots__ = ("name", "session", "state", "phase", "sequence", "progress_percent", "queue_position", "eta", "model", "attempts", "adjustments", "cost", "artifacts", "sample", "cached", "coalesced", "brief", "provider_logs", "create_time", "start_time", "end_time", "update_time", "deadline", "generation_time", "failure", "unresolved", "labels", "request_id", "provider_error", "expire_time", "video")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -139,6 +139,7 @@ class Generation(_message.Message):
     LABELS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_ERROR_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     VIDEO_FIELD_NUMBER: _ClassVar[int]
     name: str
     session: str
@@ -169,8 +170,9 @@ class Generation(_message.Message):
     labels: _containers.ScalarMap[str, str]
     request_id: str
     provider_error: str
+    expire_time: _timestamp_pb2.Timestamp
     video: VideoSpec
-    def __init__(self, name: _Optional[str] = ..., session: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., phase: _Optional[str] = ..., sequence: _Optional[int] = ..., progress_percent: _Optional[int] = ..., queue_position: _Optional[int] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., adjustments: _Optional[_Iterable[_Union[Adjustment, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[_artifact_pb2.Artifact, _Mapping]]] = ..., sample: bool = ..., cached: bool = ..., coalesced: bool = ..., brief: _Optional[str] = ..., provider_logs: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., unresolved: _Optional[_Union[Unresolved, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., provider_error: _Optional[str] = ..., video: _Optional[_Union[VideoSpec, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., session: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., phase: _Optional[str] = ..., sequence: _Optional[int] = ..., progress_percent: _Optional[int] = ..., queue_position: _Optional[int] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., adjustments: _Optional[_Iterable[_Union[Adjustment, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[_artifact_pb2.Artifact, _Mapping]]] = ..., sample: bool = ..., cached: bool = ..., coalesced: bool = ..., brief: _Optional[str] = ..., provider_logs: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., unresolved: _Optional[_Union[Unresolved, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., provider_error: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., video: _Optional[_Union[VideoSpec, _Mapping]] = ...) -> None: ...
 
 class Attempt(_message.Message):
     __slots__ = ("model", "outcome", "charged", "provider_job_id", "message", "create_time", "end_time")
