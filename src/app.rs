@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    artifact::{Blobs, Collector},
+    artifact::Collector,
     config::{Config, DrainConfig, Problem},
     domain::names::ProviderId,
     door,
@@ -27,8 +27,9 @@ use crate::{
     telemetry::Metrics,
 };
 
-pub use self::providers::check;
+pub use self::{artifacts::check_bucket, providers::check};
 
+mod artifacts;
 mod providers;
 
 /// Added to a wait at random, so that jobs which failed together do not come back together.
@@ -107,8 +108,12 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         .map_err(anyhow::Error::from)
         .map_err(trouble("opening the database"))?;
     let store = Arc::new(store);
-    let blobs =
-        Blobs::local(&folder.join("blobs")).map_err(anyhow::Error::from).map_err(trouble("opening the artifacts"))?;
+    let blobs = artifacts::open(&config.artifacts, &folder).await?;
+    // The server of one command is gone when a link of it is used; the next `serve` is where the settings say.
+    let reached = if options.ephemeral { config.listen } else { addr };
+    let links = artifacts::links(&config, &folder, reached)
+        .map_err(anyhow::Error::from)
+        .map_err(trouble("making the key of links"))?;
     let collector = Collector::prepare(blobs.clone(), folder.join("spool"), config.artifacts.max_bytes)
         .map_err(anyhow::Error::from)
         .map_err(trouble("preparing the spool"))?;
@@ -129,7 +134,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
     });
     engine.start_housekeeping().await;
     engine.recover().await.map_err(anyhow::Error::from).map_err(trouble("reading unfinished generations"))?;
-    serve(listener, &engine, &shutdown).await.map_err(trouble("opening the doors"))?;
+    serve(listener, &engine, links, &shutdown).await.map_err(trouble("opening the doors"))?;
     lock.announce(addr).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
     for warning in &config.warnings {
         warn!("{}: {}; {}", warning.setting, warning.message, warning.fix);
@@ -169,13 +174,13 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Opens the doors: everything on one port.
-async fn serve(listener: TcpListener, engine: &Engine, shutdown: &Shutdown) -> anyhow::Result<()> {
+async fn serve(listener: TcpListener, engine: &Engine, links: door::Links, shutdown: &Shutdown) -> anyhow::Result<()> {
     let (tasks, drain) = (shutdown.tasks(), shutdown.drain());
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
     let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
     tasks.spawn("health", policy, follow);
-    let grpc = door::grpc_router(engine.clone(), health)?;
-    let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), engine.readiness()));
+    let grpc = door::grpc_router(engine.clone(), links.clone(), health)?;
+    let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), links, engine.readiness()));
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {
         door::listen::serve(listener, app, drain, &own_tasks, door::listen::Limits::default()).await;

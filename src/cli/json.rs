@@ -29,7 +29,7 @@ macro_rules! described {
     };
 }
 
-described!(Artifact, Generation, GenerationEvent, Message, Model, Provider, Session);
+described!(Artifact, CreateArtifactLinkResponse, Generation, GenerationEvent, Message, Model, Provider, Session);
 
 /// `message` in its canonical JSON form.
 pub(super) fn of<M: Described>(message: &M) -> Result<Value, Failure> {

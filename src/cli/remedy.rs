@@ -18,6 +18,7 @@ pub(super) fn of_reason(reason: ErrorReason) -> Option<&'static str> {
         ErrorReason::GenerationNotUnresolved => Some("see its state with `filmgate get`"),
         ErrorReason::QueueFull | ErrorReason::ServerDraining | ErrorReason::StoreUnavailable => Some("try again later"),
         ErrorReason::UploadTooLarge => Some("send a smaller file"),
+        ErrorReason::LinkExpired | ErrorReason::LinkInvalid => Some("ask for a new one with `filmgate link`"),
         ErrorReason::Internal => Some("this is a defect in filmgate: report it with the request id"),
         // Never a refused call: a generation carries these, with a next step of its own.
         ErrorReason::Unspecified

@@ -63,6 +63,16 @@ pub struct Settings {
     /// Largest artifact taken in (default 2GiB)
     #[arg(long, env = "FILMGATE_MAX_ARTIFACT_BYTES", value_name = "SIZE", hide_env_values = true)]
     pub max_artifact_bytes: Option<Text>,
+    /// Where artifacts are kept: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`; keys come from the variables of the cloud's own tools (default: blobs in the data folder)
+    #[arg(long, env = "FILMGATE_ARTIFACTS_URL", value_name = "URL", hide_env_values = true)]
+    pub artifacts_url: Option<Text>,
+    /// Address at which clients reach this server, for the links that it gives out (default: where it listens)
+    #[arg(long, env = "FILMGATE_PUBLIC_URL", value_name = "URL", hide_env_values = true)]
+    pub public_url: Option<Text>,
+    /// Key that signs links to this server, the same on all replicas; better in the environment (default: made once, in the data folder)
+    #[arg(long, env = "FILMGATE_LINK_KEY", value_name = "KEY", hide_env_values = true, value_parser = secret)]
+    #[serde(deserialize_with = "secret_in_file")]
+    pub link_key: Option<SecretString>,
     /// A download with no byte for this long is broken off (default 180s)
     #[arg(long, env = "FILMGATE_DOWNLOAD_TIMEOUT", value_name = "TIME", hide_env_values = true)]
     pub download_timeout: Option<Text>,
@@ -202,6 +212,7 @@ impl Settings {
             ($($field:ident)*) => {
                 Self {
                     $($field: first_given(self.$field, lower.$field, Text::is_given),)*
+                    link_key: first_given(self.link_key, lower.link_key, is_secret_given),
                     replicate: self.replicate.over(lower.replicate),
                     routes: self.routes.or(lower.routes),
                     models: self.models.or(lower.models),
@@ -210,17 +221,16 @@ impl Settings {
         }
         merged! {
             config listen port data_dir max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
-            poll_interval_max concurrency max_unfinished max_artifact_bytes download_timeout provider_timeout default_model
-            sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint service_name trace_ratio
+            poll_interval_max concurrency max_unfinished max_artifact_bytes artifacts_url public_url download_timeout provider_timeout
+            default_model sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint service_name trace_ratio
         }
     }
 }
 
 impl ReplicateSettings {
     fn over(self, lower: Self) -> Self {
-        let is_given = |token: &SecretString| !token.expose_secret().trim().is_empty();
         Self {
-            api_token: first_given(self.api_token, lower.api_token, is_given),
+            api_token: first_given(self.api_token, lower.api_token, is_secret_given),
             base_url: first_given(self.base_url, lower.base_url, Text::is_given),
             model: first_given(self.model, lower.model, Text::is_given),
             concurrency: first_given(self.concurrency, lower.concurrency, Text::is_given),
@@ -230,6 +240,10 @@ impl ReplicateSettings {
 
 fn first_given<T>(upper: Option<T>, lower: Option<T>, is_given: fn(&T) -> bool) -> Option<T> {
     upper.into_iter().chain(lower).find(is_given)
+}
+
+fn is_secret_given(secret: &SecretString) -> bool {
+    !secret.expose_secret().trim().is_empty()
 }
 
 fn describe(argument: &clap::Arg, defaults: &toml::Table) -> SettingDoc {

@@ -4,6 +4,7 @@
 
 mod hosts;
 mod inputs;
+mod link;
 mod options;
 mod sent;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod values;
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
+pub(super) use self::link::link;
 use super::{caller::Caller, refusal::Refusal};
 use crate::{
     domain::{

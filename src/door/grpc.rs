@@ -12,7 +12,7 @@ use axum::body::Body;
 use tonic::{Response, Status, service::RoutesBuilder};
 use tracing::{Instrument, Span, debug, field, info_span};
 
-use super::{caller::Caller, refusal::Refusal, status};
+use super::{caller::Caller, links::Links, refusal::Refusal, status};
 use crate::{
     engine::Engine,
     pb::v1::{
@@ -29,11 +29,12 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    links: Links,
 }
 
 /// Adds every service of the contract.
-pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine) {
-    let door = Door { engine };
+pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, links: Links) {
+    let door = Door { engine, links };
     routes
         .add_service(GenerationServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::links::BadLink;
 use crate::{
     domain::{catalog::NoCandidate, names::ProviderId, order::Violation},
     engine::error::Error,
@@ -27,6 +28,8 @@ pub(super) enum Refusal {
         /// The cap.
         max_bytes: u64,
     },
+    /// The link is not followed.
+    Link(BadLink),
     /// The engine refuses.
     Engine {
         /// Why.

@@ -24,6 +24,7 @@ fn every_command_of_the_contract_exists() {
         "delete",
         "events",
         "download",
+        "link",
         "upload",
         "sessions",
         "history",

@@ -2,5 +2,6 @@
 
 pub(crate) mod acts;
 pub(crate) mod collector;
+pub(crate) mod objects;
 pub(crate) mod refusals;
 pub(crate) mod server;
