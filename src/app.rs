@@ -16,7 +16,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    artifact::{Blobs, Collector},
+    artifact::Collector,
     callback::{Courier, Sender, SetupError, Targets},
     config::{Config, DrainConfig, Problem},
     domain::names::ProviderId,
@@ -28,8 +28,9 @@ use crate::{
     telemetry::Metrics,
 };
 
-pub use self::providers::check;
+pub use self::{artifacts::check_bucket, providers::check};
 
+mod artifacts;
 mod providers;
 
 /// Added to a wait at random, so that jobs which failed together do not come back together.
@@ -113,8 +114,12 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         .map_err(anyhow::Error::from)
         .map_err(trouble("opening the database"))?;
     let store = Arc::new(store);
-    let blobs =
-        Blobs::local(&folder.join("blobs")).map_err(anyhow::Error::from).map_err(trouble("opening the artifacts"))?;
+    let blobs = artifacts::open(&config.artifacts, &folder).await?;
+    // The server of one command is gone when a link of it is used; the next `serve` is where the settings say.
+    let reached = if options.ephemeral { config.listen } else { addr };
+    let links = artifacts::links(&config, &folder, reached)
+        .map_err(anyhow::Error::from)
+        .map_err(trouble("making the key of links"))?;
     let collector = Collector::prepare(blobs.clone(), folder.join("spool"), config.artifacts.max_bytes)
         .map_err(anyhow::Error::from)
         .map_err(trouble("preparing the spool"))?;
@@ -146,7 +151,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         metrics: Metrics::new(),
     };
     courier.start(&tasks);
-    serve(listener, &engine, targets, &shutdown).await.map_err(trouble("opening the doors"))?;
+    serve(listener, &engine, Doors { links, targets }, &shutdown).await.map_err(trouble("opening the doors"))?;
     lock.announce(addr).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
     for warning in &config.warnings {
         warn!("{}: {}; {}", warning.setting, warning.message, warning.fix);
@@ -185,19 +190,21 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Opens the doors: everything on one port.
-async fn serve(
-    listener: TcpListener,
-    engine: &Engine,
+/// What the doors know besides the engine.
+struct Doors {
+    links: door::Links,
     targets: Arc<Targets>,
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
+}
+
+/// Opens the doors: everything on one port.
+async fn serve(listener: TcpListener, engine: &Engine, doors: Doors, shutdown: &Shutdown) -> anyhow::Result<()> {
     let (tasks, drain) = (shutdown.tasks(), shutdown.drain());
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
     let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
     tasks.spawn("health", policy, follow);
-    let grpc = door::grpc_router(engine.clone(), targets, health)?;
-    let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), engine.readiness()));
+    let Doors { links, targets } = doors;
+    let grpc = door::grpc_router(engine.clone(), links.clone(), targets, health)?;
+    let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), links, engine.readiness()));
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {
         door::listen::serve(listener, app, drain, &own_tasks, door::listen::Limits::default()).await;

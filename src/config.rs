@@ -40,10 +40,12 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// How the process ends.
     pub drain: DrainConfig,
-    /// What is taken in and how patiently.
+    /// What is taken in, how patiently, and where it is kept.
     pub artifacts: ArtifactsConfig,
     /// How long what has ended is kept.
     pub retention: RetentionConfig,
+    /// Where clients reach this server: http or https, without credentials, query and fragment. Where it listens, without it.
+    pub public_url: Option<Url>,
     /// The stand-in provider.
     pub sample: SampleConfig,
     /// The Replicate adapter.
@@ -96,13 +98,19 @@ pub struct DrainConfig {
     pub deadline: Duration,
 }
 
-/// What is taken in and how patiently.
+/// What is taken in, how patiently, and where it is kept.
 #[derive(Debug, Clone)]
 pub struct ArtifactsConfig {
     /// Largest artifact in bytes, at least 1.
     pub max_bytes: u64,
     /// A download with no byte for this long is broken off.
     pub download_timeout: Duration,
+    /// Where they are kept: `file`, `s3`, `gs` or `az`. Without it in the data folder.
+    pub url: Option<Url>,
+    /// The variables that are about the cloud of `url`, such as `AWS_REGION`, by name. They may hold keys, so all are secret.
+    pub cloud: BTreeMap<String, SecretString>,
+    /// What signs links to this server, 32 visible characters or more. Without it a key of the data folder.
+    pub link_key: Option<SecretString>,
 }
 
 /// How long what has ended is kept: at least a minute each, for ever when absent.

@@ -41,8 +41,9 @@ mod propagation;
 /// Daily log files that are kept.
 const MAX_LOG_FILES: usize = 30;
 
-/// Dependencies that tell every frame, poll or migration. Each name stands for all that begin with it.
-const NOISY: [&str; 8] = ["h2", "hyper", "opentelemetry", "refinery", "reqwest", "rustls", "tonic", "tower"];
+/// Dependencies that tell every frame, poll, retry or migration. Each name stands for all that begin with it.
+const NOISY: [&str; 9] =
+    ["h2", "hyper", "object_store", "opentelemetry", "refinery", "reqwest", "rustls", "tonic", "tower"];
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]

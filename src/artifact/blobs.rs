@@ -1,8 +1,7 @@
-//! Stored bytes, in a folder now and in any object store later. A blob is written once, and whole and durable when that is reported.
+//! Stored bytes, in a folder or in a bucket. A blob is written once, and whole and durable when that is reported.
 
 use std::{
-    fs::File,
-    io::{self, Read, Seek, SeekFrom},
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,37 +12,35 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use jiff::Timestamp;
 use object_store::{
-    GetOptions, GetRange, GetResultPayload, MultipartUpload, ObjectStore, ObjectStoreExt, PutPayload,
+    GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt,
     local::LocalFileSystem,
+    prefix::PrefixStore,
+    signer::{SignedUrlOptions, Signer},
 };
-use tokio::{io::AsyncReadExt, task::spawn_blocking};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use url::Url;
 
+pub use self::error::Error;
+pub(super) use self::error::is_no_space;
 use crate::domain::artifact::BlobKey;
 
+mod bucket;
+mod error;
 mod leftovers;
 mod local;
+mod read;
+#[cfg(test)]
+mod tests;
+mod upload;
 
-/// How much of a file is in memory while it is stored. A remote store that has a least part size needs its own.
+/// How much of a file is in memory while a folder on another file system takes it.
 const LOCAL_PART_BYTES: usize = 1024 * 1024;
-/// One hop to the blocking pool a chunk: below 256 KiB the hops dominate, above 1 MiB nothing is gained.
-const CHUNK_BYTES: u64 = 512 * 1024;
-
-/// Why the blob store did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No blob has this key.
-    #[error("there is no such blob")]
-    NotFound,
-    /// The range is not inside the blob.
-    #[error("the range is outside of the blob")]
-    OutOfRange,
-    /// The disk or the quota is full. Nothing was stored; making room and trying again helps.
-    #[error("there is no space left for blobs")]
-    NoSpace,
-    /// Anything else that went wrong below.
-    #[error("the blob store failed")]
-    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
+/// How much of a file is in memory while a bucket takes it. S3 and its kin accept no part below 5 MiB but the last, and 10 000 parts.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+/// Uploads to a bucket at a time, so that memory is bounded by this many parts; the others wait on the disk.
+const N_UPLOADS: usize = 8;
+/// Longest wait for a bucket to say whether it is there, or has a blob.
+const LOOK_TIME: Duration = Duration::from_secs(15);
 
 /// Where artifacts' bytes are kept. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -52,6 +49,16 @@ pub struct Blobs {
     part_bytes: usize,
     /// The folder, if it is one: a crash in the middle of a put leaves a file there that no listing shows.
     folder: Option<PathBuf>,
+    signing: Option<Signing>,
+    uploads: Arc<Semaphore>,
+}
+
+/// How a bucket's own addresses are signed.
+#[derive(Debug, Clone)]
+struct Signing {
+    signer: Arc<dyn Signer>,
+    prefix: object_store::path::Path,
+    is_polite: bool,
 }
 
 /// A blob seen in a listing.
@@ -65,7 +72,28 @@ pub struct Listed {
     pub age: Duration,
 }
 
+/// How a linked blob should be served, where the bucket can be told so: S3 and Google can, Azure cannot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Served<'a> {
+    /// `Content-Type`.
+    pub media_type: &'a str,
+    /// `Content-Disposition`.
+    pub disposition: &'a str,
+}
+
 impl Blobs {
+    /// Blobs where `url` says: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`. `variables` are
+    /// those that the cloud's own tools read, such as `AWS_REGION`. No bucket is asked yet, see [`Blobs::check`].
+    pub fn at(url: &Url, variables: &[(String, String)]) -> Result<Self, Error> {
+        if url.scheme() == "file" {
+            let folder = url.to_file_path().map_err(|()| Error::Setup("the URL names no folder".to_owned()))?;
+            return Self::local(&folder);
+        }
+        let bucket::Bucket { store, signer, prefix, is_polite } = bucket::open(url, variables)?;
+        let store = Arc::new(PrefixStore::new(store, prefix.clone()));
+        Ok(Self { signing: Some(Signing { signer, prefix, is_polite }), ..Self::over(store, PART_BYTES) })
+    }
+
     /// Blobs in the folder `dir`, which is made if it is missing. Writes are synced to the disk before they are reported.
     pub fn local(dir: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(dir)?;
@@ -73,9 +101,14 @@ impl Blobs {
         Ok(Self { folder: Some(dir.to_owned()), ..Self::over(Arc::new(store), LOCAL_PART_BYTES) })
     }
 
-    /// Blobs in any object store, uploaded in parts of `part_bytes` (S3 and its kin accept no part below 5 MiB but the last).
-    pub fn over(store: Arc<dyn ObjectStore>, part_bytes: usize) -> Self {
-        Self { store, part_bytes: part_bytes.max(1), folder: None }
+    /// Blobs in any object store, uploaded in parts of `part_bytes`.
+    fn over(store: Arc<dyn ObjectStore>, part_bytes: usize) -> Self {
+        Self { store, part_bytes, folder: None, signing: None, uploads: Arc::new(Semaphore::new(N_UPLOADS)) }
+    }
+
+    /// Whether the store answers and has the bucket: asks for one of its blobs, for 15 s at most.
+    pub async fn check(&self) -> Result<(), Error> {
+        in_time(async { self.store.list(None).try_next().await.map(drop) }).await
     }
 
     /// Stores the bytes of `file` under `key`, durably. A folder on the same file system takes the file itself; otherwise it is copied, one
@@ -89,32 +122,15 @@ impl Blobs {
                 taken => return Ok(taken?),
             }
         }
-        self.copy_file(key, file).await
-    }
-
-    async fn copy_file(&self, key: &BlobKey, file: &Path) -> Result<(), Error> {
-        let mut file = tokio::fs::File::open(file).await?;
-        file.set_max_buf_size(self.part_bytes);
-        let path = location(key);
-        let first = read_part(&mut file, self.part_bytes).await?;
-        if first.len() < self.part_bytes {
-            self.store.put(&path, PutPayload::from(first)).await?;
-            return Ok(());
-        }
-        let mut upload = self.store.put_multipart(&path).await?;
-        match put_parts(upload.as_mut(), first, &mut file, self.part_bytes).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // What was sent is useless; the first error is the one to tell.
-                if let Err(abort) = upload.abort().await {
-                    tracing::debug!(error = %abort, "aborting an upload failed");
-                }
-                Err(error)
-            }
+        let _place = self.uploads.acquire().await.map_err(io::Error::other)?;
+        match upload::upload(&*self.store, &location(key), file, self.part_bytes).await {
+            // What is not there is the bucket, or the upload that it forgot.
+            Err(Error::NotFound) => Err(Error::NoBucket),
+            done => done,
         }
     }
 
-    /// The bytes of `range`, in chunks of up to 512 KiB for local files.
+    /// The bytes of `range`, in chunks of 512 KiB; the last may be shorter.
     pub async fn open(
         &self,
         key: &BlobKey,
@@ -133,25 +149,27 @@ impl Blobs {
             return Err(Error::OutOfRange);
         }
         Ok(match opened.payload {
-            GetResultPayload::File(file, _) => read_chunks(file, range),
-            GetResultPayload::Stream(stream) => stream.map_err(Error::from).boxed(),
+            GetResultPayload::File(file, _) => read::of_file(file, range),
+            GetResultPayload::Stream(stream) => read::of_connection(stream.map_err(Error::from)),
         })
     }
 
-    /// Whether a blob is there.
+    /// Whether a blob is there. An error says that nobody knows; a bucket that is gone is one.
     pub async fn exists(&self, key: &BlobKey) -> Result<bool, Error> {
-        match self.store.head(&location(key)).await {
+        // The answer to a HEAD has no body to tell a missing bucket from a missing blob.
+        let first_byte = GetOptions { range: Some(GetRange::Bounded(0..1)), ..GetOptions::default() };
+        match in_time(self.store.get_opts(&location(key), first_byte)).await {
             Ok(_) => Ok(true),
-            Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(Error::NotFound) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     /// Deletes a blob; deleting what is not there succeeds.
     pub async fn delete(&self, key: &BlobKey) -> Result<(), Error> {
-        match self.store.delete(&location(key)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        match self.store.delete(&location(key)).await.map_err(Error::from) {
+            Ok(()) | Err(Error::NotFound) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -170,16 +188,40 @@ impl Blobs {
             .boxed()
     }
 
-    /// Deletes what crashed puts left behind and nobody wrote to for `grace`; how many files it was. Remote stores have rules of
+    /// Deletes what crashed puts left behind and nobody wrote to for `grace`; how many files it was. Buckets have rules of
     /// their own for uploads that were never completed.
     pub async fn delete_leftovers(&self, grace: Duration) -> Result<u64, Error> {
         let Some(folder) = self.folder.clone() else { return Ok(0) };
         Ok(spawn_blocking(move || leftovers::delete(&folder, grace)).await.map_err(io::Error::other)??)
     }
 
+    /// An address of the bucket itself under which anybody can read the blob for `ttl`, at most 7 days; none if blobs are in a folder.
+    /// It is secret: whoever has it has the bytes. Whether the blob is there is not looked at.
+    pub async fn link(&self, key: &BlobKey, ttl: Duration, served: Served<'_>) -> Result<Option<Url>, Error> {
+        let Some(signing) = &self.signing else { return Ok(None) };
+        let path = signing.prefix.parts().chain(location(key).parts()).collect();
+        let mut options = SignedUrlOptions::new();
+        if signing.is_polite {
+            let Served { media_type, disposition } = served;
+            options = options
+                .with_query([("response-content-type", media_type), ("response-content-disposition", disposition)]);
+        }
+        let signed = signing.signer.signed_url_opts(http::Method::GET, &path, ttl, &options);
+        in_time(signed).await.map(Some)
+    }
+
     async fn outside(&self, key: &BlobKey, range: &Range<u64>) -> Option<Error> {
         let meta = self.store.head(&location(key)).await.ok()?;
         (range.start >= meta.size).then_some(Error::OutOfRange)
+    }
+}
+
+async fn in_time<T>(asked: impl Future<Output = object_store::Result<T>>) -> Result<T, Error> {
+    match timeout(LOOK_TIME, asked).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => {
+            Err(Error::Failed(format!("the object store did not answer within {} s", LOOK_TIME.as_secs()).into()))
+        }
     }
 }
 
@@ -192,81 +234,3 @@ fn age(stored_ms: i64) -> Duration {
     let ms = Timestamp::now().as_millisecond().saturating_sub(stored_ms);
     Duration::from_millis(u64::try_from(ms).unwrap_or_default())
 }
-
-/// The next part, shorter than asked only at the end of the file.
-async fn read_part(file: &mut tokio::fs::File, part_bytes: usize) -> io::Result<Bytes> {
-    let mut part = Vec::with_capacity(part_bytes);
-    file.take(part_bytes as u64).read_to_end(&mut part).await?;
-    Ok(part.into())
-}
-
-/// Parts go one after the other: the disk is the bottleneck, and the next part waits in the page cache.
-async fn put_parts(
-    upload: &mut dyn MultipartUpload,
-    first: Bytes,
-    file: &mut tokio::fs::File,
-    part_bytes: usize,
-) -> Result<(), Error> {
-    let mut part = first;
-    while !part.is_empty() {
-        upload.put_part(PutPayload::from(part)).await?;
-        part = read_part(file, part_bytes).await?;
-    }
-    upload.complete().await?;
-    Ok(())
-}
-
-/// Reads ahead nothing: the receiver's pace decides how much is in memory.
-fn read_chunks(file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes, Error>> {
-    stream::try_unfold((file, range), |(file, range)| async move {
-        if range.is_empty() {
-            return Ok(None);
-        }
-        let read = spawn_blocking(move || read_chunk(file, range)).await.map_err(io::Error::other)??;
-        Ok(Some(read))
-    })
-    .boxed()
-}
-
-/// The first chunk of `range`, with the file and what is left of the range.
-fn read_chunk(mut file: File, range: Range<u64>) -> io::Result<(Bytes, (File, Range<u64>))> {
-    let n_bytes = (range.end - range.start).min(CHUNK_BYTES);
-    let mut chunk = Vec::with_capacity(n_bytes as usize);
-    file.seek(SeekFrom::Start(range.start))?;
-    file.by_ref().take(n_bytes).read_to_end(&mut chunk)?;
-    if chunk.len() as u64 != n_bytes {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok((chunk.into(), (file, range.start + n_bytes..range.end)))
-}
-
-/// Whether an I/O error means that the disk or the quota is full.
-pub(super) fn is_no_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        if is_no_space(&error) { Self::NoSpace } else { Self::Failed(error.into()) }
-    }
-}
-
-impl From<object_store::Error> for Error {
-    fn from(error: object_store::Error) -> Self {
-        if let object_store::Error::NotFound { .. } = error {
-            return Self::NotFound;
-        }
-        // The local store wraps the error of the disk in its own.
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-        while let Some(link) = cause {
-            if link.downcast_ref().is_some_and(is_no_space) {
-                return Self::NoSpace;
-            }
-            cause = link.source();
-        }
-        Self::Failed(error.into())
-    }
-}
-
-#[cfg(test)]
-mod tests;

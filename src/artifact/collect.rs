@@ -201,9 +201,12 @@ impl<E> From<blobs::Error> for CollectError<E> {
     fn from(error: blobs::Error) -> Self {
         match error {
             blobs::Error::NoSpace => Self::NoSpace,
-            error @ (blobs::Error::NotFound | blobs::Error::OutOfRange | blobs::Error::Failed(_)) => {
-                Self::Io(io::Error::other(error))
-            }
+            blobs::Error::Failed(cause) => Self::Io(io::Error::other(cause)),
+            error @ (blobs::Error::NotFound
+            | blobs::Error::OutOfRange
+            | blobs::Error::NoBucket
+            | blobs::Error::Refused(_)
+            | blobs::Error::Setup(_)) => Self::Io(io::Error::other(error)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Owned bytes: what a provider made is ours only once it is whole, checked and stored durably.
 //!
 //! One way in: `Collector::spool` writes arriving bytes to a temporary file while hashing, `Collector::inspect` looks at them
-//! (`probe()`), `Collector::store` copies them to `Blobs` under a key nobody else has. Then, and only then, a row may refer to
+//! (`probe()`), `Collector::store` hands them over to `Blobs` under a key nobody else has. Then, and only then, a row may refer to
 //! them. Whatever is stored and gets no row is deleted by `sweep()`. Nothing here holds a whole file in memory, and nothing is
 //! written outside of the folders it was given.
 
@@ -10,7 +10,7 @@ mod collect;
 mod probe;
 mod sweep;
 
-pub use blobs::{Blobs, Error as BlobError, Listed};
+pub use blobs::{Blobs, Error as BlobError, Listed, Served};
 pub use collect::{CollectError, Collector, Spooled, StoredBlob};
 pub use probe::{Invalid, probe};
 pub use sweep::{GRACE, SweepError, Swept, sweep};

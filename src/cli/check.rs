@@ -61,7 +61,7 @@ pub(super) async fn check(check: Check, tenant: Tenant, terminal: &mut Terminal)
 
 async fn examine(config: Config, tenant: Tenant) -> Findings {
     let settings = host::effective(&config);
-    let problems = host::problems(&config);
+    let problems = host::problems(&config).await;
     let mut findings = Findings { problems, warnings: config.warnings, facts: Vec::new(), settings };
     match writable(&config.data_dir) {
         Ok(()) => findings.facts.push(("data folder", format!("{} is writable", config.data_dir.display()))),
@@ -71,13 +71,19 @@ async fn examine(config: Config, tenant: Tenant) -> Findings {
             fix: "give this user the right to write there, or set FILMGATE_DATA_DIR to another folder".to_owned(),
         }),
     }
-    if let Some(folder) = &config.telemetry.log_dir {
+    let artifacts = config.artifacts.url.as_ref().filter(|url| url.scheme() == "file");
+    let artifacts = artifacts.and_then(|url| url.to_file_path().ok());
+    for (what, setting, variable, folder) in [
+        ("artifacts", "artifacts_url", "FILMGATE_ARTIFACTS_URL", &artifacts),
+        ("log folder", "log_dir", "FILMGATE_LOG_DIR", &config.telemetry.log_dir),
+    ] {
+        let Some(folder) = folder else { continue };
         match writable(folder) {
-            Ok(()) => findings.facts.push(("log folder", format!("{} is writable", folder.display()))),
+            Ok(()) => findings.facts.push((what, format!("{} is writable", folder.display()))),
             Err(error) => findings.problems.push(Problem {
-                setting: "log_dir".to_owned(),
+                setting: setting.to_owned(),
                 message: format!("{} cannot be written: {error}", folder.display()),
-                fix: "give this user the right to write there, or set FILMGATE_LOG_DIR to another folder".to_owned(),
+                fix: format!("give this user the right to write there, or set {variable} to another folder"),
             }),
         }
     }

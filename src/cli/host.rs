@@ -146,11 +146,14 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
     let path = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
     let routes: Vec<String> =
         config.routes.iter().map(|(name, models)| format!("{name} ({})", models.join(", "))).collect();
-    let token = if config.replicate.api_token.is_some() { "set" } else { "not set" };
+    let set = |is_set| if is_set { "set" } else { "not set" }.to_owned();
     vec![
         ("file", path(config.file.as_deref())),
         ("listen", config.listen.to_string()),
         ("data_dir", path(Some(&config.data_dir))),
+        ("artifacts_url", config.artifacts.url.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("public_url", config.public_url.as_ref().map(ToString::to_string).unwrap_or_default()),
+        ("link_key", set(config.artifacts.link_key.is_some())),
         ("default_model", config.jobs.default_model.clone().unwrap_or_default()),
         ("routes", routes.join("; ")),
         ("max_duration", time(config.jobs.max_duration)),
@@ -158,7 +161,7 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
         ("concurrency", config.jobs.concurrency.to_string()),
         ("max_unfinished", config.jobs.max_unfinished.to_string()),
         ("sample_dir", path(config.sample.dir.as_deref())),
-        ("replicate.api_token", token.to_owned()),
+        ("replicate.api_token", set(config.replicate.api_token.is_some())),
         ("replicate.base_url", config.replicate.base_url.to_string()),
         ("replicate.model", config.replicate.model.clone()),
         ("callbacks.url", if config.callbacks.default.url.is_some() { "set" } else { "not set" }.to_owned()),
@@ -169,9 +172,11 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What is wrong with providers, routes, cards and the default model.
-pub(super) fn problems(config: &Config) -> Vec<Problem> {
-    app::check(config)
+/// What is wrong with providers, routes, cards, the default model and the bucket of artifacts.
+pub(super) async fn problems(config: &Config) -> Vec<Problem> {
+    let mut problems = app::check(config);
+    problems.extend(app::check_bucket(config).await);
+    problems
 }
 
 fn telemetry(start: StartTelemetry, config: &Config, purpose: Purpose) -> Result<Flush, Failure> {

@@ -16,6 +16,7 @@ mod generations;
 mod host;
 mod json;
 mod kind;
+mod link;
 mod list;
 mod models;
 mod names;
@@ -97,6 +98,8 @@ enum Command {
     Events(Client<generations::Events>),
     /// Download an artifact, or all artifacts of a generation.
     Download(Client<download::Download>),
+    /// Make a link under which anybody can download an artifact for a while.
+    Link(Client<link::Link>),
     /// Store a file to be used as an input.
     Upload(Client<upload::Upload>),
     /// List sessions, newest first.
@@ -241,6 +244,7 @@ async fn dispatch(cli: Cli, surroundings: Surroundings<'_>) -> Result<Exit, Fail
         Command::Redeliver(client) => server.run(client, surroundings).await,
         Command::Events(client) => server.run(client, surroundings).await,
         Command::Download(client) => server.run(client, surroundings).await,
+        Command::Link(client) => server.run(client, surroundings).await,
         Command::Upload(client) => server.run(client, surroundings).await,
         Command::Sessions(client) => server.run(client, surroundings).await,
         Command::History(client) => server.run(client, surroundings).await,

@@ -20,6 +20,7 @@ pub(super) fn of_reason(reason: ErrorReason) -> Option<&'static str> {
         ErrorReason::CallbackNotConfigured => Some("leave --callback-url out, or set FILMGATE_CALLBACK_SECRET"),
         ErrorReason::NoCallback => Some("order with --callback-url to be called back"),
         ErrorReason::UploadTooLarge => Some("send a smaller file"),
+        ErrorReason::LinkExpired | ErrorReason::LinkInvalid => Some("ask for a new one with `filmgate link`"),
         ErrorReason::Internal => Some("this is a defect in filmgate: report it with the request id"),
         // Never a refused call: a generation carries these, with a next step of its own.
         ErrorReason::Unspecified

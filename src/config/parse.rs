@@ -63,6 +63,18 @@ pub(super) fn base_url(text: &str) -> Option<Url> {
     (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then_some(url)
 }
 
+/// `file:///folder`, or a bucket of `s3`, `gs` or `az` with or without a prefix; with no user, port, query or fragment.
+pub(super) fn artifacts_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let place = match url.scheme() {
+        "file" => url.to_file_path().is_ok(),
+        "s3" | "gs" | "az" => url.has_host() && url.port().is_none() && !url.path().contains("//"),
+        _ => false,
+    };
+    (plain && url.fragment().is_none() && place).then_some(url)
+}
+
 /// `provider/name`. The name may hold further slashes, as in `replicate/minimax/video-01`.
 pub(super) fn model(text: &str) -> Option<String> {
     let (provider, name) = text.split_once('/')?;
@@ -147,6 +159,29 @@ mod tests {
         assert_eq!(duration("500000000000y"), None);
         assert_eq!(duration("11y"), None);
         assert_eq!(duration_or_zero("0s"), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn artifacts_have_a_folder_or_a_bucket() {
+        for good in ["file:///var/films", "s3://films", "s3://films/", "gs://films_2/a/b", "az://films/a%20b"] {
+            assert!(artifacts_url(good).is_some(), "{good}");
+        }
+        for bad in [
+            "films",
+            "/var/films",
+            "file://host/films",
+            "s3:films",
+            "s3:///films",
+            "s3://key:word@films",
+            "s3://films:9000",
+            "s3://films?region=x",
+            "s3://films#x",
+            "s3://films//x",
+            "https://films.s3.amazonaws.com",
+            "ftp://films",
+        ] {
+            assert!(artifacts_url(bad).is_none(), "{bad}");
+        }
     }
 
     #[test]

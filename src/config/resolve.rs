@@ -21,6 +21,7 @@ const KEEPING: &str = "a time of at least 1m such as 12h or 30d";
 const TIME_OR_ZERO: &str = "a time such as 0s, 500ms, 30s or 15m";
 const COUNT: &str = "a whole number of at least 1";
 const URL: &str = "an address such as https://host/path, without user, query and fragment";
+const ARTIFACTS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without user, query and fragment; a prefix may be left out";
 const MODEL: &str = "provider/name, such as sample/video";
 
 /// Judges `chosen` over `defaults`, after the `problems` that reading them brought.
@@ -53,7 +54,8 @@ impl Judge {
         let data_dir = self.data_dir(settings.data_dir.as_ref(), surroundings);
         let jobs = self.jobs(settings);
         let drain = self.drain(settings);
-        let artifacts = self.artifacts(settings);
+        let artifacts = self.artifacts(settings, surroundings);
+        let public_url = self.value("public_url", &settings.public_url, URL, parse::base_url);
         let sample_latency =
             self.value("sample_latency", &settings.sample_latency, TIME_OR_ZERO, parse::duration_or_zero);
         let retention = RetentionConfig {
@@ -81,6 +83,7 @@ impl Judge {
             drain: drain?,
             artifacts: artifacts?,
             retention,
+            public_url,
             sample: SampleConfig { dir: settings.sample_dir.clone().map(path), latency: sample_latency? },
             replicate: replicate?,
             callbacks: callbacks?,
@@ -146,11 +149,19 @@ impl Judge {
         Some(DrainConfig { delay: delay?, deadline: deadline? })
     }
 
-    fn artifacts(&mut self, settings: &Settings) -> Option<ArtifactsConfig> {
+    fn artifacts(&mut self, settings: &Settings, surroundings: &Surroundings) -> Option<ArtifactsConfig> {
         let size = "a size above zero such as 2147483648, 512MiB or 2GiB";
         let max_bytes = self.value("max_artifact_bytes", &settings.max_artifact_bytes, size, parse::bytes);
         let download_timeout = self.time("download_timeout", &settings.download_timeout);
-        Some(ArtifactsConfig { max_bytes: max_bytes?, download_timeout: download_timeout? })
+        let url = self.value("artifacts_url", &settings.artifacts_url, ARTIFACTS, parse::artifacts_url);
+        self.link_key(settings.link_key.as_ref());
+        Some(ArtifactsConfig {
+            max_bytes: max_bytes?,
+            download_timeout: download_timeout?,
+            cloud: url.as_ref().map(|url| surroundings.of_cloud(url.scheme())).unwrap_or_default(),
+            url,
+            link_key: settings.link_key.clone(),
+        })
     }
 
     fn replicate(&mut self, settings: &ReplicateSettings) -> Option<ReplicateConfig> {
@@ -236,6 +247,16 @@ impl Judge {
                 "holds a blank or another character that no key has; it must be visible ASCII (value not shown)"
                     .to_owned();
             let problem = self.problem(key, message, "copy the key again, without quotes and line ends");
+            self.problems.push(problem);
+        }
+    }
+
+    fn link_key(&mut self, key: Option<&SecretString>) {
+        const LEAST: usize = 32;
+        self.secret("link_key", key);
+        if key.is_some_and(|key| key.expose_secret().len() < LEAST) {
+            let message = format!("is too short; it must have {LEAST} visible characters or more (value not shown)");
+            let problem = self.problem("link_key", message, "make one, for example with: openssl rand -hex 32");
             self.problems.push(problem);
         }
     }

@@ -71,6 +71,16 @@ pub struct Settings {
     /// Largest artifact taken in (default 2GiB)
     #[arg(long, env = "FILMGATE_MAX_ARTIFACT_BYTES", value_name = "SIZE", hide_env_values = true)]
     pub max_artifact_bytes: Option<Text>,
+    /// Where artifacts are kept: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`; keys come from the variables of the cloud's own tools (default: blobs in the data folder)
+    #[arg(long, env = "FILMGATE_ARTIFACTS_URL", value_name = "URL", hide_env_values = true)]
+    pub artifacts_url: Option<Text>,
+    /// Address at which clients reach this server, for the links that it gives out (default: where it listens)
+    #[arg(long, env = "FILMGATE_PUBLIC_URL", value_name = "URL", hide_env_values = true)]
+    pub public_url: Option<Text>,
+    /// Key that signs links to this server, the same on all replicas; better in the environment (default: made once, in the data folder)
+    #[arg(long, env = "FILMGATE_LINK_KEY", value_name = "KEY", hide_env_values = true, value_parser = secret)]
+    #[serde(deserialize_with = "secret_in_file")]
+    pub link_key: Option<SecretString>,
     /// A download with no byte for this long is broken off (default 180s)
     #[arg(long, env = "FILMGATE_DOWNLOAD_TIMEOUT", value_name = "TIME", hide_env_values = true)]
     pub download_timeout: Option<Text>,
@@ -212,6 +222,7 @@ impl Settings {
             ($($field:ident)*) => {
                 Self {
                     $($field: first_given(self.$field, lower.$field, Text::is_given),)*
+                    link_key: first_given(self.link_key, lower.link_key, is_given_secret),
                     replicate: self.replicate.over(lower.replicate),
                     callbacks: self.callbacks.over(lower.callbacks),
                     routes: self.routes.or(lower.routes),
@@ -221,8 +232,9 @@ impl Settings {
         }
         merged! {
             config listen port data_dir max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
-            poll_interval_max concurrency max_unfinished keep_generations keep_artifacts max_artifact_bytes download_timeout provider_timeout default_model
-            sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint service_name trace_ratio
+            poll_interval_max concurrency max_unfinished keep_generations keep_artifacts max_artifact_bytes artifacts_url public_url
+            download_timeout provider_timeout default_model sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint
+            service_name trace_ratio
         }
     }
 }

@@ -5,6 +5,7 @@ use std::{
 };
 
 use etcetera::BaseStrategy;
+use secrecy::SecretString;
 
 use super::{Problem, Settings};
 
@@ -59,6 +60,18 @@ impl Surroundings {
             folders.map(|folder| folder.join("filmgate.toml")).find(|file| file.exists())
         };
         asked.map(Path::to_path_buf).or_else(usual)
+    }
+
+    /// The variables that a cloud's own tools read, for the cloud of a URL's scheme; an empty one is not set.
+    pub(super) fn of_cloud(&self, scheme: &str) -> BTreeMap<String, SecretString> {
+        let prefix = match scheme {
+            "s3" => "AWS_",
+            "gs" => "GOOGLE_",
+            "az" => "AZURE_",
+            _ => return BTreeMap::new(),
+        };
+        let given = self.variables.iter().filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty());
+        given.map(|(name, value)| (name.clone(), SecretString::from(value.trim()))).collect()
     }
 
     /// Variables that look like ours and are not: most likely a slip of the pen.

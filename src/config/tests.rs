@@ -2,6 +2,8 @@
 
 use std::{fs, time::Duration};
 
+use secrecy::ExposeSecret;
+
 use super::*;
 
 const TOKEN: &str = "r8_not_to_be_seen";
@@ -184,6 +186,35 @@ fn no_debug_output_shows_a_secret() {
     assert!(settings.replicate.api_token.is_some());
     let shown = format!("{:?} {:?} {settings:?}", case.config(), case.surroundings);
     assert!(!shown.contains(TOKEN), "{shown}");
+}
+
+#[test]
+fn artifacts_go_where_the_url_says_with_the_variables_of_that_cloud_alone() {
+    let case = case()
+        .env("FILMGATE_ARTIFACTS_URL", "s3://films/made")
+        .env("AWS_SECRET_ACCESS_KEY", TOKEN)
+        .env("AWS_REGION", " eu-west-1 ")
+        .env("AWS_SESSION_TOKEN", "")
+        .env("AZURE_STORAGE_ACCOUNT_KEY", "x");
+    let config = case.config();
+    assert_eq!(config.artifacts.url.as_ref().unwrap().as_str(), "s3://films/made");
+    let names: Vec<&str> = config.artifacts.cloud.keys().map(String::as_str).collect();
+    assert_eq!(names, ["AWS_REGION", "AWS_SECRET_ACCESS_KEY"]);
+    assert_eq!(config.artifacts.cloud["AWS_REGION"].expose_secret(), "eu-west-1");
+    assert!(!format!("{config:?}").contains(TOKEN));
+    let wrong = self::case().env("FILMGATE_ARTIFACTS_URL", "ftp://films").problems();
+    assert!(wrong[0].contains("FILMGATE_ARTIFACTS_URL") && wrong[0].contains("s3://bucket/prefix"), "{wrong:?}");
+}
+
+#[test]
+fn a_key_of_links_is_long_enough_and_never_shown() {
+    let long = "not_to_be_seen_0123456789abcdefgh";
+    let config = case().env("FILMGATE_LINK_KEY", long).config();
+    assert_eq!(config.artifacts.link_key.as_ref().unwrap().expose_secret(), long);
+    assert!(!format!("{config:?}").contains(long));
+    let problems = case().env("FILMGATE_LINK_KEY", "not_to_be_seen").problems();
+    assert!(problems[0].contains("FILMGATE_LINK_KEY") && problems[0].contains("32"), "{problems:?}");
+    assert!(!problems[0].contains("not_to_be_seen"));
 }
 
 #[test]

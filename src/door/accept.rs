@@ -5,6 +5,7 @@
 mod callback;
 mod hosts;
 mod inputs;
+mod link;
 mod options;
 mod sent;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod values;
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
+pub(super) use self::link::link;
 use super::{caller::Caller, refusal::Refusal};
 use crate::{
     callback::Targets,

@@ -5,7 +5,7 @@ use std::{convert::Infallible, ops::Range};
 use axum::{
     Router,
     body::Body,
-    extract::{Path, State, rejection::PathRejection},
+    extract::{Path, RawQuery, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -19,9 +19,12 @@ use http::{
     },
 };
 use http_range_header::{StartPosition, parse_range_header};
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     caller::Caller,
+    links::Links,
     refusal::{Refusal, Resource},
 };
 use crate::{
@@ -33,22 +36,27 @@ use crate::{
 const SAMPLE: HeaderName = HeaderName::from_static("x-filmgate-sample");
 
 /// `GET` and `HEAD /artifacts/{id}`.
-pub(super) fn router(engine: Engine) -> Router {
-    Router::new().route("/artifacts/{id}", get(serve).head(serve)).with_state(engine)
+pub(super) fn router(engine: Engine, links: Links) -> Router {
+    Router::new().route("/artifacts/{id}", get(serve).head(serve)).with_state((engine, links))
 }
 
 async fn serve(
-    State(engine): State<Engine>,
+    State((engine, links)): State<(Engine, Links)>,
     id: Result<Path<String>, PathRejection>,
+    RawQuery(query): RawQuery,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let caller = Caller::of(&headers)?;
     // What is not even text names nothing either.
     let id = id.map(|Path(id)| id).unwrap_or_default();
     let unknown = || Refusal::NotFound(Resource::Artifact, format!("artifacts/{id}"));
     let name = ArtifactId::from_id(id.clone()).map_err(|_| unknown())?;
-    let artifact = engine.store().artifact(&caller.tenant, &name).await?.ok_or_else(unknown)?;
+    // A link says whose artifact it is; otherwise the headers do.
+    let (tenant, file_name) = match links.grant(&name, &query.unwrap_or_default(), Timestamp::now())? {
+        Some(grant) => (grant.tenant, grant.file_name),
+        None => (Caller::of(&headers)?.tenant, String::new()),
+    };
+    let artifact = engine.store().artifact(&tenant, &name).await?.ok_or_else(unknown)?;
     let answer = Answer::to(&headers, &artifact);
     let bytes = match &answer {
         // A HEAD tells what GET would, so it must not open the bytes to throw them away.
@@ -61,7 +69,7 @@ async fn serve(
         None => without_bytes(),
         Some(range) => Body::from_stream(engine.read(&artifact, range).await.map_err(Refusal::about(&name))?),
     };
-    Ok((answer.status(), answer.headers(&artifact), body).into_response())
+    Ok((answer.status(), answer.headers(&artifact, &disposition(&artifact, &file_name)), body).into_response())
 }
 
 /// Of a length that is not told: axum would add the 0 of a body known to be empty to a 304, where it would be the length of the file.
@@ -115,7 +123,7 @@ impl Answer {
         }
     }
 
-    fn headers(&self, artifact: &Artifact) -> HeaderMap {
+    fn headers(&self, artifact: &Artifact, disposition: &str) -> HeaderMap {
         let size = artifact.size;
         let mut headers = HeaderMap::new();
         let mut set = |name: HeaderName, value: &str| {
@@ -149,7 +157,7 @@ impl Answer {
         set(CONTENT_TYPE, &artifact.facts.media_type);
         // The type was found in the bytes; a browser must not find another one.
         set(X_CONTENT_TYPE_OPTIONS, "nosniff");
-        set(CONTENT_DISPOSITION, &format!("inline; filename=\"{}\"", file_name(artifact)));
+        set(CONTENT_DISPOSITION, disposition);
         headers
     }
 }
@@ -158,8 +166,20 @@ fn tag(artifact: &Artifact) -> String {
     format!("\"{}\"", artifact.sha256)
 }
 
-/// Ids are letters, digits, `_` and `-`, so the name needs no quoting.
-fn file_name(artifact: &Artifact) -> String {
+/// `Content-Disposition` of an artifact: to be saved under `file_name`, or shown in place if that is empty.
+pub(super) fn disposition(artifact: &Artifact, file_name: &str) -> String {
+    if file_name.is_empty() {
+        // Ids are letters, digits, `_` and `-`, so the name needs no quoting.
+        return format!("inline; filename=\"{}\"", own_name(artifact));
+    }
+    // The first form is for old programs, which know neither quotes nor other alphabets (RFC 6266).
+    let plain = |c: char| if c.is_ascii_alphanumeric() || " ._-()".contains(c) { c } else { '_' };
+    let old: String = file_name.chars().map(plain).collect();
+    let new = utf8_percent_encode(file_name, NON_ALPHANUMERIC);
+    format!("attachment; filename=\"{old}\"; filename*=UTF-8''{new}")
+}
+
+fn own_name(artifact: &Artifact) -> String {
     let extension = match artifact.facts.media_type.as_str() {
         "video/mp4" => ".mp4",
         "video/webm" => ".webm",
@@ -236,25 +256,36 @@ mod tests {
     #[test]
     fn the_headers_say_what_is_sent() {
         let artifact = fixture::artifact();
-        let headers = Answer::Part(3..7).headers(&artifact);
+        let shown = disposition(&artifact, "");
+        let headers = Answer::Part(3..7).headers(&artifact, &shown);
         let text = |name: HeaderName| headers.get(name).unwrap().to_str().unwrap();
         assert_eq!(text(CONTENT_RANGE), "bytes 3-6/10");
         assert_eq!(text(CONTENT_LENGTH), "4");
         assert_eq!(text(CONTENT_TYPE), "video/mp4");
         assert_eq!(text(CONTENT_DISPOSITION), format!("inline; filename=\"{}.mp4\"", artifact.id.id()));
-        let refused = Answer::Unsatisfiable.headers(&artifact);
+        let refused = Answer::Unsatisfiable.headers(&artifact, &shown);
         assert_eq!(refused.get(CONTENT_RANGE).unwrap(), "bytes */10");
-        let unmodified = Answer::NotModified.headers(&artifact);
+        let unmodified = Answer::NotModified.headers(&artifact, &shown);
         assert!(unmodified.contains_key(ETAG) && !unmodified.contains_key(CONTENT_LENGTH));
         assert!(!headers.contains_key(SAMPLE));
         let stand_in = Artifact { sample: true, ..artifact };
-        assert_eq!(Answer::Part(3..7).headers(&stand_in).get(SAMPLE).unwrap(), "true");
+        assert_eq!(Answer::Part(3..7).headers(&stand_in, &shown).get(SAMPLE).unwrap(), "true");
+    }
+
+    #[test]
+    fn a_file_name_is_told_to_old_and_new_programs() {
+        let artifact = fixture::artifact();
+        assert_eq!(
+            disposition(&artifact, "Füchse \"2\".mp4"),
+            "attachment; filename=\"F_chse _2_.mp4\"; filename*=UTF-8''F%C3%BCchse%20%222%22%2Emp4"
+        );
     }
 
     #[tokio::test]
     async fn an_answer_without_bytes_tells_the_length_of_the_file_or_none() {
         let route = |answer: Answer| {
-            let serve = async move || (answer.status(), answer.headers(&fixture::artifact()), without_bytes());
+            let serve =
+                async move || (answer.status(), answer.headers(&fixture::artifact(), "inline"), without_bytes());
             Router::new().route("/", get(serve.clone()).head(serve))
         };
         for (answer, length) in [

@@ -12,7 +12,7 @@ use axum::body::Body;
 use tonic::{Response, Status, service::RoutesBuilder};
 use tracing::{Instrument, Span, debug, field, info_span};
 
-use super::{caller::Caller, refusal::Refusal, status};
+use super::{caller::Caller, links::Links, refusal::Refusal, status};
 use crate::{
     callback::Targets,
     engine::Engine,
@@ -30,12 +30,13 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    links: Links,
     targets: Arc<Targets>,
 }
 
 /// Adds every service of the contract.
-pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, targets: Arc<Targets>) {
-    let door = Door { engine, targets };
+pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, links: Links, targets: Arc<Targets>) {
+    let door = Door { engine, links, targets };
     routes
         .add_service(GenerationServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))

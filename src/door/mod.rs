@@ -10,6 +10,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod grpc;
+mod links;
 pub mod listen;
 mod pages;
 mod present;
@@ -31,7 +32,7 @@ use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-pub use probes::health;
+pub use self::{links::Links, probes::health};
 
 pub use present::generation_json;
 
@@ -43,19 +44,20 @@ use crate::{callback::Targets, engine::Engine};
 /// The embedded descriptors cannot be read: a defect of the build.
 pub fn grpc_router(
     engine: Engine,
+    links: Links,
     targets: Arc<Targets>,
     health: HealthServer<impl Health>,
 ) -> Result<Router, tonic_reflection::server::Error> {
     let mut routes = Routes::builder();
     routes.add_service(health);
     reflection::add_to(&mut routes)?;
-    grpc::add_to(&mut routes, engine, targets);
+    grpc::add_to(&mut routes, engine, links, targets);
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
 /// Everything that is not gRPC: `/artifacts/{id}`, `/livez`, `/readyz`; any other path is a 404 in JSON.
-pub fn http_router(engine: Engine, readiness: watch::Receiver<bool>) -> Router {
-    files::router(engine).merge(probes::router(readiness)).fallback(no_such_path)
+pub fn http_router(engine: Engine, links: Links, readiness: watch::Receiver<bool>) -> Router {
+    files::router(engine, links).merge(probes::router(readiness)).fallback(no_such_path)
 }
 
 async fn no_such_path() -> Response {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::links::BadLink;
 use crate::{
     callback::Unsigned,
     domain::{catalog::NoCandidate, names::ProviderId, order::Violation},
@@ -30,6 +31,8 @@ pub(super) enum Refusal {
         /// The cap.
         max_bytes: u64,
     },
+    /// The link is not followed.
+    Link(BadLink),
     /// The engine refuses.
     Engine {
         /// Why.

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::{
     grpc::MAX_MESSAGE_BYTES,
+    links::BadLink,
     refusal::{Refusal, Resource},
 };
 use crate::{
@@ -106,6 +107,7 @@ fn tell(refusal: Refusal) -> Result<Told, Status> {
             told.details.add_quota_failure_violation("upload", format!("at most {max_bytes} bytes"));
             told.with("max_bytes", max_bytes.to_string())
         }
+        Refusal::Link(bad) => tell_link(bad),
         Refusal::Engine { error, subject } => tell_engine(error, subject),
         Refusal::Caller(status) => match unreadable(&status) {
             Some(refusal) => return tell(refusal),
@@ -210,6 +212,14 @@ fn tell_not_found(resource: Resource, name: String) -> Told {
     let mut told = Told::new(Code::NotFound, reason, format!("{resource} not found"));
     told.details.set_resource_info(resource, name.clone(), "", "");
     told.with("name", name)
+}
+
+fn tell_link(bad: BadLink) -> Told {
+    let (reason, message) = match bad {
+        BadLink::Invalid => (ErrorReason::LinkInvalid, "the link was not signed here, or was changed"),
+        BadLink::Expired => (ErrorReason::LinkExpired, "the link has expired; ask for a new one"),
+    };
+    Told::new(Code::PermissionDenied, reason, message.to_owned())
 }
 
 fn tell_state(reason: ErrorReason, state: State, message: String, subject: String) -> Told {

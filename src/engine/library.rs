@@ -1,14 +1,18 @@
 //! Stored bytes for the doors: uploads in, ranges out, deletes.
 
-use std::ops::{ControlFlow, Range};
+use std::{
+    ops::{ControlFlow, Range},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream::BoxStream};
 use tracing::warn;
+use url::Url;
 
 use super::{Engine, error::Error};
 use crate::{
-    artifact::{CollectError, Invalid, Spooled, StoredBlob},
+    artifact::{CollectError, Invalid, Served, Spooled, StoredBlob},
     domain::{
         artifact::{Artifact, BlobKey, Kind, MediaFacts},
         names::{ArtifactId, AttemptId, TenantId},
@@ -78,7 +82,7 @@ impl Engine {
         Ok(artifact)
     }
 
-    /// The bytes of an artifact, in chunks of up to 512 KiB.
+    /// The bytes of an artifact, in chunks of 512 KiB; the last may be shorter.
     pub async fn read(
         &self,
         artifact: &Artifact,
@@ -86,6 +90,17 @@ impl Engine {
     ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
         let storage = |error| Error::Storage(Box::new(error));
         Ok(self.blobs().open(&artifact.blob, range).await.map_err(storage)?.map_err(storage).boxed())
+    }
+
+    /// An address of the bucket under which anybody can read the artifact for `ttl`; none if artifacts are in a folder of this server.
+    pub async fn bucket_link(
+        &self,
+        artifact: &Artifact,
+        ttl: Duration,
+        disposition: &str,
+    ) -> Result<Option<Url>, Error> {
+        let served = Served { media_type: &artifact.facts.media_type, disposition };
+        self.blobs().link(&artifact.blob, ttl, served).await.map_err(|error| Error::Storage(Box::new(error)))
     }
 
     /// Deletes an artifact, and its bytes if no other refers to them; false if there is none.

@@ -28,7 +28,17 @@ macro_rules! described {
     };
 }
 
-described!(Artifact, Callback, Generation, GenerationEvent, Message, Model, Provider, Session);
+described!(
+    Artifact,
+    Callback,
+    CreateArtifactLinkResponse,
+    Generation,
+    GenerationEvent,
+    Message,
+    Model,
+    Provider,
+    Session
+);
 
 /// `message` in its canonical JSON form.
 ///

@@ -123,7 +123,7 @@ async fn http_answers_validators_heads_and_unknown_names() {
     assert_eq!(ask(&server, Method::DELETE, path, &[]).await.status(), StatusCode::METHOD_NOT_ALLOWED);
 }
 
-async fn download(server: &Server, name: &str, read_offset: i64, read_limit: i64) -> Vec<u8> {
+pub(crate) async fn download(server: &Server, name: &str, read_offset: i64, read_limit: i64) -> Vec<u8> {
     let request = DownloadArtifactRequest { name: name.to_owned(), read_offset, read_limit };
     let mut stream = server.artifacts().await.download_artifact(request).await.unwrap().into_inner();
     let first = stream.message().await.unwrap().unwrap();

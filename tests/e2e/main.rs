@@ -19,6 +19,7 @@ mod files;
 mod kills;
 mod lists;
 mod main_job;
+mod objects;
 mod overload;
 mod privacy;
 mod reflection;

@@ -10,7 +10,7 @@ from scripted import ScriptedServer, draining
 from snapshots import artifact, chunk, facts, ordered
 
 from filmgate import Client, DownloadCorrupt, Unavailable
-from filmgate.v1.artifact_service_pb2 import UploadArtifactResponse
+from filmgate.v1.artifact_service_pb2 import CreateArtifactLinkResponse, UploadArtifactResponse
 
 FILM = b"0123456789"
 
@@ -68,6 +68,15 @@ def test_an_output_that_is_not_there_is_an_index_error(server: ScriptedServer, c
     server.on("GenerateVideo", ordered("SUCCEEDED", artifacts=[artifact(FILM)]))
     with pytest.raises(IndexError, match="has 1 outputs, there is no number 1"):
         client.generate_video("a lighthouse").download_to(tmp_path / "film.mp4", index=1)
+
+
+def test_a_link_is_for_a_name_or_an_artifact_and_for_a_while(server: ScriptedServer, client: Client) -> None:
+    server.on("CreateArtifactLink", *[CreateArtifactLinkResponse(url="https://films/x?signature=y")] * 2)
+    assert client.link("artifacts/0193-0", ttl=90, file_name="fox.mp4") == "https://films/x?signature=y"
+    client.link(artifact(FILM))
+    asked, plain = server.requests("CreateArtifactLink")
+    assert (asked.name, asked.ttl.seconds, asked.file_name) == ("artifacts/0193-0", 90, "fox.mp4")
+    assert plain.name == artifact(FILM).name and not plain.HasField("ttl")
 
 
 def test_an_upload_sends_its_hash_first_and_is_repeated_whole(server: ScriptedServer, client: Client, tmp_path: Path) -> None:

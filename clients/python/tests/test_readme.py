@@ -13,7 +13,7 @@ from scripted import Refusal, ScriptedServer
 from snapshots import NAME, artifact, chunk, facts, generation, ordered, watched
 
 import filmgate
-from filmgate.v1.artifact_service_pb2 import UploadArtifactResponse
+from filmgate.v1.artifact_service_pb2 import CreateArtifactLinkResponse, UploadArtifactResponse
 from filmgate.v1.generation_pb2 import Adjustment
 from filmgate.v1.generation_service_pb2 import GenerateVideoResponse, GetGenerationResponse, ListGenerationsResponse
 from filmgate.v1.model_pb2 import Model
@@ -45,6 +45,7 @@ def play(server: ScriptedServer) -> None:
     server.on("GetGeneration", GetGenerationResponse(generation=generation("RUNNING", 2)))
     server.on("DownloadArtifact", [facts(film), chunk(0, b"film")])
     server.on("UploadArtifact", UploadArtifactResponse(artifact=artifact(picture(), name="artifacts/frame")))
+    server.on("CreateArtifactLink", CreateArtifactLinkResponse(url="https://films/fox?signature=x"))
     server.on("ListModels", ListModelsResponse(models=[Model(name="replicate/minimax/video-01")]))
     server.on("ListGenerations", ListGenerationsResponse(generations=[generation("SUCCEEDED", 3, session="sessions/s")]))
     server.on("GetSessionHistory", GetSessionHistoryResponse(messages=[Message(text="a lighthouse", generation=NAME)]))

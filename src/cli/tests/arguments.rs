@@ -25,6 +25,7 @@ fn every_command_of_the_contract_exists() {
         "redeliver",
         "events",
         "download",
+        "link",
         "upload",
         "sessions",
         "history",

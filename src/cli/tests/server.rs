@@ -317,6 +317,16 @@ impl ArtifactService for Service {
         Ok(Response::new(stream::iter(messages).boxed()))
     }
 
+    async fn create_artifact_link(
+        &self,
+        request: Request<CreateArtifactLinkRequest>,
+    ) -> Result<Response<CreateArtifactLinkResponse>, Status> {
+        let CreateArtifactLinkRequest { name, ttl, file_name } = request.into_inner();
+        let seconds = ttl.map(|ttl| ttl.seconds).unwrap_or_default();
+        let url = format!("http://films/{name}?ttl={seconds}&file_name={file_name}");
+        Ok(Response::new(CreateArtifactLinkResponse { url, expire_time: None }))
+    }
+
     async fn upload_artifact(
         &self,
         request: Request<Streaming<UploadArtifactRequest>>,

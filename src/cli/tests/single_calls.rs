@@ -97,3 +97,14 @@ async fn a_server_that_is_not_there_is_told_with_what_to_do() {
     assert_eq!(ended.exit, Exit::Unavailable, "{ended:?}");
     assert!(ended.err.contains("cannot connect to 127.0.0.1:1") && ended.err.contains("filmgate serve"), "{ended:?}");
 }
+
+#[tokio::test]
+async fn a_link_is_alone_on_stdout() {
+    let server = knowing_one().await;
+    let ended = server.run(&["link", "a1", "--ttl", "2d", "--file-name", "fox.mp4"]).await;
+    assert_eq!(ended.exit, Exit::Ok, "{ended:?}");
+    assert_eq!(ended.out, "http://films/artifacts/a1?ttl=172800&file_name=fox.mp4\n");
+    let [shown] = server.run(&["link", "artifacts/a1", "--json"]).await.json().try_into().unwrap();
+    assert_eq!(shown["url"], "http://films/artifacts/a1?ttl=0&file_name=");
+    assert_eq!(server.run(&["link", "generations/g1"]).await.exit, Exit::Usage);
+}

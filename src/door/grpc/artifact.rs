@@ -16,7 +16,8 @@ use crate::{
         order::Violation,
     },
     door::{
-        accept,
+        accept, files,
+        links::Grant,
         pages::Wanted,
         present,
         refusal::{Refusal, Resource, both},
@@ -116,6 +117,28 @@ impl ArtifactService for Door {
         .await
     }
 
+    async fn create_artifact_link(
+        &self,
+        request: Request<v1::CreateArtifactLinkRequest>,
+    ) -> Result<Response<v1::CreateArtifactLinkResponse>, Status> {
+        call(span("CreateArtifactLink", &request), async {
+            let tenant = caller(&request)?.tenant;
+            let v1::CreateArtifactLinkRequest { name, ttl, file_name } = request.into_inner();
+            let (id, (ttl, file_name)) = both(accept::name(&name, "name"), accept::link(ttl.as_ref(), file_name))?;
+            let artifact = existing(&self.engine, &tenant, id).await?;
+            let expires = Timestamp::now().as_second().saturating_add_unsigned(ttl.as_secs());
+            let disposition = files::disposition(&artifact, &file_name);
+            let of_bucket = self.engine.bucket_link(&artifact, ttl, &disposition).await;
+            let url = match of_bucket.map_err(Refusal::about(&artifact.id))? {
+                Some(url) => url.to_string(),
+                None => self.links.sign(&Grant { tenant, artifact: artifact.id, expires, file_name }),
+            };
+            let expire_time = Some(prost_types::Timestamp { seconds: expires, nanos: 0 });
+            Ok(v1::CreateArtifactLinkResponse { url, expire_time })
+        })
+        .await
+    }
+
     async fn delete_artifact(
         &self,
         request: Request<v1::DeleteArtifactRequest>,
@@ -133,7 +156,10 @@ impl ArtifactService for Door {
 }
 
 async fn find(engine: &Engine, tenant: &TenantId, name: &str) -> Result<Artifact, Refusal> {
-    let id: ArtifactId = accept::name(name, "name")?;
+    existing(engine, tenant, accept::name(name, "name")?).await
+}
+
+async fn existing(engine: &Engine, tenant: &TenantId, id: ArtifactId) -> Result<Artifact, Refusal> {
     let artifact = engine.store().artifact(tenant, &id).await?;
     artifact.ok_or_else(|| Refusal::NotFound(Resource::Artifact, id.to_string()))
 }

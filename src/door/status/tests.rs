@@ -80,6 +80,8 @@ fn table() -> Vec<Row> {
         (Refusal::UploadTooLarge { max_bytes: 7 }, R::UploadTooLarge, Code::ResourceExhausted, |d| {
             d.quota_failure().is_some() && d.error_info().unwrap().metadata["max_bytes"] == "7"
         }),
+        (Refusal::Link(BadLink::Invalid), R::LinkInvalid, Code::PermissionDenied, |_| true),
+        (Refusal::Link(BadLink::Expired), R::LinkExpired, Code::PermissionDenied, |_| true),
         (engine(broken()), R::Internal, Code::Internal, |d| d.request_info().is_some()),
     ]
 }

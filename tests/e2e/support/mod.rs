@@ -2,6 +2,7 @@
 
 pub(crate) mod acts;
 pub(crate) mod collector;
+pub(crate) mod objects;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod refusals;

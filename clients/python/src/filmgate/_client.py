@@ -21,6 +21,7 @@ from filmgate.v1 import generation_service_pb2 as generations
 from filmgate.v1 import model_service_pb2 as models
 from filmgate.v1 import session_service_pb2 as sessions
 from filmgate.v1.artifact_pb2 import Artifact, Kind
+from filmgate.v1.artifact_service_pb2 import CreateArtifactLinkRequest
 from filmgate.v1.generation_pb2 import (
     CachePolicy,
     Generation,
@@ -211,6 +212,16 @@ class Client:
     def download(self, artifact: str | Artifact, path: str | os.PathLike[str]) -> Artifact:
         """Writes an artifact to the path, verified, and returns its facts."""
         return download(self._transport, artifact if isinstance(artifact, str) else artifact.name, path)
+
+    def link(self, artifact: str | Artifact, *, ttl: Seconds | None = None, file_name: str = "") -> str:
+        """An address that gives the artifact to whoever has it, for `ttl` (1 s to 7 days, otherwise an hour): keep it secret.
+
+        With a `file_name` browsers save the file under it, otherwise they show it.
+        """
+        name = artifact if isinstance(artifact, str) else artifact.name
+        request = CreateArtifactLinkRequest(name=name, ttl=_duration(ttl), file_name=file_name)
+        url: str = self._transport.call(self._transport.artifacts.CreateArtifactLink, request).url
+        return url
 
     def _order(self, method: Any, request: Any) -> GenerationHandle:
         """Places an order and hangs up: following is the handle's business, and a stream nobody reads would fill up with old news."""

@@ -23,39 +23,45 @@ _sym_db = _symbol_database.Default()
 
 
 from filmgate.v1 import artifact_pb2 as filmgate_dot_v1_dot_artifact__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"filmgate/v1/artifact_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\"\"\n\x12GetArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"r\n\x14ListArtifactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\x12\n\ngeneration\x18\x04 \x01(\t\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x17\x44ownloadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bread_offset\x18\x02 \x01(\x03\x12\x12\n\nread_limit\x18\x03 \x01(\x03\"r\n\x18\x44ownloadArtifactResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.ArtifactH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.filmgate.v1.ChunkH\x00\x42\x06\n\x04part\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\\\n\x15UploadArtifactRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.filmgate.v1.UploadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"2\n\x0cUploadHeader\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"A\n\x16UploadArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"%\n\x15\x44\x65leteArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse2\xd6\x03\n\x0f\x41rtifactService\x12P\n\x0bGetArtifact\x12\x1f.filmgate.v1.GetArtifactRequest\x1a .filmgate.v1.GetArtifactResponse\x12V\n\rListArtifacts\x12!.filmgate.v1.ListArtifactsRequest\x1a\".filmgate.v1.ListArtifactsResponse\x12\x61\n\x10\x44ownloadArtifact\x12$.filmgate.v1.DownloadArtifactRequest\x1a%.filmgate.v1.DownloadArtifactResponse0\x01\x12[\n\x0eUploadArtifact\x12\".filmgate.v1.UploadArtifactRequest\x1a#.filmgate.v1.UploadArtifactResponse(\x01\x12Y\n\x0e\x44\x65leteArtifact\x12\".filmgate.v1.DeleteArtifactRequest\x1a#.filmgate.v1.DeleteArtifactResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"filmgate/v1/artifact_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\"\n\x12GetArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"r\n\x14ListArtifactsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\x12\n\ngeneration\x18\x04 \x01(\t\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x17\x44ownloadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0bread_offset\x18\x02 \x01(\x03\x12\x12\n\nread_limit\x18\x03 \x01(\x03\"r\n\x18\x44ownloadArtifactResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.ArtifactH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.filmgate.v1.ChunkH\x00\x42\x06\n\x04part\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\\\n\x15UploadArtifactRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.filmgate.v1.UploadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"2\n\x0cUploadHeader\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\"A\n\x16UploadArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"d\n\x19\x43reateArtifactLinkRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tfile_name\x18\x03 \x01(\t\"Z\n\x1a\x43reateArtifactLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\x15\x44\x65leteArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse2\xbd\x04\n\x0f\x41rtifactService\x12P\n\x0bGetArtifact\x12\x1f.filmgate.v1.GetArtifactRequest\x1a .filmgate.v1.GetArtifactResponse\x12V\n\rListArtifacts\x12!.filmgate.v1.ListArtifactsRequest\x1a\".filmgate.v1.ListArtifactsResponse\x12\x61\n\x10\x44ownloadArtifact\x12$.filmgate.v1.DownloadArtifactRequest\x1a%.filmgate.v1.DownloadArtifactResponse0\x01\x12[\n\x0eUploadArtifact\x12\".filmgate.v1.UploadArtifactRequest\x1a#.filmgate.v1.UploadArtifactResponse(\x01\x12\x65\n\x12\x43reateArtifactLink\x12&.filmgate.v1.CreateArtifactLinkRequest\x1a\'.filmgate.v1.CreateArtifactLinkResponse\x12Y\n\x0e\x44\x65leteArtifact\x12\".filmgate.v1.DeleteArtifactRequest\x1a#.filmgate.v1.DeleteArtifactResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'filmgate.v1.artifact_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETARTIFACTREQUEST']._serialized_start=79
-  _globals['_GETARTIFACTREQUEST']._serialized_end=113
-  _globals['_GETARTIFACTRESPONSE']._serialized_start=115
-  _globals['_GETARTIFACTRESPONSE']._serialized_end=177
-  _globals['_LISTARTIFACTSREQUEST']._serialized_start=179
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=293
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=295
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=385
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=387
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=467
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=469
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=583
-  _globals['_CHUNK']._serialized_start=585
-  _globals['_CHUNK']._serialized_end=622
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=624
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=716
-  _globals['_UPLOADHEADER']._serialized_start=718
-  _globals['_UPLOADHEADER']._serialized_end=768
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=770
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=835
-  _globals['_DELETEARTIFACTREQUEST']._serialized_start=837
-  _globals['_DELETEARTIFACTREQUEST']._serialized_end=874
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=876
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=900
-  _globals['_ARTIFACTSERVICE']._serialized_start=903
-  _globals['_ARTIFACTSERVICE']._serialized_end=1373
+  _globals['_GETARTIFACTREQUEST']._serialized_start=144
+  _globals['_GETARTIFACTREQUEST']._serialized_end=178
+  _globals['_GETARTIFACTRESPONSE']._serialized_start=180
+  _globals['_GETARTIFACTRESPONSE']._serialized_end=242
+  _globals['_LISTARTIFACTSREQUEST']._serialized_start=244
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=358
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=360
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=450
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=452
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=532
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=534
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=648
+  _globals['_CHUNK']._serialized_start=650
+  _globals['_CHUNK']._serialized_end=687
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=689
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=781
+  _globals['_UPLOADHEADER']._serialized_start=783
+  _globals['_UPLOADHEADER']._serialized_end=833
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=835
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=900
+  _globals['_CREATEARTIFACTLINKREQUEST']._serialized_start=902
+  _globals['_CREATEARTIFACTLINKREQUEST']._serialized_end=1002
+  _globals['_CREATEARTIFACTLINKRESPONSE']._serialized_start=1004
+  _globals['_CREATEARTIFACTLINKRESPONSE']._serialized_end=1094
+  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1096
+  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1133
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1135
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1159
+  _globals['_ARTIFACTSERVICE']._serialized_start=1162
+  _globals['_ARTIFACTSERVICE']._serialized_end=1735
 # @@protoc_insertion_point(module_scope)

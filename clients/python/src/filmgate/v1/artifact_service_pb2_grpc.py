@@ -55,6 +55,11 @@ class ArtifactServiceStub(object):
                 request_serializer=filmgate_dot_v1_dot_artifact__service__pb2.UploadArtifactRequest.SerializeToString,
                 response_deserializer=filmgate_dot_v1_dot_artifact__service__pb2.UploadArtifactResponse.FromString,
                 _registered_method=True)
+        self.CreateArtifactLink = channel.unary_unary(
+                '/filmgate.v1.ArtifactService/CreateArtifactLink',
+                request_serializer=filmgate_dot_v1_dot_artifact__service__pb2.CreateArtifactLinkRequest.SerializeToString,
+                response_deserializer=filmgate_dot_v1_dot_artifact__service__pb2.CreateArtifactLinkResponse.FromString,
+                _registered_method=True)
         self.DeleteArtifact = channel.unary_unary(
                 '/filmgate.v1.ArtifactService/DeleteArtifact',
                 request_serializer=filmgate_dot_v1_dot_artifact__service__pb2.DeleteArtifactRequest.SerializeToString,
@@ -94,6 +99,14 @@ class ArtifactServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateArtifactLink(self, request, context):
+        """An address that serves the bytes by HTTP GET to whoever has it, with Range and without any header, until it expires: of the bucket itself
+        where artifacts are in one, of this server otherwise. Errors: INVALID_ARGUMENT, NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteArtifact(self, request, context):
         """Deletes an artifact; its bytes go with the last artifact that refers to them. Repeating it is NOT_FOUND. Errors: INVALID_ARGUMENT, NOT_FOUND.
         """
@@ -123,6 +136,11 @@ def add_ArtifactServiceServicer_to_server(servicer, server):
                     servicer.UploadArtifact,
                     request_deserializer=filmgate_dot_v1_dot_artifact__service__pb2.UploadArtifactRequest.FromString,
                     response_serializer=filmgate_dot_v1_dot_artifact__service__pb2.UploadArtifactResponse.SerializeToString,
+            ),
+            'CreateArtifactLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateArtifactLink,
+                    request_deserializer=filmgate_dot_v1_dot_artifact__service__pb2.CreateArtifactLinkRequest.FromString,
+                    response_serializer=filmgate_dot_v1_dot_artifact__service__pb2.CreateArtifactLinkResponse.SerializeToString,
             ),
             'DeleteArtifact': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteArtifact,
@@ -239,6 +257,33 @@ class ArtifactService(object):
             '/filmgate.v1.ArtifactService/UploadArtifact',
             filmgate_dot_v1_dot_artifact__service__pb2.UploadArtifactRequest.SerializeToString,
             filmgate_dot_v1_dot_artifact__service__pb2.UploadArtifactResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateArtifactLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/filmgate.v1.ArtifactService/CreateArtifactLink',
+            filmgate_dot_v1_dot_artifact__service__pb2.CreateArtifactLinkRequest.SerializeToString,
+            filmgate_dot_v1_dot_artifact__service__pb2.CreateArtifactLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,
