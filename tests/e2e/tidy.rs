@@ -9,10 +9,10 @@ use std::{
 use filmgate::config::Config;
 
 /// What each room may name of the others. Rooms that are not here may name nothing; `app.rs` and `main.rs` put everything together.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("door", &["artifact", "domain", "engine", "lifecycle", "pb", "store", "telemetry"]),
-    ("engine", &["artifact", "domain", "lifecycle", "provider", "store", "telemetry"]),
-    ("provider", &["domain", "telemetry"]),
+    ("engine", &["artifact", "domain", "failpoint", "lifecycle", "provider", "store", "telemetry"]),
+    ("provider", &["domain", "failpoint", "telemetry"]),
     ("store", &["domain"]),
     ("artifact", &["domain"]),
     ("domain", &[]),
@@ -22,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("lifecycle", &["config"]),
     ("telemetry", &["config"]),
     ("config", &[]),
+    ("failpoint", &[]),
 ];
 
 /// Crates that only these rooms may name: the contract's wire, SQL, and a vendor's HTTP are nobody else's business.

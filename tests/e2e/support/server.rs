@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -56,6 +56,18 @@ impl Setup {
         self
     }
 
+    /// And without this variable.
+    pub(crate) fn without(mut self, name: &'static str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
+    /// A server that dies when it comes to this point for the `nth` time; see [`Server::died`].
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn doomed(self, point: filmgate::failpoint::Point, nth: u32) -> Self {
+        self.with(filmgate::failpoint::VARIABLE, &format!("{point}:{nth}"))
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -92,6 +104,24 @@ impl Setup {
 
     /// Starts a server with these flags and waits until it is ready.
     pub(crate) async fn start_with(&self, flags: &[&str]) -> Server {
+        let mut server = self.spawn(flags);
+        server.addr = server.ready().await.unwrap_or_else(|why| panic!("not ready ({why}):\n{}", self.log()));
+        server
+    }
+
+    /// Starts a server that may die at a failpoint before it is ready; none if it did.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn try_start(&self) -> Option<Server> {
+        let mut server = self.spawn(&["--listen", "127.0.0.1:0"]);
+        server.addr = match server.ready().await {
+            Ok(addr) => addr,
+            Err(Unready::Ended(status)) if was_killed(status) => return None,
+            Err(why) => panic!("not ready ({why}):\n{}", self.log()),
+        };
+        Some(server)
+    }
+
+    fn spawn(&self, flags: &[&str]) -> Server {
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         let child = self
             .command()
@@ -101,14 +131,8 @@ impl Setup {
             .stderr(log)
             .spawn()
             .expect("the binary starts");
-        let mut server = Server {
-            child,
-            setup: self.clone(),
-            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-            channel: OnceCell::new(),
-        };
-        server.addr = server.ready().await;
-        server
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        Server { child, setup: self.clone(), addr, channel: OnceCell::new() }
     }
 
     pub(crate) fn log_file(&self) -> PathBuf {
@@ -146,6 +170,22 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.setup.clone()
+    }
+
+    /// Waits until the failpoint it was started with has killed it; how to start servers that live on its folder.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn died(mut self) -> Setup {
+        let end = Instant::now() + SOON;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            let armed = self.setup.variables.get(filmgate::failpoint::VARIABLE);
+            assert!(Instant::now() < end, "it lives on with {armed:?}:\n{}", self.setup.log());
+            sleep(Duration::from_millis(5)).await;
+        };
+        assert!(was_killed(status), "{status}:\n{}", self.setup.log());
+        self.setup.clone().without(filmgate::failpoint::VARIABLE)
     }
 
     /// SIGTERM.
@@ -252,7 +292,7 @@ impl Server {
         self.until(name, is_terminal).await
     }
 
-    async fn ready(&mut self) -> SocketAddr {
+    async fn ready(&mut self) -> Result<SocketAddr, Unready> {
         let end = Instant::now() + SOON;
         let http = reqwest::Client::new();
         loop {
@@ -261,10 +301,14 @@ impl Server {
                 && let Ok(answer) = http.get(format!("http://{addr}/readyz")).send().await
                 && answer.status().is_success()
             {
-                return addr;
+                return Ok(addr);
             }
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < end, "not ready ({ended:?}):\n{}", self.setup.log());
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Err(Unready::Ended(status));
+            }
+            if Instant::now() >= end {
+                return Err(Unready::Late);
+            }
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -275,6 +319,30 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Why a server does not answer.
+#[derive(Debug)]
+enum Unready {
+    Ended(ExitStatus),
+    Late,
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(status) => write!(f, "it ended: {status}"),
+            Self::Late => f.write_str("it takes too long"),
+        }
+    }
+}
+
+/// By SIGKILL.
+#[cfg(feature = "failpoints")]
+fn was_killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+
+    status.signal() == Some(9)
 }
 
 pub(crate) fn is_terminal(generation: &Generation) -> bool {
