@@ -11,6 +11,8 @@ mod cancel;
 mod command_line;
 mod contract;
 mod crash;
+#[cfg(feature = "failpoints")]
+mod crash_matrix;
 mod drain;
 mod failures;
 mod files;

@@ -69,6 +69,11 @@ fn rooms() -> Vec<(String, PathBuf, String)> {
     shipped.collect()
 }
 
+/// The files below `src` that are no tests, each with its text.
+pub(crate) fn shipped_sources() -> Vec<(PathBuf, String)> {
+    rooms().into_iter().map(|(_, file, code)| (file, code)).collect()
+}
+
 /// The rooms that a text names: `crate::room`, and `use crate::{room::…, …}`.
 fn named_rooms(code: &str) -> BTreeSet<String> {
     let word = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();

@@ -18,9 +18,12 @@ use filmgate::pb::v1::{
 use tempfile::TempDir;
 use tokio::{
     sync::OnceCell,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tonic::{IntoRequest, Status, Streaming, transport::Channel};
+
+#[cfg(feature = "failpoints")]
+mod doom;
 
 /// Longest wait for anything in a test that should happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -60,12 +63,6 @@ impl Setup {
     pub(crate) fn without(mut self, name: &'static str) -> Self {
         self.variables.remove(name);
         self
-    }
-
-    /// A server that dies when it comes to this point for the `nth` time; see [`Server::died`].
-    #[cfg(feature = "failpoints")]
-    pub(crate) fn doomed(self, point: filmgate::failpoint::Point, nth: u32) -> Self {
-        self.with(filmgate::failpoint::VARIABLE, &format!("{point}:{nth}"))
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -109,19 +106,11 @@ impl Setup {
         server
     }
 
-    /// Starts a server that may die at a failpoint before it is ready; none if it did.
-    #[cfg(feature = "failpoints")]
-    pub(crate) async fn try_start(&self) -> Option<Server> {
-        let mut server = self.spawn(&["--listen", "127.0.0.1:0"]);
-        server.addr = match server.ready().await {
-            Ok(addr) => addr,
-            Err(Unready::Ended(status)) if was_killed(status) => return None,
-            Err(why) => panic!("not ready ({why}):\n{}", self.log()),
-        };
-        Some(server)
-    }
-
     fn spawn(&self, flags: &[&str]) -> Server {
+        // Where the last one listened may be somebody else's port by now.
+        if let Ok(lock) = fs::File::options().write(true).open(self.data_dir().join("lock")) {
+            lock.set_len(0).unwrap();
+        }
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         let child = self
             .command()
@@ -170,22 +159,6 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
         self.setup.clone()
-    }
-
-    /// Waits until the failpoint it was started with has killed it; how to start servers that live on its folder.
-    #[cfg(feature = "failpoints")]
-    pub(crate) async fn died(mut self) -> Setup {
-        let end = Instant::now() + SOON;
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            let armed = self.setup.variables.get(filmgate::failpoint::VARIABLE);
-            assert!(Instant::now() < end, "it lives on with {armed:?}:\n{}", self.setup.log());
-            sleep(Duration::from_millis(5)).await;
-        };
-        assert!(was_killed(status), "{status}:\n{}", self.setup.log());
-        self.setup.clone().without(filmgate::failpoint::VARIABLE)
     }
 
     /// SIGTERM.
@@ -273,9 +246,11 @@ impl Server {
     pub(crate) async fn until(&self, name: &str, done: impl Fn(&Generation) -> bool) -> Generation {
         let request = WatchGenerationRequest { name: name.to_owned(), after_sequence: 0 };
         let mut stream = self.generations().await.watch_generation(request).await.unwrap().into_inner();
-        let mut last = None;
+        let mut last: Option<Generation> = None;
+        // Silence is broken by repetitions, which are nothing new.
+        let mut end = Instant::now() + SOON;
         loop {
-            let message = match timeout(SOON, stream.message()).await {
+            let message = match timeout_at(end, stream.message()).await {
                 Ok(message) => message.unwrap(),
                 Err(_) => panic!("nothing new after {last:?}\n{}", self.setup.log()),
             };
@@ -283,6 +258,9 @@ impl Server {
             let generation = message.generation.unwrap();
             if done(&generation) {
                 return generation;
+            }
+            if last.is_none_or(|last| last.sequence < generation.sequence) {
+                end = Instant::now() + SOON;
             }
             last = Some(generation);
         }
@@ -335,14 +313,6 @@ impl fmt::Display for Unready {
             Self::Late => f.write_str("it takes too long"),
         }
     }
-}
-
-/// By SIGKILL.
-#[cfg(feature = "failpoints")]
-fn was_killed(status: ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-
-    status.signal() == Some(9)
 }
 
 pub(crate) fn is_terminal(generation: &Generation) -> bool {
