@@ -19,6 +19,8 @@ pub mod domain;
 pub mod door;
 /// What happens: admission, and one readable async function that drives a generation.
 pub mod engine;
+/// Named places where a test lets the process die.
+pub mod failpoint;
 /// Every task's owner, and the ordered shutdown.
 pub mod lifecycle;
 /// Where calls to others may lead.

@@ -22,6 +22,10 @@ fn main() -> ExitCode {
     if let Err(problem) = config::load_dotenv() {
         return cli::refuse(&mut terminal, problem).into();
     }
+    #[cfg(feature = "failpoints")]
+    if let Err(problem) = arm_failpoints() {
+        return cli::refuse(&mut terminal, problem).into();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(_) => return Exit::Internal.into(),
@@ -47,4 +51,18 @@ fn start_telemetry(config: &Config, purpose: Purpose) -> anyhow::Result<Flush> {
         // Nothing can be done about what was not sent in time.
         let _ = guard.flush(LAST_WAIT).await;
     }))
+}
+
+/// Arms what `FILMGATE_FAILPOINTS` names.
+#[cfg(feature = "failpoints")]
+fn arm_failpoints() -> Result<(), config::Problem> {
+    use filmgate::failpoint::{VARIABLE, arm};
+
+    #[expect(clippy::disallowed_methods, reason = "no setting: a release does not know it")]
+    let Ok(text) = std::env::var(VARIABLE) else { return Ok(()) };
+    arm(&text).map_err(|message| config::Problem {
+        setting: VARIABLE.to_owned(),
+        message,
+        fix: "give it as NAME[:NTH], several with commas between them, or unset it".to_owned(),
+    })
 }

@@ -11,6 +11,8 @@ use super::{Problem, Settings};
 
 /// Variables of ours that are no settings of the server: the command line's and the test scripts'.
 const NO_SETTINGS: [&str; 2] = ["FILMGATE_BIN", "FILMGATE_SERVER"];
+/// Known to a build for tests only: any other has no failpoints, and warns.
+const FAILPOINTS: Option<&str> = if cfg!(feature = "failpoints") { Some("FILMGATE_FAILPOINTS") } else { None };
 const TEST_VARIABLES: &str = "FILMGATE_TEST_";
 
 /// What a process finds around it. Resolution reads this and nothing else, so that tests do not depend on the machine.
@@ -81,6 +83,7 @@ impl Surroundings {
             .keys()
             .filter(|name| name.starts_with("FILMGATE_") && !name.starts_with(TEST_VARIABLES))
             .filter(|name| !known.contains(name) && !NO_SETTINGS.contains(&name.as_str()))
+            .filter(|name| FAILPOINTS != Some(name.as_str()))
             .map(|name| Problem {
                 setting: name.clone(),
                 message: "no setting has this environment variable, so it has no effect".to_owned(),

@@ -21,6 +21,7 @@ use crate::{
         order::{CachePolicy, Input, OptionName, Violation},
         session::{Message, Role},
     },
+    failpoint::{self, Point},
     store::port::{AcceptError, Acceptance, Accepted, Draft},
 };
 
@@ -66,7 +67,10 @@ impl Engine {
             now,
         };
         let draft = self.draft(request, inputs, digest, acceptance.session.clone(), now);
-        let (generation, claim) = match self.store().accept(acceptance, Box::new(draft)).await {
+        failpoint::reach(Point::OrderBefore);
+        let accepted = self.store().accept(acceptance, Box::new(draft)).await;
+        failpoint::reach(Point::OrderAfter);
+        let (generation, claim) = match accepted {
             Ok(Accepted::New(generation, claim)) => (generation, Some(claim)),
             Ok(Accepted::Replayed(generation)) => (generation, None),
             Err(AcceptError::RequestIdReused { field }) => return Err(Error::RequestIdReused { field }),

@@ -51,6 +51,7 @@ use crate::{
         life::{Event, Resolution},
         names::{GenerationId, ProviderId, TenantId},
     },
+    failpoint::{self, Point},
     lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks},
     provider::{port::Provider, registry::Registry},
     store::port::{ApplyError, Claim, DeleteError, GenerationFilter, Page, Store},
@@ -312,12 +313,20 @@ impl Engine {
     async fn apply(&self, id: GenerationId, event: Event, claim: Option<Claim>) -> Result<Arc<Generation>, ApplyError> {
         let changes = self.store().apply(id, event, claim, self.now()).await?;
         let generation = Arc::new(changes.generation);
+        let ended = generation.state.is_terminal();
+        if ended {
+            failpoint::reach(Point::SettleAfter);
+            failpoint::reach(Point::NotifyBefore);
+        }
         for changed in changes.others.into_iter().map(Arc::new).chain([Arc::clone(&generation)]) {
             if changed.state.is_terminal() && changed.updated_at >= changed.ended_at.unwrap_or(Timestamp::MAX) {
                 self.metrics().finished(changed.state.as_str());
             }
             self.announce_callback(&changed);
             self.hub().publish(changed);
+        }
+        if ended {
+            failpoint::reach(Point::NotifyAfter);
         }
         Ok(generation)
     }

@@ -16,6 +16,7 @@ use crate::{
         names::{ArtifactId, AttemptId, TenantId},
         order::{InputSource, OptionName, OptionValue},
     },
+    failpoint::{self, Point},
     provider::{
         error::ProviderError,
         port::{ByteSource, InputFile, Order, OrderInput, Provider, RemoteOutput},
@@ -66,18 +67,22 @@ impl Engine {
         for (index, output) in outputs.iter().enumerate().skip(kept.len()) {
             let opened = provider.open(output).await;
             let ByteSource { stream, length } = opened.map_err(|error| Trouble::Fetch { error, received: 0 })?;
+            failpoint::reach(Point::SpoolBefore);
             let mut received = 0;
             let counted = stream.inspect_ok(|bytes| received += bytes.len() as u64);
             let spooled = self.collector().spool(counted, length).await;
             let trouble = |error| trouble(error, received);
             let spooled = spooled.map_err(trouble)?;
+            failpoint::reach(Point::SpoolAfter);
             let facts =
                 self.collector().inspect(&spooled, generation.kind).await.map_err(|error| trouble(error.widen()))?;
+            failpoint::reach(Point::BlobBefore);
             let stored = self
                 .collector()
                 .store(&spooled, BlobKey::fresh(attempt, index))
                 .await
                 .map_err(|error| trouble(error.widen()))?;
+            failpoint::reach(Point::BlobAfter);
             self.metrics().artifact_stored(stored.len);
             kept.push(Artifact {
                 id: ArtifactId::output(generation.id, index),

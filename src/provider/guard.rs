@@ -22,6 +22,7 @@ use crate::{
         card::ModelCard,
         names::{ProviderId, SubmitKey},
     },
+    failpoint::{self, Point},
     telemetry::Metrics,
 };
 
@@ -205,7 +206,10 @@ impl Provider for Guarded {
     }
 
     async fn submit(&self, order: &Order, key: &SubmitKey) -> Result<Submitted, ProviderError> {
-        self.call(Op::Submit, self.deadlines.submit, self.inner.submit(order, key)).await
+        failpoint::reach(Point::SendBefore);
+        let submitted = self.call(Op::Submit, self.deadlines.submit, self.inner.submit(order, key)).await;
+        failpoint::reach(Point::ReceiveAfter);
+        submitted
     }
 
     async fn find(&self, order: &Order, key: &SubmitKey, sent_at: Timestamp) -> Result<Found, ProviderError> {

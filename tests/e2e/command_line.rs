@@ -19,10 +19,10 @@ use crate::{
 
 /// How a command ended and what it wrote.
 #[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
@@ -38,7 +38,7 @@ impl Ran {
 }
 
 /// Runs the binary to its end.
-async fn run(setup: &Setup, args: &[&str]) -> Ran {
+pub(crate) async fn run(setup: &Setup, args: &[&str]) -> Ran {
     let mut command = Command::from(setup.command());
     let child = command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).output();
     let output = timeout(SOON, child).await.unwrap_or_else(|_| panic!("{args:?} does not end")).unwrap();

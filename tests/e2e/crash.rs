@@ -1,15 +1,20 @@
 //! SIGKILL at a bad moment, then a start on the same folder.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
-use filmgate::pb::v1::{
-    CachePolicy, Charged, ErrorReason, GenerateVideoRequest, Generation, Resolution, ResolveGenerationRequest, State,
+use filmgate::{
+    failpoint::Point,
+    pb::v1::{
+        CachePolicy, Charged, ErrorReason, GenerateVideoRequest, Generation, Resolution, ResolveGenerationRequest,
+        State,
+    },
 };
 use serde_json::json;
 
 use crate::{
     simulator::Simulator,
     support::server::{Setup, video},
+    tidy,
 };
 
 #[tokio::test]
@@ -75,4 +80,74 @@ async fn two_identical_orders_whose_answers_were_lost_are_not_mistaken_for_each_
     let resolved = server.generations().await.resolve_generation(request).await.unwrap().into_inner();
     let failure = resolved.generation.unwrap().failure.unwrap();
     assert_eq!((failure.reason(), failure.charged()), (ErrorReason::ResolvedByPerson, Charged::Unknown));
+}
+
+#[tokio::test]
+async fn two_identical_orders_killed_while_their_answers_are_awaited_stay_unresolved_with_their_holds() {
+    let simulator = Simulator::start(&["create:hang,effect=after"]);
+    let server = Setup::replicate(&simulator.replicate()).start().await;
+    let order = || GenerateVideoRequest {
+        cache: CachePolicy::Bypass.into(),
+        model: "replicate/kwaivgi/kling-v1.6-standard".to_owned(),
+        ..video("twins")
+    };
+    let names = [server.order(order()).await.unwrap().name, server.order(order()).await.unwrap().name];
+    simulator.reached("creates_effective", 2).await;
+    let server = server.kill().start().await;
+    for name in &names {
+        server.unresolved(name).await;
+    }
+    let n_lists = simulator.count("lists").await;
+    simulator.reached("lists", n_lists + 4).await;
+    for name in &names {
+        let generation = server.get(name).await;
+        assert_eq!(generation.state(), State::Unresolved);
+        assert_eq!(generation.cost.unwrap().held_micro_usd, 250_000);
+        assert_eq!(generation.attempts[0].provider_job_id, "");
+    }
+    assert_eq!((simulator.count("creates_received").await, simulator.count("gets").await), (2, 0));
+}
+
+#[tokio::test]
+async fn a_cancel_asked_for_while_the_answer_is_awaited_reaches_the_job_after_a_kill() {
+    let simulator = Simulator::start(&["create:hang,effect=after", "create:hold"]);
+    let server = Setup::replicate(&simulator.replicate()).start().await;
+    let name = server.order(video("unwanted")).await.unwrap().name;
+    simulator.reached("creates_effective", 1).await;
+    assert_eq!(server.cancel(&name).await.unwrap().state(), State::Cancelling);
+    let server = server.kill().start().await;
+    assert_eq!(server.end_of(&name).await.state(), State::Cancelled);
+    assert_eq!((simulator.count("creates_received").await, simulator.count("cancels").await), (1, 1));
+    assert_eq!(simulator.predictions().await[0]["status"], "canceled");
+}
+
+#[tokio::test]
+async fn a_cancel_of_what_was_never_made_is_neither_done_nor_sent_again_after_a_kill() {
+    let simulator = Simulator::start(&["create:hang"]);
+    let server = Setup::replicate(&simulator.replicate()).start().await;
+    let order = GenerateVideoRequest { model: "replicate/kwaivgi/kling-v1.6-standard".to_owned(), ..video("unwanted") };
+    let name = server.order(order).await.unwrap().name;
+    simulator.reached("creates_received", 1).await;
+    server.cancel(&name).await.unwrap();
+    let server = server.kill().start().await;
+    simulator.reached("lists", 2).await;
+    let generation = server.get(&name).await;
+    assert_eq!(generation.state(), State::Cancelling);
+    assert_eq!(generation.cost.unwrap().held_micro_usd, 250_000);
+    assert_eq!(simulator.count("creates_received").await, 1);
+}
+
+/// The names are part of what testers rely on, and each stands in one place of the sources.
+#[test]
+fn every_failpoint_has_its_name_and_one_place() {
+    let expected = "order.before order.after intent.before intent.after send.before receive.before receive.after \
+        ticket.before ticket.after poll.before poll.after terminal.before terminal.after spool.before spool.after \
+        blob.before blob.after settle.before settle.after notify.before notify.after";
+    assert_eq!(Point::ALL.map(Point::name).join(" "), expected);
+    let sources = tidy::shipped_sources().into_iter().filter(|(file, _)| *file != Path::new("failpoint.rs"));
+    let code = sources.map(|(_, code)| code).collect::<String>();
+    for point in Point::ALL {
+        assert_eq!(code.matches(&format!("failpoint::reach(Point::{point:?})")).count(), 1, "{point:?}");
+    }
+    assert_eq!(code.matches("failpoint::reach(").count(), Point::ALL.len());
 }

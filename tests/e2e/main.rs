@@ -12,6 +12,8 @@ mod cancel;
 mod command_line;
 mod contract;
 mod crash;
+#[cfg(feature = "failpoints")]
+mod crash_matrix;
 mod cuts;
 mod drain;
 mod failures;

@@ -11,6 +11,8 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinSet, time::timeout};
 
+use crate::support::server::SOON;
+
 /// A simulator in this process, on a port of its own. Dropping it ends it.
 pub(crate) struct Simulator {
     root: String,
@@ -84,6 +86,16 @@ impl Simulator {
         let url = format!("{}/_control/counts", self.root);
         let counts: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
         counts["replicate"][name].as_u64().unwrap()
+    }
+
+    /// Waits until it has counted `n` of these.
+    pub(crate) async fn reached(&self, name: &str, n: u64) {
+        let counted = async {
+            while self.count(name).await < n {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, counted).await.unwrap_or_else(|_| panic!("there are no {n} {name}"));
     }
 }
 

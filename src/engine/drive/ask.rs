@@ -14,6 +14,7 @@ use crate::{
         life::{Advance, AttemptEvent},
         money::Usage,
     },
+    failpoint::{self, Point},
     provider::{
         error::{ErrorKind, ProviderError},
         port::{CancelOutcome, Progress, Status},
@@ -35,7 +36,10 @@ impl Driver {
             // A job that an earlier process submitted counts as one at work.
             self.slot = self.engine.gate(&work.attempt.model.provider).adopt();
         }
-        match work.provider.poll(ticket).await {
+        failpoint::reach(Point::PollBefore);
+        let polled = work.provider.poll(ticket).await;
+        failpoint::reach(Point::PollAfter);
+        match polled {
             Ok(progress) => self.answered(generation, work, ticket, progress).await,
             Err(error) => self.unanswered(generation, work, error).await,
         }
@@ -54,7 +58,9 @@ impl Driver {
             Status::Failed(failure) => self.failed(work, failure, &usage).await,
             Status::Cancelled(charged) => self.tell_of(work, AttemptEvent::Stopped(charged, usage)).await,
             Status::Done(outputs) => {
+                failpoint::reach(Point::TerminalBefore);
                 let generation = self.tell_of(work, AttemptEvent::OutputsReady).await?;
+                failpoint::reach(Point::TerminalAfter);
                 if generation.open_attempt().is_none_or(|open| open.id != work.attempt.id) {
                     return Ok(generation);
                 }

@@ -16,6 +16,7 @@ use crate::{
         life::AttemptEvent,
         money::Usage,
     },
+    failpoint::{self, Point},
     provider::{
         error::{ErrorKind, ProviderError},
         port::RemoteOutput,
@@ -48,6 +49,7 @@ impl Driver {
         match outcome {
             Ok(()) => {
                 let usage = measured(usage, &generation, &kept);
+                failpoint::reach(Point::SettleBefore);
                 self.tell_of(work, AttemptEvent::Stored(kept, usage)).await
             }
             Err(trouble) => {

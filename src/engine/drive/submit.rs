@@ -16,6 +16,7 @@ use crate::{
         money::Usage,
         names::SubmitKey,
     },
+    failpoint::{self, Point},
     provider::{
         error::{ErrorKind, ProviderError, Verdict},
         port::{Order, Submitted},
@@ -54,7 +55,9 @@ impl Driver {
             return Err(Stop);
         }
         let key = SubmitKey::fresh();
+        failpoint::reach(Point::IntentBefore);
         let intended = self.tell_of(work, AttemptEvent::Submitting(key)).await?;
+        failpoint::reach(Point::IntentAfter);
         let Some(attempt) = intended.open_attempt().filter(|open| open.submit_key == Some(key)).cloned() else {
             // Somebody ended it while the intent was on its way: nothing may be sent.
             return Ok(intended);
@@ -64,7 +67,10 @@ impl Driver {
             Ok(Submitted::Pending(ticket)) => {
                 self.tries = Tries::default();
                 self.rest(self.engine.settings().pace.after(1, None));
-                self.tell_of(&work, AttemptEvent::Accepted(ticket)).await
+                failpoint::reach(Point::TicketBefore);
+                let accepted = self.tell_of(&work, AttemptEvent::Accepted(ticket)).await;
+                failpoint::reach(Point::TicketAfter);
+                accepted
             }
             Ok(Submitted::Done(outputs, usage)) => self.keep_answer(intended, &work, &outputs, &usage).await,
             Err(error) => self.submit_failed(&intended, &work, &order, error).await,

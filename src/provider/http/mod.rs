@@ -14,7 +14,10 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde::de::DeserializeOwned;
 
-use crate::domain::names::ProviderId;
+use crate::{
+    domain::names::ProviderId,
+    failpoint::{self, Point},
+};
 
 use self::outcome::Call;
 use super::error::{ErrorKind, ProviderError, SetupError};
@@ -62,6 +65,9 @@ impl Http {
         let mut request = request.build().map_err(|error| self.lost(call, error))?;
         request.timeout_mut().get_or_insert(self.timeout);
         let mut response = self.client.execute(request).await.map_err(|error| self.lost(call, error))?;
+        if call == Call::Submit {
+            failpoint::reach(Point::ReceiveBefore);
+        }
         let (status, retry_after) = (response.status(), outcome::retry_after_header(response.headers()));
         let body = match read(&mut response, cap).await {
             Ok(body) => body,

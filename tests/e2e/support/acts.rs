@@ -1,9 +1,10 @@
 //! What tests ask of a server in one call each.
 
 use filmgate::pb::v1::{
-    CancelGenerationRequest, DeleteGenerationRequest, Generation, GenerationEvent, ListGenerationEventsRequest,
-    Resolution, ResolveGenerationRequest, State,
+    Artifact, CancelGenerationRequest, DeleteGenerationRequest, Generation, GenerationEvent,
+    ListGenerationEventsRequest, Resolution, ResolveGenerationRequest, State,
 };
+use sha2::{Digest, Sha256};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -43,6 +44,12 @@ impl Server {
     /// The words of the history.
     pub(crate) async fn history(&self, name: &str) -> Vec<String> {
         self.events(name).await.into_iter().map(|event| event.r#type).collect()
+    }
+
+    /// The SHA-256 of an artifact's bytes as they are served.
+    pub(crate) async fn sha256_of(&self, artifact: &Artifact) -> String {
+        let answer = reqwest::get(format!("http://{}{}", self.addr(), artifact.http_path)).await.unwrap();
+        hex::encode(Sha256::digest(answer.error_for_status().unwrap().bytes().await.unwrap()))
     }
 
     /// Waits until what became of it is unknown.

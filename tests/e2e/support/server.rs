@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fmt, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -18,9 +18,12 @@ use filmgate::pb::v1::{
 use tempfile::TempDir;
 use tokio::{
     sync::OnceCell,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tonic::{IntoRequest, Status, Streaming, transport::Channel};
+
+#[cfg(feature = "failpoints")]
+mod doom;
 
 /// Longest wait for anything in a test that should happen soon.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -53,6 +56,12 @@ impl Setup {
     /// And with this variable.
     pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.variables.insert(name, value.to_owned());
+        self
+    }
+
+    /// And without this variable.
+    pub(crate) fn without(mut self, name: &'static str) -> Self {
+        self.variables.remove(name);
         self
     }
 
@@ -92,6 +101,16 @@ impl Setup {
 
     /// Starts a server with these flags and waits until it is ready.
     pub(crate) async fn start_with(&self, flags: &[&str]) -> Server {
+        let mut server = self.spawn(flags);
+        server.addr = server.ready().await.unwrap_or_else(|why| panic!("not ready ({why}):\n{}", self.log()));
+        server
+    }
+
+    fn spawn(&self, flags: &[&str]) -> Server {
+        // Where the last one listened may be somebody else's port by now.
+        if let Ok(lock) = fs::File::options().write(true).open(self.data_dir().join("lock")) {
+            lock.set_len(0).unwrap();
+        }
         let log = fs::File::options().create(true).append(true).open(self.log_file()).unwrap();
         let child = self
             .command()
@@ -101,14 +120,8 @@ impl Setup {
             .stderr(log)
             .spawn()
             .expect("the binary starts");
-        let mut server = Server {
-            child,
-            setup: self.clone(),
-            addr: SocketAddr::from(([127, 0, 0, 1], 0)),
-            channel: OnceCell::new(),
-        };
-        server.addr = server.ready().await;
-        server
+        let addr = SocketAddr::from(([127, 0, 0, 1], 0));
+        Server { child, setup: self.clone(), addr, channel: OnceCell::new() }
     }
 
     pub(crate) fn log_file(&self) -> PathBuf {
@@ -233,9 +246,11 @@ impl Server {
     pub(crate) async fn until(&self, name: &str, done: impl Fn(&Generation) -> bool) -> Generation {
         let request = WatchGenerationRequest { name: name.to_owned(), after_sequence: 0 };
         let mut stream = self.generations().await.watch_generation(request).await.unwrap().into_inner();
-        let mut last = None;
+        let mut last: Option<Generation> = None;
+        // Silence is broken by repetitions, which are nothing new.
+        let mut end = Instant::now() + SOON;
         loop {
-            let message = match timeout(SOON, stream.message()).await {
+            let message = match timeout_at(end, stream.message()).await {
                 Ok(message) => message.unwrap(),
                 Err(_) => panic!("nothing new after {last:?}\n{}", self.setup.log()),
             };
@@ -243,6 +258,9 @@ impl Server {
             let generation = message.generation.unwrap();
             if done(&generation) {
                 return generation;
+            }
+            if last.is_none_or(|last| last.sequence < generation.sequence) {
+                end = Instant::now() + SOON;
             }
             last = Some(generation);
         }
@@ -252,7 +270,7 @@ impl Server {
         self.until(name, is_terminal).await
     }
 
-    async fn ready(&mut self) -> SocketAddr {
+    async fn ready(&mut self) -> Result<SocketAddr, Unready> {
         let end = Instant::now() + SOON;
         let http = reqwest::Client::new();
         loop {
@@ -261,10 +279,14 @@ impl Server {
                 && let Ok(answer) = http.get(format!("http://{addr}/readyz")).send().await
                 && answer.status().is_success()
             {
-                return addr;
+                return Ok(addr);
             }
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < end, "not ready ({ended:?}):\n{}", self.setup.log());
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return Err(Unready::Ended(status));
+            }
+            if Instant::now() >= end {
+                return Err(Unready::Late);
+            }
             sleep(Duration::from_millis(5)).await;
         }
     }
@@ -274,6 +296,22 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Why a server does not answer.
+#[derive(Debug)]
+enum Unready {
+    Ended(ExitStatus),
+    Late,
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended(status) => write!(f, "it ended: {status}"),
+            Self::Late => f.write_str("it takes too long"),
+        }
     }
 }
 
