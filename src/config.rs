@@ -40,6 +40,8 @@ pub struct Config {
     pub drain: DrainConfig,
     /// What is taken in and how patiently.
     pub artifacts: ArtifactsConfig,
+    /// Where the outside reaches this server: http or https, without credentials, query and fragment; may end in a path.
+    pub public_url: Option<Url>,
     /// The stand-in provider.
     pub sample: SampleConfig,
     /// The Replicate adapter.
@@ -113,6 +115,8 @@ pub struct SampleConfig {
 pub struct ReplicateConfig {
     /// Without it the provider is not configured. Visible ASCII.
     pub api_token: Option<SecretString>,
+    /// `whsec_` and base64. Asked of Replicate without it.
+    pub webhook_secret: Option<SecretString>,
     /// http or https, without credentials, query and fragment; may end in a path without slash.
     pub base_url: Url,
     /// Replicate's `owner/name` for a request that names no model.

@@ -63,6 +63,9 @@ pub struct Settings {
     /// Largest artifact taken in (default 2GiB)
     #[arg(long, env = "FILMGATE_MAX_ARTIFACT_BYTES", value_name = "SIZE", hide_env_values = true)]
     pub max_artifact_bytes: Option<Text>,
+    /// Address at which the outside reaches this server; with it providers are asked to call back when a job begins and ends
+    #[arg(long, env = "FILMGATE_PUBLIC_URL", value_name = "URL", hide_env_values = true)]
+    pub public_url: Option<Text>,
     /// A download with no byte for this long is broken off (default 180s)
     #[arg(long, env = "FILMGATE_DOWNLOAD_TIMEOUT", value_name = "TIME", hide_env_values = true)]
     pub download_timeout: Option<Text>,
@@ -122,6 +125,17 @@ pub struct ReplicateSettings {
     )]
     #[serde(deserialize_with = "secret_in_file")]
     pub api_token: Option<SecretString>,
+    /// Secret that signs the Replicate account's webhooks, `whsec_…`; Replicate is asked for it when it is not set
+    #[arg(
+        id = "replicate.webhook_secret",
+        long = "replicate-webhook-secret",
+        env = "REPLICATE_WEBHOOK_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    #[serde(deserialize_with = "secret_in_file")]
+    pub webhook_secret: Option<SecretString>,
     /// Where Replicate's API is (default `https://api.replicate.com/v1`)
     #[arg(
         id = "replicate.base_url",
@@ -210,7 +224,7 @@ impl Settings {
         }
         merged! {
             config listen port data_dir max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
-            poll_interval_max concurrency max_unfinished max_artifact_bytes download_timeout provider_timeout default_model
+            poll_interval_max concurrency max_unfinished max_artifact_bytes public_url download_timeout provider_timeout default_model
             sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint service_name trace_ratio
         }
     }
@@ -221,6 +235,7 @@ impl ReplicateSettings {
         let is_given = |token: &SecretString| !token.expose_secret().trim().is_empty();
         Self {
             api_token: first_given(self.api_token, lower.api_token, is_given),
+            webhook_secret: first_given(self.webhook_secret, lower.webhook_secret, is_given),
             base_url: first_given(self.base_url, lower.base_url, Text::is_given),
             model: first_given(self.model, lower.model, Text::is_given),
             concurrency: first_given(self.concurrency, lower.concurrency, Text::is_given),

@@ -13,6 +13,7 @@ mod clock;
 mod drive;
 mod drivers;
 mod gate;
+mod hear;
 mod housekeeping;
 mod inputs;
 mod library;
@@ -30,16 +31,18 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch as channel};
 use tracing::Instrument;
+use url::Url;
 
 pub use self::{
     admit::Admitted,
     clock::Clock,
     error::Error,
+    hear::{Addressee, Hearing},
     library::{UploadClaims, UploadError},
     retry::{Backoff, Pace},
     watch::Watch,
 };
-use self::{drivers::Drivers, gate::Gate, view::View, watch::Hub};
+use self::{drivers::Drivers, gate::Gate, hear::Known, view::View, watch::Hub};
 use crate::{
     artifact::{Blobs, Collector},
     domain::{
@@ -103,6 +106,8 @@ pub struct EngineSettings {
     pub max_unfinished: u64,
     /// Put before every brief.
     pub system_prompt: Option<String>,
+    /// Where the outside reaches this server; providers are asked to call back below it.
+    pub public_url: Option<Url>,
 }
 
 #[derive(Debug)]
@@ -111,6 +116,7 @@ struct Inner {
     gates: BTreeMap<ProviderId, Arc<Gate>>,
     hub: Hub,
     drivers: Drivers,
+    heard: Known,
     ready: channel::Sender<bool>,
 }
 
@@ -144,6 +150,7 @@ impl Engine {
             parts,
             hub: Hub::default(),
             drivers: Drivers::default(),
+            heard: Known::default(),
             ready: channel::Sender::new(false),
         }))
     }

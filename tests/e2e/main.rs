@@ -14,6 +14,7 @@ mod crash;
 mod drain;
 mod failures;
 mod files;
+mod hooks;
 mod kills;
 mod lists;
 mod main_job;

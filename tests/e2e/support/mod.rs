@@ -3,4 +3,5 @@
 pub(crate) mod acts;
 pub(crate) mod collector;
 pub(crate) mod refusals;
+pub(crate) mod relay;
 pub(crate) mod server;
