@@ -256,6 +256,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
         retention: Retention { generations: config.retention.generations, artifacts: config.retention.artifacts },
+        public_url: config.public_url.clone(),
     }
 }
 

@@ -44,7 +44,8 @@ pub struct Config {
     pub artifacts: ArtifactsConfig,
     /// How long what has ended is kept.
     pub retention: RetentionConfig,
-    /// Where clients reach this server: http or https, without credentials, query and fragment. Where it listens, without it.
+    /// Where clients and providers reach this server: http or https, without credentials, query and fragment; may end in a path. Without it
+    /// clients are pointed to where it listens, and no provider is asked to call back.
     pub public_url: Option<Url>,
     /// The stand-in provider.
     pub sample: SampleConfig,
@@ -136,6 +137,8 @@ pub struct SampleConfig {
 pub struct ReplicateConfig {
     /// Without it the provider is not configured. Visible ASCII.
     pub api_token: Option<SecretString>,
+    /// `whsec_` and base64. Asked of Replicate without it.
+    pub webhook_secret: Option<SecretString>,
     /// http or https, without credentials, query and fragment; may end in a path without slash.
     pub base_url: Url,
     /// Replicate's `owner/name` for a request that names no model.

@@ -59,6 +59,7 @@ fn registry(config: &Config, cards: Vec<ModelCard>) -> Result<(Registry, ModelNa
         Some(api_token) => {
             let settings = ReplicateSettings {
                 api_token: api_token.clone(),
+                webhook_secret: config.replicate.webhook_secret.clone(),
                 base_url: config.replicate.base_url.clone(),
                 timeout: config.jobs.provider_timeout,
                 download_timeout: config.artifacts.download_timeout,

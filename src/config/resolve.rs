@@ -7,8 +7,10 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
 use super::{
     ArtifactsConfig, Config, DrainConfig, JobsConfig, LogFormat, Problem, ReplicateConfig, ReplicateSettings,
@@ -76,6 +78,7 @@ impl Judge {
                 "use a loopback address, or let only trusted callers through the network",
             ));
         }
+        warnings.extend(self.unreachable_by(replicate.as_ref(), public_url.as_ref()));
         Some(Config {
             listen,
             data_dir: data_dir?,
@@ -172,7 +175,24 @@ impl Judge {
         let model = self.value("replicate.model", &settings.model, model_shape, is_model);
         let concurrency = self.value("replicate.concurrency", &settings.concurrency, COUNT, parse::count);
         self.secret("replicate.api_token", settings.api_token.as_ref());
-        Some(ReplicateConfig { api_token: settings.api_token.clone(), base_url: base_url?, model: model?, concurrency })
+        self.webhook_secret("replicate.webhook_secret", settings.webhook_secret.as_ref());
+        Some(ReplicateConfig {
+            api_token: settings.api_token.clone(),
+            webhook_secret: settings.webhook_secret.clone(),
+            base_url: base_url?,
+            model: model?,
+            concurrency,
+        })
+    }
+
+    /// Replicate calls HTTPS addresses only, so it is not asked to call any other.
+    fn unreachable_by(&self, replicate: Option<&ReplicateConfig>, public_url: Option<&Url>) -> Option<Problem> {
+        let replicate = replicate.filter(|replicate| replicate.api_token.is_some())?;
+        let unreachable = public_url?.scheme() == "http" && replicate.base_url.scheme() == "https";
+        unreachable.then(|| {
+            let message = "is no https address, so Replicate is not asked to call back; its jobs are polled only";
+            self.problem("public_url", message.to_owned(), "put a TLS proxy in front and set its https address")
+        })
     }
 
     fn telemetry(&mut self, settings: &Settings) -> Option<TelemetryConfig> {
@@ -257,6 +277,18 @@ impl Judge {
         if key.is_some_and(|key| key.expose_secret().len() < LEAST) {
             let message = format!("is too short; it must have {LEAST} visible characters or more (value not shown)");
             let problem = self.problem("link_key", message, "make one, for example with: openssl rand -hex 32");
+            self.problems.push(problem);
+        }
+    }
+
+    fn webhook_secret(&mut self, key: &str, secret: Option<&SecretString>) {
+        let is_one = |secret: &SecretString| {
+            let base64 = secret.expose_secret().strip_prefix("whsec_");
+            base64.and_then(|text| BASE64.decode(text).ok()).is_some_and(|bytes| !bytes.is_empty())
+        };
+        if secret.is_some_and(|secret| !is_one(secret)) {
+            let message = "must be whsec_ followed by base64 (value not shown)".to_owned();
+            let problem = self.problem(key, message, "copy it again, or unset it so that Replicate is asked for it");
             self.problems.push(problem);
         }
     }

@@ -74,7 +74,7 @@ pub struct Settings {
     /// Where artifacts are kept: `file:///folder`, `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`; keys come from the variables of the cloud's own tools (default: blobs in the data folder)
     #[arg(long, env = "FILMGATE_ARTIFACTS_URL", value_name = "URL", hide_env_values = true)]
     pub artifacts_url: Option<Text>,
-    /// Address at which clients reach this server, for the links that it gives out (default: where it listens)
+    /// Address at which clients and providers reach this server, for links that it gives out; with it providers are asked to call back when a job begins and ends (default: where it listens, and no calls)
     #[arg(long, env = "FILMGATE_PUBLIC_URL", value_name = "URL", hide_env_values = true)]
     pub public_url: Option<Text>,
     /// Key that signs links to this server, the same on all replicas; better in the environment (default: made once, in the data folder)
@@ -142,6 +142,17 @@ pub struct ReplicateSettings {
     )]
     #[serde(deserialize_with = "secret_in_file")]
     pub api_token: Option<SecretString>,
+    /// Secret that signs the Replicate account's webhooks, `whsec_…`; Replicate is asked for it when it is not set
+    #[arg(
+        id = "replicate.webhook_secret",
+        long = "replicate-webhook-secret",
+        env = "REPLICATE_WEBHOOK_SECRET",
+        value_name = "SECRET",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    #[serde(deserialize_with = "secret_in_file")]
+    pub webhook_secret: Option<SecretString>,
     /// Where Replicate's API is (default `https://api.replicate.com/v1`)
     #[arg(
         id = "replicate.base_url",
@@ -243,6 +254,7 @@ impl ReplicateSettings {
     fn over(self, lower: Self) -> Self {
         Self {
             api_token: first_given(self.api_token, lower.api_token, is_given_secret),
+            webhook_secret: first_given(self.webhook_secret, lower.webhook_secret, is_given_secret),
             base_url: first_given(self.base_url, lower.base_url, Text::is_given),
             model: first_given(self.model, lower.model, Text::is_given),
             concurrency: first_given(self.concurrency, lower.concurrency, Text::is_given),

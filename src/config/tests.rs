@@ -218,6 +218,39 @@ fn a_key_of_links_is_long_enough_and_never_shown() {
 }
 
 #[test]
+fn a_public_address_that_replicate_would_not_call_is_warned_about() {
+    let warnings = |public: &str, base: &str| {
+        let case = case().env("REPLICATE_API_TOKEN", TOKEN).env("FILMGATE_PUBLIC_URL", public);
+        let config = case.env("FILMGATE_REPLICATE_BASE_URL", base).config();
+        assert_eq!(config.public_url.as_ref().unwrap().as_str().trim_end_matches('/'), public);
+        config.warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let (real, simulated) = ("https://api.replicate.com/v1", "http://127.0.0.1:50052/replicate/v1");
+    assert!(warnings("https://film.example/gate", real).is_empty());
+    assert!(warnings("http://127.0.0.1:50051", simulated).is_empty());
+    let told = warnings("http://film.example", real);
+    assert!(told.len() == 1 && told[0].contains("FILMGATE_PUBLIC_URL") && told[0].contains("https"), "{told:?}");
+    let without_key = case().env("FILMGATE_PUBLIC_URL", "http://film.example").config();
+    assert!(without_key.warnings.is_empty());
+    for wrong in ["film.example", "ftp://film.example", "https://me:word@film.example", "https://film.example/?x=1"] {
+        let problems = case().env("FILMGATE_PUBLIC_URL", wrong).problems();
+        assert!(problems[0].contains("public_url"), "{problems:?}");
+    }
+}
+
+#[test]
+fn a_secret_of_webhooks_has_one_form_and_is_never_shown() {
+    let secret = "whsec_bm90X3RvX2JlX3NlZW4=";
+    let config = case().env("REPLICATE_WEBHOOK_SECRET", secret).config();
+    assert!(config.replicate.webhook_secret.is_some() && !format!("{config:?}").contains(secret));
+    for wrong in ["bm90X3RvX2JlX3NlZW4=", "whsec_", "whsec_not_to_be_seen"] {
+        let problems = case().env("REPLICATE_WEBHOOK_SECRET", wrong).problems();
+        assert!(problems[0].contains("REPLICATE_WEBHOOK_SECRET") && problems[0].contains("whsec_"), "{problems:?}");
+        assert!(!problems[0].contains("seen") && !problems[0].contains("bm90"), "{problems:?}");
+    }
+}
+
+#[test]
 fn unknown_variables_of_ours_are_warned_about() {
     let case =
         case().env("FILMGATE_LISTN", "x").env("FILMGATE_SERVER", "x").env("FILMGATE_TEST_PYTHON", "x").env("HOME", "x");

@@ -13,9 +13,9 @@ pub struct BadName {
     pub expected: &'static str,
 }
 
-/// A UUID behind a collection prefix, time-ordered so that names sort by age.
+/// A UUID behind a collection prefix: `now_v7` where names should sort by age, `new_v4` where nobody may guess them.
 macro_rules! uuid_name {
-    ($(#[$doc:meta])* $name:ident, $prefix:literal, $expected:literal) => {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $version:ident, $expected:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[serde(transparent)]
@@ -24,7 +24,7 @@ macro_rules! uuid_name {
         impl $name {
             /// A fresh one.
             pub fn fresh() -> Self {
-                Self(Uuid::now_v7())
+                Self(Uuid::$version())
             }
 
             /// The bare id, hyphenated lower-case hexadecimal.
@@ -60,15 +60,16 @@ macro_rules! uuid_name {
 
 uuid_name!(
     /// A generation: `generations/{uuid}`.
-    GenerationId, "generations/", "generations/{id} with a lower-case UUID as id"
+    GenerationId, "generations/", now_v7, "generations/{id} with a lower-case UUID as id"
 );
 uuid_name!(
     /// An attempt of a generation; internal, also the first part of a blob's key.
-    AttemptId, "", "a lower-case UUID"
+    AttemptId, "", now_v7, "a lower-case UUID"
 );
 uuid_name!(
-    /// The unique mark of one submit call, stored before it is sent and echoed by vendors that can.
-    SubmitKey, "", "a lower-case UUID"
+    /// The unique mark of one submit call, stored before it is sent and echoed by vendors that can. Who knows it may tell us of the job, so
+    /// it has 122 random bits and is told to the vendor alone.
+    SubmitKey, "", new_v4, "a lower-case UUID"
 );
 
 /// Checked text behind an optional collection prefix.

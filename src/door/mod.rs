@@ -10,6 +10,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod grpc;
+mod hooks;
 mod links;
 pub mod listen;
 mod pages;
@@ -55,12 +56,15 @@ pub fn grpc_router(
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
-/// Everything that is not gRPC: `/artifacts/{id}`, `/livez`, `/readyz`; any other path is a 404 in JSON.
+/// Everything that is not gRPC: `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in JSON.
 pub fn http_router(engine: Engine, links: Links, readiness: watch::Receiver<bool>) -> Router {
-    files::router(engine, links).merge(probes::router(readiness)).fallback(no_such_path)
+    files::router(engine.clone(), links)
+        .merge(hooks::router(engine))
+        .merge(probes::router(readiness))
+        .fallback(async || no_such_path())
 }
 
-async fn no_such_path() -> Response {
+fn no_such_path() -> Response {
     let body = json!({ "error": { "code": "PATH_NOT_FOUND", "message": "no such path" } });
     (StatusCode::NOT_FOUND, Json(body)).into_response()
 }

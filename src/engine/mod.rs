@@ -14,6 +14,7 @@ mod clock;
 mod drive;
 mod drivers;
 mod gate;
+mod hear;
 mod housekeeping;
 mod inputs;
 mod library;
@@ -31,17 +32,19 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot, watch as channel};
 use tracing::Instrument;
+use url::Url;
 
 pub use self::{
     admit::Admitted,
     clock::Clock,
     error::Error,
+    hear::{Addressee, Hearing},
     housekeeping::Retention,
     library::{UploadClaims, UploadError},
     retry::{Backoff, Pace},
     watch::Watch,
 };
-use self::{drivers::Drivers, gate::Gate, view::View, watch::Hub};
+use self::{drivers::Drivers, gate::Gate, hear::Known, view::View, watch::Hub};
 use crate::{
     artifact::{Blobs, Collector},
     domain::{
@@ -110,6 +113,8 @@ pub struct EngineSettings {
     pub system_prompt: Option<String>,
     /// What is kept for a time only.
     pub retention: Retention,
+    /// Where the outside reaches this server; providers are asked to call back below it.
+    pub public_url: Option<Url>,
 }
 
 #[derive(Debug)]
@@ -118,6 +123,7 @@ struct Inner {
     gates: BTreeMap<ProviderId, Arc<Gate>>,
     hub: Hub,
     drivers: Drivers,
+    heard: Known,
     ready: channel::Sender<bool>,
 }
 
@@ -151,6 +157,7 @@ impl Engine {
             parts,
             hub: Hub::default(),
             drivers: Drivers::default(),
+            heard: Known::default(),
             ready: channel::Sender::new(false),
         }))
     }

@@ -120,6 +120,7 @@ impl Engine {
             options: candidate.options.clone(),
             provider_options: candidate.provider_options.clone(),
             inputs,
+            webhook: self.webhook_of(generation),
         })
     }
 

@@ -167,6 +167,7 @@ impl Stage {
                 max_unfinished: 10,
                 system_prompt: None,
                 retention: Retention::default(),
+                public_url: None,
             },
         });
         let began = Instant::now();

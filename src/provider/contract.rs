@@ -24,6 +24,7 @@ pub(super) fn order(provider: &dyn Provider, kind: Kind) -> Order {
         options: Options::new(),
         provider_options: serde_json::Map::new(),
         inputs: Vec::new(),
+        webhook: None,
     }
 }
 

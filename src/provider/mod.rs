@@ -12,6 +12,7 @@ pub mod port;
 pub mod registry;
 pub mod replicate;
 pub mod sample;
+pub mod webhook;
 
 use crate::domain::names::ProviderId;
 

@@ -19,7 +19,10 @@ use crate::domain::{
     order::{InputRole, Options},
 };
 
-use super::error::ProviderError;
+use super::{
+    error::ProviderError,
+    webhook::{Address, Delivery, Heard, HookError},
+};
 
 /// A vendor. Every method is one exchange with it and returns within the guard's deadline or is dropped; `poll`, `open` and `cancel` are safe to repeat.
 #[async_trait]
@@ -50,6 +53,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Opens an output for reading from the start.
     async fn open(&self, output: &RemoteOutput) -> Result<ByteSource, ProviderError>;
 
+    /// Judges what came to the address of one of its submits: whether the vendor sent it, and lately. Of the job's state nothing is believed.
+    async fn hear(&self, _delivery: &Delivery) -> Result<Heard, HookError> {
+        Err(HookError::Forged)
+    }
+
     /// True if it serves models that have no card.
     fn serves_undescribed(&self) -> bool {
         false
@@ -73,6 +81,8 @@ pub struct Order {
     pub provider_options: Map<String, Value>,
     /// Files to start from, in the request's order.
     pub inputs: Vec<OrderInput>,
+    /// Where the vendor may tell of the job; the address is this submit's own.
+    pub webhook: Option<Address>,
 }
 
 /// A file to start from.

@@ -130,6 +130,7 @@ mod tests {
     fn with_replicate() -> Registry {
         let replicate = Replicate::new(ReplicateSettings {
             api_token: SecretString::from("secret"),
+            webhook_secret: None,
             base_url: "https://api.replicate.com/v1".parse().unwrap(),
             timeout: SECOND,
             download_timeout: SECOND,

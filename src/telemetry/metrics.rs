@@ -14,6 +14,7 @@ pub struct Metrics {
     finished: Counter<u64>,
     provider_calls: Counter<u64>,
     provider_call_duration: Histogram<f64>,
+    webhooks: Counter<u64>,
     artifact_bytes: Counter<u64>,
     callbacks: Counter<u64>,
     watchers: UpDownCounter<i64>,
@@ -54,6 +55,10 @@ impl Metrics {
                 .with_description("Time of calls of providers' APIs, by provider, operation and outcome")
                 .with_boundaries(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
                 .build(),
+            webhooks: meter
+                .u64_counter("filmgate.webhooks.received")
+                .with_description("Webhooks of providers, genuine or not, by provider and outcome")
+                .build(),
             artifact_bytes: meter
                 .u64_counter("filmgate.artifact.bytes")
                 .with_unit("By")
@@ -93,6 +98,12 @@ impl Metrics {
         ];
         self.provider_calls.add(1, &labels);
         self.provider_call_duration.record(took.as_secs_f64(), &labels);
+    }
+
+    /// A webhook came to the address of this provider.
+    pub fn webhook_received(&self, provider: &str, outcome: &'static str) {
+        let labels = [KeyValue::new("provider", provider.to_owned()), KeyValue::new("outcome", outcome)];
+        self.webhooks.add(1, &labels);
     }
 
     /// An artifact of this many bytes was stored.

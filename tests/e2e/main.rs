@@ -18,6 +18,7 @@ mod cuts;
 mod drain;
 mod failures;
 mod files;
+mod hooks;
 mod kills;
 mod lists;
 mod main_job;

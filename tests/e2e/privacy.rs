@@ -23,8 +23,8 @@ use crate::support::{
 };
 
 const PROMPT: &str = "Zebrafinch \"whispers\"\nto Ångström";
-/// Parts of the prompt, the system prompt, the key, the signature and the picture, as they or a vendor may write them.
-const SECRETS: [&str; 8] = [
+/// Parts of the prompt, the system prompt, the key, the signature, the address of webhooks and the picture, as they or a vendor may write them.
+const SECRETS: [&str; 9] = [
     "zebrafinch",
     "whispers",
     "ngstr",
@@ -33,6 +33,7 @@ const SECRETS: [&str; 8] = [
     "cjhfyv9zzwnyzxrfdg9rzw4",
     "pangolinsigned",
     "okapilabel",
+    "lemurhook",
 ];
 /// Everything, also of dependencies, which are quiet unless spoken of.
 const LOUD: &str = "trace,h2=trace,hyper=trace,hyper_util=trace,tonic=trace,tower=trace,reqwest=trace,rustls=trace,opentelemetry=trace";
@@ -121,6 +122,7 @@ async fn nothing_is_told(format: &str) {
         .with("FILMGATE_LOG", LOUD)
         .with("FILMGATE_LOG_FORMAT", format)
         .with("FILMGATE_SYSTEM_PROMPT", "quokkabrief")
+        .with("FILMGATE_PUBLIC_URL", "http://127.0.0.1:9/lemurhook")
         .with("FILMGATE_MAX_DURATION", "4s")
         .with("FILMGATE_UNRESOLVED_FOR", "1s")
         .with("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());

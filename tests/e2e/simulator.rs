@@ -111,7 +111,7 @@ async fn the_official_python_client_works() {
     let output = timeout(Duration::from_secs(60), run).await.expect("the client ends").unwrap().expect("python starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(text.lines().count(), 11, "{text}");
+    assert_eq!(text.lines().count(), 12, "{text}");
 }
 
 #[tokio::test]

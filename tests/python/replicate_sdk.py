@@ -4,14 +4,18 @@ Usage: replicate_sdk.py BASE_URL, where BASE_URL has no `/v1`: the client adds i
 difference from what the client should see ends the program with a traceback.
 """
 
+import http.server
 import io
 import json
+import queue
 import sys
+import threading
 import urllib.request
 
 try:
     import replicate
     from replicate.exceptions import ModelError, ReplicateError
+    from replicate.webhook import InvalidSignatureError, InvalidTimestampError, Webhooks
 except ImportError as error:
     sys.exit(f"the official client is missing ({error}): pip install replicate==1.0.7")
 
@@ -151,6 +155,53 @@ def throttled_reads_are_repeated(client, base_url):
     assert control(base_url, "counts")["replicate"]["lists"] - before == 4
 
 
+def webhooks(client, base_url):
+    calls = queue.Queue()
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            calls.put((dict(self.headers), body.decode()))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    secret = client.webhooks.default.secret()
+    control(base_url, "faults", {"faults": ["webhook:prompt=[forged]:forged", "webhook:prompt=[stale]:stale"]})
+
+    def raw(path):
+        headers = {"Authorization": "Bearer r8_simulated"}
+        with urllib.request.urlopen(urllib.request.Request(f"{base_url}/v1{path}", headers=headers)) as answer:
+            return json.load(answer)
+
+    def called(prompt, events):
+        webhook = {"webhook": f"http://127.0.0.1:{server.server_port}/hook", "webhook_events_filter": events}
+        made = client.models.predictions.create(model=VIDEO, input={"prompt": prompt}, **webhook)
+        told = [calls.get(timeout=20) for _ in events]
+        # The list and the object itself repeat what was asked for, which the client's own type leaves out.
+        [listed] = [found for found in raw("/predictions")["results"] if found["id"] == made.id]
+        for shown in (listed, raw(f"/predictions/{made.id}")):
+            assert shown | webhook == shown, shown
+        for _, body in told:
+            assert (json.loads(body)["id"], json.loads(body)["webhook"]) == (made.id, webhook["webhook"])
+        return told
+
+    for headers, body in called("a fox", ["start", "completed"]):
+        Webhooks.validate(headers=headers, body=body, secret=secret, tolerance=300)
+    for prompt, error in [("a [forged] fox", InvalidSignatureError), ("a [stale] fox", InvalidTimestampError)]:
+        [(headers, body)] = called(prompt, ["completed"])
+        try:
+            Webhooks.validate(headers=headers, body=body, secret=secret, tolerance=300)
+            raise AssertionError(f"{prompt} was taken")
+        except error:
+            pass
+    server.shutdown()
+
+
 def main(base_url):
     client = replicate.Client(base_url=base_url, api_token="r8_simulated")
     client.poll_interval = 0.01
@@ -166,6 +217,7 @@ def main(base_url):
         (refusals, (base_url,)),
         (account, ()),
         (throttled_reads_are_repeated, (base_url,)),
+        (webhooks, (base_url,)),
     ]:
         topic(client, *extra)
         print(f"ok {topic.__name__}")

@@ -38,7 +38,7 @@ impl Driver {
         let ticket = match work.provider.find(order, &key, sent_at).await {
             Ok(Found::Candidates(jobs)) => {
                 let earliest = sent_at.checked_sub(CLOCK_SKEW).unwrap_or(sent_at);
-                let jobs = jobs.into_iter().filter(|job| job.created_at >= earliest).collect();
+                let jobs = jobs.into_iter().filter(|job| job.exact || job.created_at >= earliest).collect();
                 self.adoptable(generation, work, jobs).await
             }
             Ok(Found::Unsupported) => None,

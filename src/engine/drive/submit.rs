@@ -46,7 +46,7 @@ impl Driver {
     }
 
     pub(super) async fn submit(&mut self, generation: Arc<Generation>, work: &Work) -> Next {
-        let order = match self.engine.order(&generation).await {
+        let mut order = match self.engine.order(&generation).await {
             Ok(order) => order,
             Err(no_order) => return self.no_order(&generation, work, no_order).await,
         };
@@ -63,6 +63,7 @@ impl Driver {
             return Ok(intended);
         };
         let work = Work { attempt, ..work.clone() };
+        order.webhook = self.engine.webhook_of(&intended);
         match work.provider.submit(&order, &key).await {
             Ok(Submitted::Pending(ticket)) => {
                 self.tries = Tries::default();

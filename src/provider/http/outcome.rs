@@ -29,6 +29,8 @@ pub enum Call {
     Job,
     /// Fetches an output.
     Open,
+    /// Fetches what the vendor's webhooks are checked with.
+    Key,
 }
 
 impl Call {
@@ -36,7 +38,7 @@ impl Call {
     pub fn lost(self) -> Effect {
         match self {
             Self::Submit => Effect::Maybe,
-            Self::Prepare | Self::List | Self::Job | Self::Open => Effect::None,
+            Self::Prepare | Self::List | Self::Job | Self::Open | Self::Key => Effect::None,
         }
     }
 
@@ -48,6 +50,7 @@ impl Call {
             Self::List => "a look at its list of jobs",
             Self::Job => "a question about a job",
             Self::Open => "the fetching of an output",
+            Self::Key => "a question about the key of its webhooks",
         }
     }
 
@@ -56,14 +59,14 @@ impl Call {
             Self::Submit => ErrorKind::ModelNotFound,
             Self::Job => ErrorKind::TicketUnknown,
             Self::Open => ErrorKind::LinkExpired,
-            Self::Prepare | Self::List => ErrorKind::Protocol,
+            Self::Prepare | Self::List | Self::Key => ErrorKind::Protocol,
         }
     }
 
     fn invalid(self) -> ErrorKind {
         match self {
             Self::Submit | Self::Prepare => ErrorKind::InvalidOrder,
-            Self::List | Self::Job | Self::Open => ErrorKind::Protocol,
+            Self::List | Self::Job | Self::Open | Self::Key => ErrorKind::Protocol,
         }
     }
 }

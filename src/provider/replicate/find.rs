@@ -5,10 +5,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use url::Url;
 
-use crate::provider::{
-    error::{ErrorKind, ProviderError},
-    http::{INLINE_CAP, outcome::Call},
-    port::{InputFile, Job, Order},
+use crate::{
+    domain::names::SubmitKey,
+    provider::{
+        error::{ErrorKind, ProviderError},
+        http::{INLINE_CAP, outcome::Call},
+        port::{InputFile, Job, Order},
+        webhook,
+    },
 };
 
 use super::{
@@ -24,9 +28,14 @@ const CLOCK_ALLOWANCE: SignedDuration = SignedDuration::from_secs(5);
 const LOOK_BACK: SignedDuration = SignedDuration::from_secs(60);
 
 impl Replicate {
-    /// The jobs that could have come from an order sent at `sent_at`. Without a mark of our own in the list none of
-    /// them is exact.
-    pub(super) async fn jobs_like(&self, order: &Order, sent_at: Timestamp) -> Result<Vec<Job>, ProviderError> {
+    /// The jobs that could have come from an order sent at `sent_at`. A webhook address is a mark: one with our `key` makes a job exact, and
+    /// with any other address it is somebody else's. The list need not show it.
+    pub(super) async fn jobs_like(
+        &self,
+        order: &Order,
+        key: SubmitKey,
+        sent_at: Timestamp,
+    ) -> Result<Vec<Job>, ProviderError> {
         let files = order.inputs.iter().map(|input| match &input.file {
             InputFile::Url(url) => Value::from(url.as_str()),
             // Sent as a data URI or under the address of an upload that nobody remembers.
@@ -43,9 +52,11 @@ impl Replicate {
             }
             let page: Page = self.http.json(Call::List, &answer)?;
             let is_past = page.results.iter().any(|it| it.created_at.is_some_and(|at| at < sent_at - LOOK_BACK));
-            jobs.extend(page.results.into_iter().filter_map(|prediction| {
-                let is_it = map::is_run_of(&prediction, order, &sent);
-                self.job(prediction, order, sent_at).filter(|_| is_it)
+            jobs.extend(page.results.into_iter().filter_map(|prediction| match &prediction.webhook {
+                Some(address) if webhook::is_of(address, key) => self.job(prediction, order, sent_at, true),
+                Some(_) => None,
+                None if !map::is_run_of(&prediction, order, &sent) => None,
+                None => self.job(prediction, order, sent_at, false),
             }));
             if is_past {
                 break;
@@ -55,10 +66,11 @@ impl Replicate {
         Ok(jobs)
     }
 
-    fn job(&self, prediction: Prediction, order: &Order, sent_at: Timestamp) -> Option<Job> {
-        let created_at = prediction.created_at.filter(|at| *at >= sent_at - CLOCK_ALLOWANCE)?;
+    fn job(&self, prediction: Prediction, order: &Order, sent_at: Timestamp, exact: bool) -> Option<Job> {
+        let is_since = |at: &Timestamp| exact || *at >= sent_at - CLOCK_ALLOWANCE;
+        let created_at = prediction.created_at.filter(is_since)?;
         let job = prediction.id.filter(|id| !id.is_empty())?;
-        Some(Job { ticket: self.ticket(job, order.kind), created_at, exact: false })
+        Some(Job { ticket: self.ticket(job, order.kind), created_at, exact })
     }
 
     /// The next page's address, if it lies below our base: the key goes nowhere else.

@@ -209,7 +209,7 @@ fn failure(provider: &ProviderId, prediction: &Prediction) -> Failure {
     // The model may quote what it was given.
     let given = prediction.input.iter().flatten().filter_map(|(key, value)| Some((key, value.as_str()?)));
     let is_telling = |(key, text): (&String, _)| (key == "prompt" || str::len(text) >= LEAST_QUOTED).then_some(text);
-    let given: Vec<&str> = given.filter_map(is_telling).collect();
+    let given: Vec<&str> = given.filter_map(is_telling).chain(prediction.webhook.as_deref()).collect();
     let message = shown(&text, &given).unwrap_or_else(|| "failed without saying why".to_owned());
     // Failed runs are documented as generally free.
     let mut failure = Failure::new(reason, FailurePhase::Provider, Charged::No, message).at(provider);

@@ -8,6 +8,7 @@ mod map;
 mod output;
 #[cfg(test)]
 mod tests;
+mod webhook;
 mod wire;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -24,7 +25,7 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use url::Url;
 
@@ -43,10 +44,12 @@ use super::{
     },
     id_of,
     port::{ByteSource, CancelOutcome, Found, InputFile, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
+    webhook::{Delivery, Heard, HookError},
 };
 
 use self::{
     output::View,
+    webhook::Secret,
     wire::{Prediction, Problem, Upload},
 };
 
@@ -65,6 +68,8 @@ const KEY_HOSTS: [&str; 2] = ["replicate.delivery", "api.replicate.com"];
 pub struct ReplicateSettings {
     /// The account's key.
     pub api_token: SecretString,
+    /// The secret of the account's webhooks, `whsec_` and base64; asked of Replicate without it.
+    pub webhook_secret: Option<SecretString>,
     /// Where the API is; also the only host that may be private or speak plain HTTP.
     pub base_url: Url,
     /// Longest time of one call.
@@ -84,6 +89,7 @@ pub struct Replicate {
     upload_timeout: Duration,
     http: Http,
     links: Links,
+    webhook_secret: Secret,
     cards: Vec<Arc<ModelCard>>,
 }
 
@@ -104,7 +110,7 @@ pub fn cards(own: Vec<ModelCard>) -> Result<Vec<Arc<ModelCard>>, SetupError> {
 impl Replicate {
     /// Of its settings. Calls nobody.
     pub fn new(settings: ReplicateSettings) -> Result<Self, SetupError> {
-        let ReplicateSettings { api_token, base_url, timeout, download_timeout, cards: own } = settings;
+        let ReplicateSettings { api_token, webhook_secret, base_url, timeout, download_timeout, cards: own } = settings;
         let id = id_of(REPLICATE)?;
         if base_url.cannot_be_a_base() || !matches!(base_url.scheme(), "http" | "https") {
             return Err(SetupError::new(id, "its base URL must start with https:// or http://"));
@@ -113,6 +119,7 @@ impl Replicate {
             account: hex::encode(&Sha256::digest(api_token.expose_secret())[..8]),
             http: Http::new(&id, timeout)?,
             links: Links::new(&id, &base_url, api_token.clone(), &KEY_HOSTS, download_timeout)?,
+            webhook_secret: Secret::of(webhook_secret.as_ref())?,
             cards: cards(own)?,
             base: base_url,
             token: api_token,
@@ -170,7 +177,8 @@ impl Replicate {
     fn refused(&self, call: Call, answer: &Answer, order: Option<&Order>) -> ProviderError {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let prompt = order.map(|order| order.prompt.as_str()).unwrap_or_default();
-        let mut said = Said::of(answer, &body, &[prompt, self.token.expose_secret()]);
+        let address = order.and_then(|order| order.webhook.as_ref()).map(|address| address.url().as_str());
+        let mut said = Said::of(answer, &body, &[prompt, self.token.expose_secret(), address.unwrap_or_default()]);
         if let Some(order) = order {
             let problem: Problem = serde_json::from_value(body).unwrap_or_default();
             said.field = match answer.status.as_u16() {
@@ -209,15 +217,16 @@ impl Provider for Replicate {
         })?;
         let files = try_join_all(order.inputs.iter().map(|input| self.file_value(&input.file))).await?;
         let input = map::input(order, files).map_err(|why| self.order_error(ErrorKind::InvalidOrder, why))?;
+        let mut body = Map::from_iter([("input".to_owned(), Value::Object(input))]);
+        self.ask_to_be_told(order, &mut body);
         let request = match target {
-            Target::Model { owner, name } => {
-                self.request(Method::POST, &["models", owner, name, "predictions"]).json(&json!({ "input": input }))
-            }
+            Target::Model { owner, name } => self.request(Method::POST, &["models", owner, name, "predictions"]),
             Target::Version(version) => {
-                self.request(Method::POST, &["predictions"]).json(&json!({ "version": version, "input": input }))
+                body.insert("version".to_owned(), Value::from(version));
+                self.request(Method::POST, &["predictions"])
             }
         };
-        let answer = self.http.exchange(Call::Submit, request, INLINE_CAP).await?;
+        let answer = self.http.exchange(Call::Submit, request.json(&body), INLINE_CAP).await?;
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
@@ -230,8 +239,8 @@ impl Provider for Replicate {
         }
     }
 
-    async fn find(&self, order: &Order, _key: &SubmitKey, sent_at: Timestamp) -> Result<Found, ProviderError> {
-        self.jobs_like(order, sent_at).await.map(Found::Candidates)
+    async fn find(&self, order: &Order, key: &SubmitKey, sent_at: Timestamp) -> Result<Found, ProviderError> {
+        self.jobs_like(order, *key, sent_at).await.map(Found::Candidates)
     }
 
     async fn poll(&self, ticket: &Ticket) -> Result<Progress, ProviderError> {
@@ -265,6 +274,10 @@ impl Provider for Replicate {
             RemoteOutput::Link(url) => self.links.open(url).await,
             RemoteOutput::Inline(bytes) => Ok(ByteSource::of(bytes.clone())),
         }
+    }
+
+    async fn hear(&self, delivery: &Delivery) -> Result<Heard, HookError> {
+        self.judge(delivery).await
     }
 }
 

@@ -35,6 +35,9 @@ pub(super) struct Prediction {
     /// True once retention has erased input, output and logs.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) data_removed: Option<bool>,
+    /// Where it calls back, if it shows that.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) webhook: Option<String>,
     /// When it was made.
     #[serde(default, deserialize_with = "lenient")]
     pub(super) created_at: Option<Timestamp>,

@@ -6,4 +6,5 @@ pub(crate) mod objects;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod refusals;
+pub(crate) mod relay;
 pub(crate) mod server;

@@ -26,6 +26,7 @@ fn resolved(model: &str, asked: &[(OptionName, OptionValue)], inputs: &[InputRol
         options: fit.options.clone(),
         provider_options: Map::new(),
         inputs: inputs.iter().map(|role| OrderInput { role: *role, file: file.clone() }).collect(),
+        webhook: None,
     };
     (order, fit.options)
 }

@@ -6,6 +6,7 @@ mod faults;
 mod golden;
 mod links;
 mod server;
+mod webhooks;
 
 use std::time::Duration;
 
@@ -31,9 +32,15 @@ fn replicate(base: &Url) -> Replicate {
 
 fn replicate_with(base: &Url, timeout: Duration, download_timeout: Duration) -> Replicate {
     let api_token = SecretString::from(TOKEN);
-    let settings =
-        ReplicateSettings { api_token, base_url: base.clone(), timeout, download_timeout, cards: Vec::new() };
-    Replicate::new(settings).unwrap()
+    Replicate::new(ReplicateSettings {
+        api_token,
+        webhook_secret: None,
+        base_url: base.clone(),
+        timeout,
+        download_timeout,
+        cards: Vec::new(),
+    })
+    .unwrap()
 }
 
 fn order(replicate: &Replicate, model: &str) -> Order {
