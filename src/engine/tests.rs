@@ -159,6 +159,7 @@ impl Stage {
                 concurrency_of: BTreeMap::new(),
                 max_unfinished: 10,
                 system_prompt: None,
+                lease: day,
             },
         });
         let began = Instant::now();
