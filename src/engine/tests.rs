@@ -43,9 +43,13 @@ enum Answer {
     Good,
     /// Fails without an effect, wishing to be asked again after this long.
     Bad(ErrorKind, Option<Duration>),
+    /// Is done, with an output whose bytes never come.
+    Done,
+    /// Hits a defect of ours.
+    Defect,
 }
 
-use Answer::{Bad, Good};
+use Answer::{Bad, Defect, Done, Good};
 
 const UNREACHABLE: Answer = Bad(ErrorKind::Transport, None);
 const LIMITED: Answer = Bad(ErrorKind::RateLimited, None);
@@ -60,12 +64,14 @@ struct Scripted {
 }
 
 impl Scripted {
-    async fn answer(&self, call: &'static str, script: &Mutex<VecDeque<Answer>>) -> Result<(), ProviderError> {
+    async fn answer(&self, call: &'static str, script: &Mutex<VecDeque<Answer>>) -> Result<Status, ProviderError> {
         let answer = script.lock().unwrap().pop_front();
         self.calls.send((call, Instant::now())).unwrap();
         match answer {
             None => std::future::pending().await,
-            Some(Good) => Ok(()),
+            Some(Good) => Ok(Status::Running),
+            Some(Done) => Ok(Status::Done(vec![RemoteOutput::Link("https://vendor.example/output".parse().unwrap())])),
+            Some(Defect) => panic!("a defect"),
             Some(Bad(kind, wish)) => {
                 Err(ProviderError::new(&self.id, kind, Effect::None, "scripted").retry_after(wish))
             }
@@ -98,8 +104,7 @@ impl Provider for Scripted {
     }
 
     async fn poll(&self, _: &Ticket) -> Result<Progress, ProviderError> {
-        self.answer("poll", &self.polls).await?;
-        Ok(Progress::of(Status::Running))
+        Ok(Progress::of(self.answer("poll", &self.polls).await?))
     }
 
     async fn cancel(&self, _: &Ticket) -> Result<CancelOutcome, ProviderError> {
@@ -318,4 +323,32 @@ async fn old_news_does_not_bring_an_ended_generation_back() {
     stage.engine.hub().publish(Arc::new(ended));
     stage.engine.hub().publish(Arc::new(late));
     assert_eq!(stage.ended().await.state, State::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_driver_failed_is_soon_driven_again() {
+    let mut stage = Stage::set(&[Good], &[Defect, Good, Good]).await;
+    stage.engine.recover().await.unwrap();
+    assert_eq!(stage.calls(2).await, [("submit", 0), ("poll", 2)]);
+    let calls = stage.calls(2).await;
+    // Looked at once a minute, and only what two looks in a row have seen is believed.
+    assert!(calls[0].0 == "poll" && (55..=65).contains(&calls[0].1), "{calls:?}");
+    assert_eq!(calls[1], ("poll", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_handed_over_in_the_middle_of_a_long_download_gets_no_second_driver() {
+    let mut stage = Stage::set(&[Good], &[Done]).await;
+    stage.engine.recover().await.unwrap();
+    let follower = stage.engine.accept(request()).await.unwrap().view.generation.id;
+    stage.calls(2).await;
+    let mut watch = stage.engine.watch(&TenantId::default_tenant(), stage.id, 0).await.unwrap();
+    while watch.next().await.unwrap().unwrap().generation.state != State::Storing {}
+    let cancelled = stage.engine.cancel(&TenantId::default_tenant(), stage.id).await.unwrap().generation;
+    assert_eq!((cancelled.state, cancelled.successor), (State::Cancelled, Some(follower)));
+
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(stage.calls.try_recv().is_err(), "nobody else asks the vendor");
+    let drivers = stage.engine.drivers();
+    assert!(drivers.drives(stage.id) && !drivers.drives(follower) && drivers.will_drive(follower));
 }
