@@ -1,7 +1,10 @@
 //! The driver's patience, in paused time: a scripted vendor, a real store, and the exact waits between calls.
 
+mod standstill;
+
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -30,7 +33,10 @@ use crate::{
         port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
         registry::Registry,
     },
-    store::{port::Page, sqlite::Sqlite},
+    store::{
+        port::{Page, Store},
+        sqlite::Sqlite,
+    },
     telemetry::Metrics,
 };
 
@@ -132,6 +138,17 @@ impl Stage {
     }
 
     async fn set_for(max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
+        let sqlite = |path: &Path| Arc::new(Sqlite::open(path).unwrap()) as Arc<dyn Store>;
+        Self::set_in(sqlite, Duration::ZERO, max_duration, submits, polls).await
+    }
+
+    async fn set_in(
+        store: impl FnOnce(&Path) -> Arc<dyn Store>,
+        lease: Duration,
+        max_duration: Option<Duration>,
+        submits: &[Answer],
+        polls: &[Answer],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
         let vendor = Scripted {
@@ -146,7 +163,7 @@ impl Stage {
         let second = Duration::from_secs(1);
         let shutdown = Shutdown::new(DrainConfig { delay: Duration::ZERO, deadline: second });
         let engine = Engine::new(Parts {
-            store: Arc::new(Sqlite::open(&folder.path().join("db")).unwrap()),
+            store: store(&folder.path().join("db")),
             catalog: registry.catalog(BTreeMap::new(), None, &[]),
             registry,
             collector: Collector::prepare(blobs.clone(), folder.path().join("spool"), 1 << 20).unwrap(),
@@ -164,7 +181,7 @@ impl Stage {
                 concurrency_of: BTreeMap::new(),
                 max_unfinished: 10,
                 system_prompt: None,
-                lease: day,
+                lease,
             },
         });
         let began = Instant::now();
