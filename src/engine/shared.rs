@@ -89,11 +89,16 @@ impl Engine {
                 () = self.drain().draining() => return,
             }
             // Whoever may have lost what it has is in no state to take more.
-            if !self.lease().is_over() {
-                trouble.judge(self.take_over().await);
-                trouble.judge(self.take_waiting().await);
+            if !self.lease().is_over() && trouble.judge(self.take().await).is_none() {
+                // Something may have been taken all the same.
+                self.doubt();
             }
         }
+    }
+
+    async fn take(&self) -> Result<(), StoreError> {
+        self.take_over().await?;
+        self.take_waiting().await
     }
 
     /// Takes up what processes that are gone have left.
