@@ -19,6 +19,7 @@ mod lists;
 mod main_job;
 mod privacy;
 mod reflection;
+mod replicas;
 mod retry;
 mod rubbish;
 mod settings;

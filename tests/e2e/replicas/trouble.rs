@@ -32,15 +32,16 @@ async fn settled(server: &Server, simulator: &Simulator, name: &str) -> Generati
 #[tokio::test]
 async fn a_killed_servers_jobs_are_finished_by_the_others() {
     const N_JOBS: usize = 102;
-    let cluster = Cluster::start(&[r#"create:latency=300ms"#]);
+    let cluster = Cluster::start(&["create:prompt=job 99:hold", "create:latency=300ms"]);
     let [dies, second, third] = cluster.three().await;
-    let orders = [(&dies, 0), (&second, 1), (&third, 2)]
-        .map(|(server, first)| order_jobs(server, (first..N_JOBS).step_by(3)));
+    let orders =
+        [(&dies, 0), (&second, 1), (&third, 2)].map(|(server, first)| order_jobs(server, (first..N_JOBS).step_by(3)));
     let names = join_all(orders).await;
     let request = WatchGenerationRequest { name: names[0][33].clone(), after_sequence: 0 };
     let mut stream = dies.generations().await.watch_generation(request).await.unwrap().into_inner();
     cluster.reached("creates_effective", 30).await;
     dies.kill();
+    cluster.release().await;
     let mut sequence = 0;
     while let Ok(Some(message)) = timeout(SOON, stream.message()).await.expect("the stream breaks") {
         sequence = message.generation.unwrap().sequence;
@@ -76,7 +77,7 @@ async fn a_server_that_stood_still_cannot_write_what_others_took_and_goes_on() {
         stops.until(name, |generation| !generation.attempts[0].provider_job_id.is_empty()).await;
     }
     // An order that is on its way to the vendor all the time.
-    cluster.simulator.faults(&["create:slow=1s", "create:hold"]);
+    cluster.simulator.faults(&["create:slow=1s", "create:hold"]).await;
     let on_its_way = second.order(video("on its way")).await.unwrap().name;
     cluster.reached("creates_received", N_JOBS as u64 + 1).await;
     for stopped in [&stops, &second] {
@@ -140,7 +141,7 @@ async fn a_restarted_database_loses_nothing() {
     let more = join_all((N_JOBS / 2..N_JOBS).map(|n| order_at_last(&servers[n % 3], n)));
     // Not on this thread, where the vendor is.
     let restart = tokio::task::spawn_blocking(move || {
-        postgres.stop("INT");
+        postgres.stop("QUIT");
         postgres.resume();
     });
     let (more, restarted) = tokio::join!(more, restart);
