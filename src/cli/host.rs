@@ -151,6 +151,7 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
         ("file", path(config.file.as_deref())),
         ("listen", config.listen.to_string()),
         ("data_dir", path(Some(&config.data_dir))),
+        ("database_url", if config.database.is_some() { "set" } else { "not set" }.to_owned()),
         ("default_model", config.jobs.default_model.clone().unwrap_or_default()),
         ("routes", routes.join("; ")),
         ("max_duration", time(config.jobs.max_duration)),
@@ -167,9 +168,14 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What is wrong with providers, routes, cards and the default model.
+/// What is wrong with providers, routes, cards, the default model and the address of the database.
 pub(super) fn problems(config: &Config) -> Vec<Problem> {
     app::check(config)
+}
+
+/// What the shared database is, or what is wrong with it, if there is one.
+pub(super) async fn database(config: &Config) -> Option<Result<String, Problem>> {
+    app::check_database(config).await
 }
 
 fn telemetry(start: StartTelemetry, config: &Config, purpose: Purpose) -> Result<Flush, Failure> {
@@ -184,7 +190,7 @@ fn not_started(error: StartError) -> Failure {
                 .with_next_step("use it with --server, end it, or choose another data folder")
         }
         StartError::Settings(problems) => Failure::settings(problems),
-        error @ (StartError::Listen { .. } | StartError::Folder { .. }) => {
+        error @ (StartError::Listen { .. } | StartError::Folder { .. } | StartError::Database { .. }) => {
             let told = format!("the server did not start: {:#}", anyhow::Error::from(error));
             Failure::new(Exit::Precondition, told).with_next_step("see `filmgate check`")
         }

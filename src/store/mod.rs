@@ -5,7 +5,11 @@
 
 #[cfg(test)]
 mod contract;
+mod error;
 pub mod port;
+pub mod postgres;
 mod rules;
 mod sql;
 pub mod sqlite;
+
+pub use error::OpenError;

@@ -29,6 +29,7 @@ use self::{
     writer::Writer,
 };
 use super::{
+    OpenError,
     port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, Changes, Claim, DeleteError, Draft,
         GenerationFilter, Loaded, Owned, Page, Store, StoreError,
@@ -57,15 +58,9 @@ pub struct Sqlite {
 
 impl Sqlite {
     /// Opens the file, or makes it, and brings it up to date. Blocks for a few milliseconds.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> std::result::Result<Self, OpenError> {
         let work = connect::for_writing(path)?;
         Ok(Self { readers: Readers::new(path), writer: Writer::start(work)? })
-    }
-
-    /// Finishes what was asked for and refuses what comes later. Dropping the store does the same, but blocks.
-    pub async fn close(&self) {
-        self.writer.close().await;
-        self.readers.close();
     }
 }
 
@@ -209,5 +204,10 @@ impl Store for Sqlite {
 
     async fn heartbeat(&self, now: Timestamp) -> Result<()> {
         self.writer.write(move |work| execute(&work.db, sql::health::HEARTBEAT, [now.as_microsecond()]).map(drop)).await
+    }
+    // Dropping the store does the same, but blocks.
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close();
     }
 }

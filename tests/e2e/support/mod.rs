@@ -2,5 +2,6 @@
 
 pub(crate) mod acts;
 pub(crate) mod collector;
+pub(crate) mod postgres;
 pub(crate) mod refusals;
 pub(crate) mod server;
