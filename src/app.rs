@@ -237,7 +237,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         concurrency_of: replicate.zip(config.replicate.concurrency).into_iter().collect(),
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
-        lease: std::time::Duration::from_secs(15),
+        lease: config.database.as_ref().map(|database| database.lease).unwrap_or_default(),
     }
 }
 

@@ -85,6 +85,7 @@ passed_on! {
     unreferenced(keys: Vec<BlobKey>) -> Result<Vec<BlobKey>>;
     expire_request_ids(before: Timestamp) -> Result<u64>;
     heartbeat(now: Timestamp) -> Result<()>;
+    close() -> ();
 }
 
 #[tokio::test(start_paused = true)]

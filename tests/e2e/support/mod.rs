@@ -3,5 +3,6 @@
 pub(crate) mod acts;
 pub(crate) mod collector;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod refusals;
 pub(crate) mod server;
