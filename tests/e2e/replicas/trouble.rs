@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::Code;
 
-use super::{Cluster, LEASE, logged, order_jobs, whole_history};
+use super::{Cluster, LEASE, logged, order_jobs, took_over, whole_history};
 use crate::{
     simulator::Simulator,
     support::{
@@ -83,7 +83,7 @@ async fn a_server_that_stood_still_cannot_write_what_others_took_and_goes_on() {
     for stopped in [&stops, &second] {
         stopped.signal("-STOP");
     }
-    logged(&third, "took over from a process that is gone", 1).await;
+    took_over(&third, N_JOBS + 1).await;
     let found = |generation: &Generation| !generation.attempts[0].provider_job_id.is_empty();
     third.until(&on_its_way, found).await;
     for stopped in [&stops, &second] {
@@ -196,7 +196,7 @@ async fn a_server_cut_off_from_the_database_loses_its_jobs_and_comes_back_by_its
 
     proxy.cut();
     let cut_at = Instant::now();
-    logged(&other, "took over from a process that is gone", 1).await;
+    took_over(&other, names.len()).await;
     assert!(cut_at.elapsed() > LEASE / 2, "not before its lease was over");
     while cut_off.readyz().await.is_success() {
         assert!(cut_at.elapsed() < SOON, "it still calls itself ready");
