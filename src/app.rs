@@ -24,14 +24,15 @@ use crate::{
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
     provider::replicate,
-    store::sqlite::Sqlite,
+    store::{OpenError, port::Store},
     telemetry::Metrics,
 };
 
-pub use self::{artifacts::check_bucket, providers::check};
+pub use self::{artifacts::check_bucket, stores::check_database};
 
 mod artifacts;
 mod providers;
+mod stores;
 
 /// Added to a wait at random, so that jobs which failed together do not come back together.
 const JITTER: f64 = 0.2;
@@ -48,7 +49,7 @@ pub struct StartOptions {
 pub struct Running {
     addr: SocketAddr,
     shutdown: Shutdown,
-    store: Arc<Sqlite>,
+    store: Arc<dyn Store>,
     /// Held until the end: who has it owns the folder.
     _lock: FolderLock,
 }
@@ -75,6 +76,15 @@ pub enum StartError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// The shared database cannot be used.
+    #[error("cannot use the PostgreSQL database at {address}; see that it runs and correct FILMGATE_DATABASE_URL")]
+    Database {
+        /// Where it is, without secrets.
+        address: String,
+        /// Why not.
+        #[source]
+        source: OpenError,
     },
     /// The data folder cannot be used.
     #[error("cannot use the data folder {}: {what}; choose another with --data-dir or FILMGATE_DATA_DIR", .folder.display())]
@@ -110,10 +120,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         let folder = folder.clone();
         move |source: anyhow::Error| StartError::Folder { folder, what, source }
     };
-    let store = Sqlite::open(&folder.join("filmgate.db"))
-        .map_err(anyhow::Error::from)
-        .map_err(trouble("opening the database"))?;
-    let store = Arc::new(store);
+    let store = stores::open(&config).await?;
     let blobs = artifacts::open(&config.artifacts, &folder).await?;
     // The server of one command is gone when a link of it is used; the next `serve` is where the settings say.
     let reached = if options.ephemeral { config.listen } else { addr };
@@ -128,7 +135,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
     let tasks = shutdown.tasks();
     let callback_due = Arc::new(Notify::new());
     let engine = Engine::new(Parts {
-        store: Arc::clone(&store) as _,
+        store: Arc::clone(&store),
         registry,
         catalog,
         blobs,
@@ -174,9 +181,21 @@ impl Running {
     /// Serves until a signal, then ends gracefully; at once on a second one.
     pub async fn run(self, signals: impl futures_util::Stream<Item = Signal> + Unpin) -> Exit {
         let store = self.store;
-        // The last writes are in the file before telemetry is flushed by whoever set it up.
-        self.shutdown.run(signals, async move { store.close().await }).await
+        // The last writes are stored before telemetry is flushed by whoever set it up.
+        let close = async move {
+            // Others take over at once; otherwise they do when the lease is over.
+            if let Err(error) = store.leave().await {
+                warn!(error = &error as &dyn std::error::Error, "did not give up what is unfinished");
+            }
+            store.close().await;
+        };
+        self.shutdown.run(signals, close).await
     }
+}
+
+/// What is wrong with the settings, beyond what they say by themselves: providers, routes, cards, the default model, the database.
+pub fn check(config: &Config) -> Vec<Problem> {
+    providers::check(config).into_iter().chain(stores::check(config)).collect()
 }
 
 /// As tokio's own, but with a longer queue: many clients come back at once after a restart, and 128 would make the rest wait a second or fail.
@@ -257,6 +276,7 @@ fn engine_settings(config: &Config) -> EngineSettings {
         system_prompt: jobs.system_prompt.clone(),
         retention: Retention { generations: config.retention.generations, artifacts: config.retention.artifacts },
         public_url: config.public_url.clone(),
+        lease: config.database.as_ref().map(|database| database.lease).unwrap_or_default(),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder of records and artifacts. Need not exist yet.
     pub data_dir: PathBuf,
+    /// The database that several processes share; without one, records are in the data folder.
+    pub database: Option<DatabaseConfig>,
     /// How generations are driven.
     pub jobs: JobsConfig,
     /// How the process ends.
@@ -63,6 +65,15 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// What works but is probably not meant.
     pub warnings: Vec<Problem>,
+}
+
+/// The database that several processes share.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig {
+    /// Its address, with a password. Not judged here.
+    pub url: SecretString,
+    /// How long the other processes let this one's generations be when they hear nothing of it, 1 s to 1 h.
+    pub lease: Duration,
 }
 
 /// How generations are driven.

@@ -143,7 +143,7 @@ fn own_card(card: &toml::Value, provider: &str) -> Result<ModelCard, String> {
 }
 
 /// Every problem that would keep [`super::start`] from starting, and what would let it start only to refuse orders. Asks no provider.
-pub fn check(config: &Config) -> Vec<Problem> {
+pub(super) fn check(config: &Config) -> Vec<Problem> {
     let (parts, mut problems) = providers(config);
     if let Some((registry, catalog)) = &parts {
         problems.extend(missing_samples(registry));

@@ -62,6 +62,7 @@ pub(super) async fn check(check: Check, tenant: Tenant, terminal: &mut Terminal)
 async fn examine(config: Config, tenant: Tenant) -> Findings {
     let settings = host::effective(&config);
     let problems = host::problems(&config).await;
+    let database = host::database(&config).await;
     let mut findings = Findings { problems, warnings: config.warnings, facts: Vec::new(), settings };
     match writable(&config.data_dir) {
         Ok(()) => findings.facts.push(("data folder", format!("{} is writable", config.data_dir.display()))),
@@ -70,6 +71,11 @@ async fn examine(config: Config, tenant: Tenant) -> Findings {
             message: format!("{} cannot be written: {error}", config.data_dir.display()),
             fix: "give this user the right to write there, or set FILMGATE_DATA_DIR to another folder".to_owned(),
         }),
+    }
+    match database {
+        Some(Ok(database)) => findings.facts.push(("database", database)),
+        Some(Err(problem)) => findings.problems.push(problem),
+        None => {}
     }
     let artifacts = config.artifacts.url.as_ref().filter(|url| url.scheme() == "file");
     let artifacts = artifacts.and_then(|url| url.to_file_path().ok());

@@ -151,6 +151,7 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
         ("file", path(config.file.as_deref())),
         ("listen", config.listen.to_string()),
         ("data_dir", path(Some(&config.data_dir))),
+        ("database_url", set(config.database.is_some())),
         ("artifacts_url", config.artifacts.url.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("public_url", config.public_url.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("link_key", set(config.artifacts.link_key.is_some())),
@@ -172,11 +173,16 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// What is wrong with providers, routes, cards, the default model and the bucket of artifacts.
+/// What is wrong with providers, routes, cards, the default model, the address of the database and the bucket of artifacts.
 pub(super) async fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = app::check(config);
     problems.extend(app::check_bucket(config).await);
     problems
+}
+
+/// What the shared database is, or what is wrong with it, if there is one.
+pub(super) async fn database(config: &Config) -> Option<Result<String, Problem>> {
+    app::check_database(config).await
 }
 
 fn telemetry(start: StartTelemetry, config: &Config, purpose: Purpose) -> Result<Flush, Failure> {
@@ -191,7 +197,7 @@ fn not_started(error: StartError) -> Failure {
                 .with_next_step("use it with --server, end it, or choose another data folder")
         }
         StartError::Settings(problems) => Failure::settings(problems),
-        error @ (StartError::Listen { .. } | StartError::Folder { .. }) => {
+        error @ (StartError::Listen { .. } | StartError::Folder { .. } | StartError::Database { .. }) => {
             let told = format!("the server did not start: {:#}", anyhow::Error::from(error));
             Failure::new(Exit::Precondition, told).with_next_step("see `filmgate check`")
         }

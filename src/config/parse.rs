@@ -19,6 +19,11 @@ pub(super) fn keeping(text: &str) -> Option<Duration> {
     duration(text).filter(|duration| *duration >= Duration::from_mins(1))
 }
 
+/// A lease: 1 s to 1 h.
+pub(super) fn lease(text: &str) -> Option<Duration> {
+    duration(text).filter(|duration| (Duration::from_secs(1)..=Duration::from_hours(1)).contains(duration))
+}
+
 /// As [`duration`], and `0s`. At most ten years, so that adding it to a time never overflows.
 pub(super) fn duration_or_zero(text: &str) -> Option<Duration> {
     const LONGEST: Duration = Duration::from_hours(24 * 3653);

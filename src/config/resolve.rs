@@ -13,8 +13,8 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 
 use super::{
-    ArtifactsConfig, Config, DrainConfig, JobsConfig, LogFormat, Problem, ReplicateConfig, ReplicateSettings,
-    RetentionConfig, SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
+    ArtifactsConfig, Config, DatabaseConfig, DrainConfig, JobsConfig, LogFormat, Problem, ReplicateConfig,
+    ReplicateSettings, RetentionConfig, SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
 };
 
 const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
@@ -54,6 +54,7 @@ impl Judge {
     fn config(&mut self, settings: &Settings, port: Option<&Text>, surroundings: &Surroundings) -> Option<Config> {
         let listen = self.listen(settings.listen.as_ref(), port);
         let data_dir = self.data_dir(settings.data_dir.as_ref(), surroundings);
+        let database = self.database(settings);
         let jobs = self.jobs(settings);
         let drain = self.drain(settings);
         let artifacts = self.artifacts(settings, surroundings);
@@ -82,6 +83,7 @@ impl Judge {
         Some(Config {
             listen,
             data_dir: data_dir?,
+            database: database?,
             jobs: jobs?,
             drain: drain?,
             artifacts: artifacts?,
@@ -116,6 +118,12 @@ impl Judge {
             self.problems.push(problem);
         }
         folder
+    }
+
+    /// Whether the address leads anywhere is for its driver to say.
+    fn database(&mut self, settings: &Settings) -> Option<Option<DatabaseConfig>> {
+        let lease = self.value("lease", &settings.lease, "a time from 1s to 1h such as 15s", parse::lease)?;
+        Some(settings.database_url.clone().map(|url| DatabaseConfig { url, lease }))
     }
 
     fn jobs(&mut self, settings: &Settings) -> Option<JobsConfig> {

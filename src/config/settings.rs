@@ -35,6 +35,20 @@ pub struct Settings {
     /// Folder of records and artifacts (default: filmgate in the XDG data folder)
     #[arg(long, env = "FILMGATE_DATA_DIR", value_name = "FOLDER", hide_env_values = true)]
     pub data_dir: Option<Text>,
+    /// PostgreSQL database that several processes share, such as postgres://user:password@host/name?sslmode=verify-full; better in the
+    /// environment, where no process list shows it (default: records are in the data folder)
+    #[arg(
+        long,
+        env = "FILMGATE_DATABASE_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        value_parser = secret
+    )]
+    #[serde(deserialize_with = "secret_in_file")]
+    pub database_url: Option<SecretString>,
+    /// How long other processes on the database wait before they take over what this one does not drive any more, from 1s to 1h (default 15s)
+    #[arg(long, env = "FILMGATE_LEASE", value_name = "TIME", hide_env_values = true)]
+    pub lease: Option<Text>,
     /// Longest life of a generation that sets none itself, from 1s to 24h (default 30m)
     #[arg(long, env = "FILMGATE_MAX_DURATION", value_name = "TIME", hide_env_values = true)]
     pub max_duration: Option<Text>,
@@ -234,6 +248,7 @@ impl Settings {
                 Self {
                     $($field: first_given(self.$field, lower.$field, Text::is_given),)*
                     link_key: first_given(self.link_key, lower.link_key, is_given_secret),
+                    database_url: first_given(self.database_url, lower.database_url, is_given_secret),
                     replicate: self.replicate.over(lower.replicate),
                     callbacks: self.callbacks.over(lower.callbacks),
                     routes: self.routes.or(lower.routes),
@@ -242,7 +257,7 @@ impl Settings {
             };
         }
         merged! {
-            config listen port data_dir max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
+            config listen port data_dir lease max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
             poll_interval_max concurrency max_unfinished keep_generations keep_artifacts max_artifact_bytes artifacts_url public_url
             download_timeout provider_timeout default_model sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint
             service_name trace_ratio

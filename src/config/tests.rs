@@ -88,6 +88,18 @@ fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
 }
 
 #[test]
+fn a_database_is_named_by_its_address_which_is_not_shown() {
+    assert!(case().config().database.is_none());
+    let case = case().env("FILMGATE_DATABASE_URL", "postgres://user:s3cret@db/films").file("lease = \"3s\"");
+    let config = case.config();
+    assert!(!format!("{config:?}").contains("s3cret"));
+    assert_eq!(config.database.unwrap().lease, Duration::from_secs(3));
+    let problems = case.env("FILMGATE_LEASE", "1ms").problems();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("FILMGATE_LEASE") && problems[0].contains("1s to 1h"), "{problems:?}");
+}
+
+#[test]
 fn an_empty_value_counts_as_not_set() {
     let case =
         case().file("log = \"debug\"").env("FILMGATE_LOG", "").env("REPLICATE_API_TOKEN", " ").flag("--log-format=");

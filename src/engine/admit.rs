@@ -75,7 +75,11 @@ impl Engine {
             Ok(Accepted::Replayed(generation)) => (generation, None),
             Err(AcceptError::RequestIdReused { field }) => return Err(Error::RequestIdReused { field }),
             Err(AcceptError::QueueFull { unfinished }) => return Err(Error::QueueFull { unfinished }),
-            Err(AcceptError::Store(error)) => return Err(error.into()),
+            Err(AcceptError::Store(error)) => {
+                // It may have been accepted all the same.
+                self.doubt();
+                return Err(error.into());
+            }
         };
         let generation: Arc<Generation> = Arc::from(generation);
         if let Some(claim) = claim {

@@ -248,9 +248,11 @@ impl Driver {
                 }
                 Err(ApplyError::Store(error)) => {
                     error!(generation.name = %self.id, error = ?error, "what happened cannot be stored now");
-                    let drain = self.engine.drain().clone();
+                    let (drain, mut ready) = (self.engine.drain().clone(), self.engine.readiness());
                     tokio::select! {
                         () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(10)),
+                        // It can be written again, or just not; either way soon told.
+                        _ = ready.changed() => {}
                         () = drain.finishing() => return Err(Stop),
                     }
                 }
@@ -284,7 +286,10 @@ impl Driver {
     /// Reads the record again, because it was changed elsewhere or the provider has news, and makes the next question to the provider due.
     async fn look_again(&mut self, generation: &Arc<Generation>) -> Next {
         match self.engine.store().load(self.id).await {
-            Ok(Some(Loaded { generation: now, claim })) if claim == Some(self.at_work.claim()) => {
+            // Nobody drives what has ended, but this driver may have to go on with its successor.
+            Ok(Some(Loaded { generation: now, claim }))
+                if claim == Some(self.at_work.claim()) || now.state.is_terminal() =>
+            {
                 if now.open_attempt().is_some_and(|attempt| attempt.stage != AttemptStage::Waiting) {
                     self.tries.not_before = None;
                 }
@@ -297,6 +302,17 @@ impl Driver {
                 warn!(generation.name = %self.id, error = ?error, "cannot be read again now");
                 Ok(Arc::clone(generation))
             }
+        }
+    }
+
+    /// False if another process has the job now. A store that cannot answer decides nothing.
+    async fn is_ours(&self) -> bool {
+        match self.engine.store().load(self.id).await {
+            Ok(Some(Loaded { generation, claim })) => {
+                claim == Some(self.at_work.claim()) || generation.successor.is_some()
+            }
+            Ok(None) => false,
+            Err(_) => true,
         }
     }
 

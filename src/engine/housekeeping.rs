@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Engine;
@@ -22,8 +22,11 @@ pub struct Retention {
     pub artifacts: Option<Duration>,
 }
 
-/// How often the store must prove that it can be written; readiness is lost when it could not for twice as long.
+/// How often the store must prove that it can be written, or more often if a lease must be renewed; readiness is lost when it could not for
+/// twice as long.
 const PULSE: Duration = Duration::from_secs(5);
+/// After a pulse that was missed the next one comes sooner.
+const MISSED: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(3600);
 /// How often is looked for what has expired.
 const EXPIRY: Duration = Duration::from_secs(60);
@@ -43,9 +46,10 @@ impl Engine {
     /// Starts the pulse, the expiry and the sweep. Returns once the first pulse has been felt or missed.
     pub async fn start_housekeeping(&self) {
         self.pulse().await;
-        let policy = Policy { on_shutdown: OnShutdown::Abort, on_failure: OnFailure::ShutDown };
+        let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
         let engine = self.clone();
         self.0.parts.tasks.spawn("pulse", policy, async move { engine.pulses().await });
+        let policy = Policy { on_shutdown: OnShutdown::Abort, ..policy };
         let engine = self.clone();
         self.0.parts.tasks.spawn("sweep", policy, async move { engine.sweeps().await });
         let engine = self.clone();
@@ -53,21 +57,34 @@ impl Engine {
     }
 
     async fn pulses(&self) {
-        let mut ticks = interval(PULSE);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => self.pulse().await,
-                () = self.drain().draining() => {
-                    self.set_ready(false);
-                    return;
-                }
+        let end = async {
+            self.drain().draining().await;
+            self.set_ready(false);
+            // Until the last driver has stored what came of its last call, others must not take what it drives.
+            self.drain().finishing().await;
+            self.drivers().gone().await;
+        };
+        let beat = async {
+            loop {
+                let pace = self.pace();
+                let next = Instant::now() + if *self.0.ready.borrow() { pace } else { pace.min(MISSED) };
+                sleep_until(next).await;
+                self.pulse().await;
             }
+        };
+        tokio::select! {
+            () = end => {}
+            () = beat => {}
         }
     }
 
+    fn pace(&self) -> Duration {
+        self.lease().pace(PULSE)
+    }
+
     async fn pulse(&self) {
-        let written = match timeout(PULSE, self.store().heartbeat(self.now())).await {
+        let asked_at = Instant::now();
+        let written = match timeout(self.pace(), self.store().heartbeat(self.now())).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
                 warn!(error = ?error, "the store cannot be written");
@@ -78,6 +95,10 @@ impl Engine {
                 false
             }
         };
+        if written && self.lease().renew(asked_at) {
+            warn!("the lease was over; looking at what is still ours");
+            self.doubt();
+        }
         self.set_ready(written && !self.drain().is_draining());
         let n_waiting: usize = self.0.gates.values().map(|gate| gate.n_queued()).sum();
         self.metrics().queue_depth(u64::try_from(n_waiting).unwrap_or(u64::MAX));

@@ -1,6 +1,7 @@
 //! What happens: admission, and one readable async function that drives each generation.
 //!
-//! `admit` stores a request, `drive` takes it to its end through the pure `plan`, `watch` shows it, `recover` starts again after a restart.
+//! `admit` stores a request, `drive` takes it to its end through the pure `plan`, `watch` shows it, `recover` starts again after a restart, `shared` works beside other
+//! processes on one store, `reconcile` sees to it that what is owned is driven.
 //! Nothing here names generated types, SQL or a vendor.
 
 pub mod error;
@@ -17,11 +18,15 @@ mod gate;
 mod hear;
 mod housekeeping;
 mod inputs;
+mod lease;
 mod library;
 mod outputs;
 mod plan;
+mod reconcile;
 mod recover;
 mod retry;
+mod shared;
+mod trouble;
 mod watch;
 
 #[cfg(test)]
@@ -44,7 +49,7 @@ pub use self::{
     retry::{Backoff, Pace},
     watch::Watch,
 };
-use self::{drivers::Drivers, gate::Gate, hear::Known, view::View, watch::Hub};
+use self::{drivers::Drivers, gate::Gate, hear::Known, lease::Lease, view::View, watch::Hub};
 use crate::{
     artifact::{Blobs, Collector},
     domain::{
@@ -115,6 +120,8 @@ pub struct EngineSettings {
     pub retention: Retention,
     /// Where the outside reaches this server; providers are asked to call back below it.
     pub public_url: Option<Url>,
+    /// How long the store keeps what this process owns for it after a heartbeat; means nothing in a store of one process.
+    pub lease: Duration,
 }
 
 #[derive(Debug)]
@@ -124,6 +131,9 @@ struct Inner {
     hub: Hub,
     drivers: Drivers,
     heard: Known,
+    lease: Lease,
+    /// Reasons to look at what is owned and driven.
+    doubts: Notify,
     ready: channel::Sender<bool>,
 }
 
@@ -152,21 +162,25 @@ impl Engine {
             (id.clone(), Arc::new(Gate::new(n_places)))
         });
         let gates = gates.collect();
+        let lease = Lease::new(parts.store.is_shared().then_some(parts.settings.lease));
         Self(Arc::new(Inner {
             gates,
             parts,
             hub: Hub::default(),
             drivers: Drivers::default(),
             heard: Known::default(),
+            lease,
+            doubts: Notify::new(),
             ready: channel::Sender::new(false),
         }))
     }
 
     /// The snapshots of a generation, from the current one to the last.
     pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
-        // What is shown here is what is stored; only the rest is read, such as what has ended and may have expired since.
-        let unfinished = |shown: &Generation| shown.tenant == *tenant && !shown.state.is_terminal();
-        if let Some(own) = self.hub().join(id).filter(|own| unfinished(&own.borrow())) {
+        // What is driven here is shown as it is stored; only the rest is read, such as what has ended and may have expired since.
+        let is_current = self.drivers().drives(id) || !self.store().is_shared();
+        let shows = |shown: &Generation| is_current && shown.tenant == *tenant && !shown.state.is_terminal();
+        if let Some(own) = self.hub().join(id).filter(|own| shows(&own.borrow())) {
             return Ok(Watch::new(self.clone(), own, after_sequence));
         }
         let known = self.find(tenant, id).await?;
@@ -180,6 +194,15 @@ impl Engine {
         Ok(Watch::new(self.clone(), own, after_sequence))
     }
 
+    /// The snapshots of a generation whose job another one shares; none if it cannot be read now.
+    async fn watch_leader(&self, leader: GenerationId) -> Option<channel::Receiver<Arc<Generation>>> {
+        if let Some(shown) = self.hub().join(leader) {
+            return Some(shown);
+        }
+        let loaded = self.store().load(leader).await.ok().flatten()?;
+        Some(self.hub().subscribe(Arc::new(loaded.generation)))
+    }
+
     /// The snapshots of what was just accepted; of a deleted generation, whose request id still answers, how it ended.
     pub async fn watch_admitted(&self, admitted: &Admitted) -> Result<Watch, Error> {
         let generation = &admitted.view.generation;
@@ -191,7 +214,7 @@ impl Engine {
 
     /// A generation.
     pub async fn get(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
-        Ok(self.view(Arc::new(self.find(tenant, id).await?)))
+        self.views(vec![self.find(tenant, id).await?]).await?.pop().ok_or(Error::GenerationNotFound)
     }
 
     /// Generations, newest first.
@@ -202,7 +225,7 @@ impl Engine {
         page: Page<GenerationId>,
     ) -> Result<Vec<View>, Error> {
         let listed = self.store().generations(tenant, filter, page).await?;
-        Ok(listed.into_iter().map(|generation| self.view(Arc::new(generation))).collect())
+        self.views(listed).await
     }
 
     /// Asks for the end of a generation; repeating it succeeds.
@@ -313,12 +336,21 @@ impl Engine {
         event: Event,
     ) -> Result<Result<Arc<Generation>, ApplyError>, Error> {
         let engine = self.clone();
-        self.to_the_end("apply", async move { engine.apply(id, event, None).await }).await
+        self.to_the_end("apply", async move {
+            let applied = engine.apply(id, event, None).await;
+            if let Err(ApplyError::Store(_)) = applied {
+                // It may have been applied all the same.
+                engine.doubt();
+            }
+            applied
+        })
+        .await
     }
 
     /// Applies an event and shows what it changed to all who watch.
     async fn apply(&self, id: GenerationId, event: Event, claim: Option<Claim>) -> Result<Arc<Generation>, ApplyError> {
-        let changes = self.store().apply(id, event, claim, self.now()).await?;
+        let now = self.now();
+        let changes = self.store().apply(id, event, claim, now).await?;
         let generation = Arc::new(changes.generation);
         let ended = generation.state.is_terminal();
         if ended {
@@ -326,16 +358,25 @@ impl Engine {
             failpoint::reach(Point::NotifyBefore);
         }
         for changed in changes.others.into_iter().map(Arc::new).chain([Arc::clone(&generation)]) {
-            if changed.state.is_terminal() && changed.updated_at >= changed.ended_at.unwrap_or(Timestamp::MAX) {
+            // Now, and not before: each end is counted once, by the process that brought it about.
+            if changed.ended_at == Some(now) {
                 self.metrics().finished(changed.state.as_str());
             }
             self.announce_callback(&changed);
+            self.note_heir(&changed);
             self.hub().publish(changed);
         }
         if ended {
             failpoint::reach(Point::NotifyAfter);
         }
         Ok(generation)
+    }
+
+    /// If the generation handed its job over, the driver of that job is expected to go on with the one that took it.
+    fn note_heir(&self, generation: &Generation) {
+        if let Some(successor) = generation.successor {
+            self.drivers().expect(generation.id, successor);
+        }
     }
 
     /// Starts the driver of a generation that has not ended.
@@ -357,8 +398,26 @@ impl Engine {
         self.store().generation(tenant, id).await?.ok_or(Error::GenerationNotFound)
     }
 
+    /// What was read, with the generations whose jobs they share, wherever these are driven.
+    async fn views(&self, generations: Vec<Generation>) -> Result<Vec<View>, Error> {
+        let unknown = generations.iter().filter_map(|generation| generation.leader);
+        let mut unknown: Vec<_> = unknown.filter(|id| self.hub().shown(*id).is_none()).map(|id| (id, 0)).collect();
+        unknown.dedup();
+        let read = if unknown.is_empty() { Vec::new() } else { self.store().newer(&unknown).await? };
+        let read: BTreeMap<_, _> = read.into_iter().map(|leader| (leader.id, Arc::new(leader))).collect();
+        let view = |generation: Generation| {
+            let leader =
+                generation.leader.and_then(|leader| self.hub().shown(leader).or_else(|| read.get(&leader).cloned()));
+            self.view_with(leader, Arc::new(generation))
+        };
+        Ok(generations.into_iter().map(view).collect())
+    }
+
     fn view(&self, generation: Arc<Generation>) -> View {
-        let leader = generation.leader.and_then(|leader| self.hub().shown(leader));
+        self.view_with(generation.leader.and_then(|leader| self.hub().shown(leader)), generation)
+    }
+
+    fn view_with(&self, leader: Option<Arc<Generation>>, generation: Arc<Generation>) -> View {
         let job = leader.as_ref().unwrap_or(&generation);
         let attempt = job.open_attempt();
         let waiting = attempt.filter(|attempt| job.state == State::Queued && attempt.stage == AttemptStage::Waiting);
@@ -387,6 +446,10 @@ impl Engine {
 
     fn hub(&self) -> &Hub {
         &self.0.hub
+    }
+
+    fn lease(&self) -> &Lease {
+        &self.0.lease
     }
 
     fn settings(&self) -> &EngineSettings {

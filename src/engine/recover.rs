@@ -1,4 +1,4 @@
-//! Starting drivers: for what was just accepted, and after a restart for everything that has not ended.
+//! Starting drivers: for what was just accepted, after a restart for everything that has not ended, and for what others leave.
 
 use std::sync::Arc;
 
@@ -23,12 +23,13 @@ const PAGE: usize = 500;
 pub(super) enum Origin {
     /// It was just accepted: its work belongs to the caller's trace.
     Accepted,
-    /// An earlier process left it: its work is a new trace that points to the old one.
+    /// Another process left it: its work is a new trace that points to the old one.
     Recovered,
 }
 
 impl Engine {
-    /// Takes up every unfinished generation; how many. Called once, before the doors open.
+    /// Takes up every unfinished generation that is this process's own; how many. From now on it also looks after what comes to be its own in
+    /// other ways. Called once, before the doors open.
     pub async fn recover(&self) -> Result<usize, StoreError> {
         let mut n_recovered = 0;
         let mut after = None;
@@ -38,22 +39,28 @@ impl Engine {
             let Some(last) = page.last() else { break };
             after = Some(last.generation.id);
             n_recovered += page.len();
-            for Owned { generation, claim } in page {
-                if is_at_provider(&generation) {
-                    spawn(self, Arc::new(generation), claim, Origin::Recovered);
-                } else {
-                    waiting.push((Arc::new(generation), claim));
-                }
-            }
+            let (at_provider, others): (Vec<_>, _) =
+                page.into_iter().partition(|owned| is_at_provider(&owned.generation));
+            take_up(self, at_provider, Origin::Recovered);
+            waiting.extend(others);
         }
         // Those at a provider have their places now; only what is left may be taken.
-        for (generation, claim) in waiting {
-            spawn(self, generation, claim, Origin::Recovered);
-        }
+        take_up(self, waiting, Origin::Recovered);
         if n_recovered > 0 {
             info!(n_recovered, "took up unfinished generations");
         }
+        self.start_reconciling();
+        self.start_sharing();
         Ok(n_recovered)
+    }
+}
+
+/// Starts the drivers of what this process owns; first of those at a provider, which have their places there already.
+pub(super) fn take_up(engine: &Engine, owned: Vec<Owned>, origin: Origin) {
+    let (at_provider, waiting): (Vec<_>, Vec<_>) =
+        owned.into_iter().partition(|owned| is_at_provider(&owned.generation));
+    for Owned { generation, claim } in at_provider.into_iter().chain(waiting) {
+        spawn(engine, Arc::new(generation), claim, origin);
     }
 }
 

@@ -1,9 +1,11 @@
 //! The driver's patience, in paused time: a scripted vendor, a real store, and the exact waits between calls.
 
 mod clock;
+mod standstill;
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -32,7 +34,10 @@ use crate::{
         port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
         registry::Registry,
     },
-    store::{port::Page, sqlite::Sqlite},
+    store::{
+        port::{Page, Store},
+        sqlite::Sqlite,
+    },
     telemetry::Metrics,
 };
 
@@ -45,9 +50,13 @@ enum Answer {
     Good,
     /// Fails without an effect, wishing to be asked again after this long.
     Bad(ErrorKind, Option<Duration>),
+    /// Is done, with an output whose bytes never come.
+    Done,
+    /// Hits a defect of ours.
+    Defect,
 }
 
-use Answer::{Bad, Good};
+use Answer::{Bad, Defect, Done, Good};
 
 const UNREACHABLE: Answer = Bad(ErrorKind::Transport, None);
 const LIMITED: Answer = Bad(ErrorKind::RateLimited, None);
@@ -62,12 +71,14 @@ struct Scripted {
 }
 
 impl Scripted {
-    async fn answer(&self, call: &'static str, script: &Mutex<VecDeque<Answer>>) -> Result<(), ProviderError> {
+    async fn answer(&self, call: &'static str, script: &Mutex<VecDeque<Answer>>) -> Result<Status, ProviderError> {
         let answer = script.lock().unwrap().pop_front();
         self.calls.send((call, Instant::now())).unwrap();
         match answer {
             None => std::future::pending().await,
-            Some(Good) => Ok(()),
+            Some(Good) => Ok(Status::Running),
+            Some(Done) => Ok(Status::Done(vec![RemoteOutput::Link("https://vendor.example/output".parse().unwrap())])),
+            Some(Defect) => panic!("a defect"),
             Some(Bad(kind, wish)) => {
                 Err(ProviderError::new(&self.id, kind, Effect::None, "scripted").retry_after(wish))
             }
@@ -100,8 +111,7 @@ impl Provider for Scripted {
     }
 
     async fn poll(&self, _: &Ticket) -> Result<Progress, ProviderError> {
-        self.answer("poll", &self.polls).await?;
-        Ok(Progress::of(Status::Running))
+        Ok(Progress::of(self.answer("poll", &self.polls).await?))
     }
 
     async fn cancel(&self, _: &Ticket) -> Result<CancelOutcome, ProviderError> {
@@ -133,6 +143,18 @@ impl Stage {
     }
 
     async fn set_by(clock: Clock, max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
+        let sqlite = |path: &Path| Arc::new(Sqlite::open(path).unwrap()) as Arc<dyn Store>;
+        Self::set_in(sqlite, Duration::ZERO, clock, max_duration, submits, polls).await
+    }
+
+    async fn set_in(
+        store: impl FnOnce(&Path) -> Arc<dyn Store>,
+        lease: Duration,
+        clock: Clock,
+        max_duration: Option<Duration>,
+        submits: &[Answer],
+        polls: &[Answer],
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (sender, calls) = mpsc::unbounded_channel();
         let vendor = Scripted {
@@ -147,7 +169,7 @@ impl Stage {
         let second = Duration::from_secs(1);
         let shutdown = Shutdown::new(DrainConfig { delay: Duration::ZERO, deadline: second });
         let engine = Engine::new(Parts {
-            store: Arc::new(Sqlite::open(&folder.path().join("db")).unwrap()),
+            store: store(&folder.path().join("db")),
             catalog: registry.catalog(BTreeMap::new(), None, &[]),
             registry,
             collector: Collector::prepare(blobs.clone(), folder.path().join("spool"), 1 << 20).unwrap(),
@@ -168,6 +190,7 @@ impl Stage {
                 system_prompt: None,
                 retention: Retention::default(),
                 public_url: None,
+                lease,
             },
         });
         let began = Instant::now();
@@ -327,4 +350,32 @@ async fn old_news_does_not_bring_an_ended_generation_back() {
     stage.engine.hub().publish(Arc::new(ended));
     stage.engine.hub().publish(Arc::new(late));
     assert_eq!(stage.ended().await.state, State::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_driver_failed_is_soon_driven_again() {
+    let mut stage = Stage::set(&[Good], &[Defect, Good, Good]).await;
+    stage.engine.recover().await.unwrap();
+    assert_eq!(stage.calls(2).await, [("submit", 0), ("poll", 2)]);
+    let calls = stage.calls(2).await;
+    // Looked at once a minute, and only what two looks in a row have seen is believed.
+    assert!(calls[0].0 == "poll" && (55..=65).contains(&calls[0].1), "{calls:?}");
+    assert_eq!(calls[1], ("poll", 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_handed_over_in_the_middle_of_a_long_download_gets_no_second_driver() {
+    let mut stage = Stage::set(&[Good], &[Done]).await;
+    stage.engine.recover().await.unwrap();
+    let follower = stage.engine.accept(request()).await.unwrap().view.generation.id;
+    stage.calls(2).await;
+    let mut watch = stage.engine.watch(&TenantId::default_tenant(), stage.id, 0).await.unwrap();
+    while watch.next().await.unwrap().unwrap().generation.state != State::Storing {}
+    let cancelled = stage.engine.cancel(&TenantId::default_tenant(), stage.id).await.unwrap().generation;
+    assert_eq!((cancelled.state, cancelled.successor), (State::Cancelled, Some(follower)));
+
+    tokio::time::sleep(Duration::from_secs(300)).await;
+    assert!(stage.calls.try_recv().is_err(), "nobody else asks the vendor");
+    let drivers = stage.engine.drivers();
+    assert!(drivers.drives(stage.id) && !drivers.drives(follower) && drivers.will_drive(follower));
 }

@@ -20,7 +20,8 @@ const REPEAT: Duration = Duration::from_secs(15);
 /// How many ended generations are remembered: news of one may arrive in the wrong order, and must not bring an old state back.
 const N_REMEMBERED: usize = 1024;
 
-/// The latest snapshot of every unfinished generation driven or watched here, and of those that ended last.
+/// The latest snapshot of every unfinished generation driven or watched here, and of those that ended last. What is driven here is shown as it
+/// is stored; of what another process drives, only what is watched is kept up to date.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     shown: Mutex<Shown>,
@@ -36,6 +37,27 @@ impl Hub {
     /// Shows a snapshot that is stored to all who watch. An older one than is shown says nothing.
     pub(super) fn publish(&self, generation: Arc<Generation>) {
         self.lock().publish(generation);
+    }
+
+    /// As `publish`, but what nobody here watches or drives stays unknown here.
+    pub(super) fn refresh(&self, generation: Arc<Generation>) {
+        let mut shown = self.lock();
+        if shown.channels.contains_key(&generation.id) {
+            shown.publish(generation);
+        }
+    }
+
+    /// Those that somebody here watches or drives and that have not ended, with the sequence that is shown.
+    pub(super) fn watched(&self) -> Vec<(GenerationId, u64)> {
+        let shown = self.lock();
+        let watched = shown.channels.iter().filter(|(_, channel)| channel.receiver_count() > 0);
+        let unfinished = watched.map(|(id, channel)| (*id, channel.borrow()));
+        unfinished.filter(|(_, now)| !now.state.is_terminal()).map(|(id, now)| (id, now.sequence)).collect()
+    }
+
+    /// Forgets the unfinished ones that nobody here watches or drives: what is shown of them may be old.
+    pub(super) fn forget_unwatched(&self) {
+        self.lock().channels.retain(|_, channel| channel.receiver_count() > 0 || channel.borrow().state.is_terminal());
     }
 
     /// A receiver of the generation's snapshots, beginning with the newer of `known` and what is shown.
@@ -57,7 +79,7 @@ impl Hub {
         self.lock().channels.get(&id).map(|channel| Arc::clone(&channel.borrow()))
     }
 
-    /// A deleted generation is shown to nobody new.
+    /// A deleted generation is shown to nobody new; if it was not seen to end, those who watch it are told that it is gone.
     pub(super) fn forget(&self, id: GenerationId) {
         let mut shown = self.lock();
         shown.channels.remove(&id);
@@ -119,7 +141,8 @@ impl Watch {
     }
 
     /// The next snapshot: the current one at once (unless it is no newer than `after_sequence` and not terminal), then every newer one, the
-    /// same again after 15 s of silence, last the terminal one, then nothing. `Err(Draining)` while the server shuts down.
+    /// same again after 15 s of silence, last the terminal one, then nothing. `Err(Draining)` while the server shuts down,
+    /// `Err(GenerationNotFound)` if it was deleted where it ended before its end was heard of here.
     pub async fn next(&mut self) -> Option<Result<View, Error>> {
         if self.ended {
             return None;
@@ -127,23 +150,25 @@ impl Watch {
         if !self.sent_any {
             self.sent_any = true;
             let current = Arc::clone(&self.own.borrow_and_update());
-            self.follow(&current);
+            self.follow(&current).await;
             if current.state.is_terminal() || current.sequence > self.after_sequence {
                 return Some(Ok(self.show(&current)));
             }
         }
-        let drained = self.wait().await;
+        let end = self.wait().await;
         let current = Arc::clone(&self.own.borrow_and_update());
-        self.follow(&current);
-        if drained && !current.state.is_terminal() {
-            self.ended = true;
-            return Some(Err(Error::Draining));
+        self.follow(&current).await;
+        match end {
+            Err(why) if !current.state.is_terminal() => {
+                self.ended = true;
+                Some(Err(why))
+            }
+            Ok(()) | Err(_) => Some(Ok(self.show(&current))),
         }
-        Some(Ok(self.show(&current)))
     }
 
-    /// Until there is something to say; true if that is the shutdown.
-    async fn wait(&mut self) -> bool {
+    /// Until there is something to say, or a reason to end.
+    async fn wait(&mut self) -> Result<(), Error> {
         let drain = self.engine.drain().clone();
         let leader_moved = async {
             match &mut self.leader {
@@ -155,26 +180,24 @@ impl Watch {
                 None => std::future::pending().await,
             }
         };
-        let own_moved = async {
-            if self.own.changed().await.is_err() && !self.own.borrow().state.is_terminal() {
-                // Nobody drives it here any more; the repetition and the shutdown still end the wait.
-                std::future::pending::<()>().await;
-            }
-        };
         tokio::select! {
             biased;
-            () = own_moved => false,
-            () = drain.closing() => true,
-            () = leader_moved => false,
-            () = time::sleep(REPEAT) => false,
+            // A channel is closed after its last snapshot, or when what it shows is gone.
+            moved = self.own.changed() => moved.map_err(|_| Error::GenerationNotFound),
+            () = drain.closing() => Err(Error::Draining),
+            () = leader_moved => Ok(()),
+            () = time::sleep(REPEAT) => Ok(()),
         }
     }
 
-    fn follow(&mut self, current: &Generation) {
+    /// Watches the generation whose job it shares, also if that is driven elsewhere.
+    async fn follow(&mut self, current: &Generation) {
         let watched = self.leader.as_ref().map(|leader| leader.borrow().id);
         if watched != current.leader {
-            let hub = self.engine.hub();
-            self.leader = current.leader.and_then(|leader| hub.join(leader));
+            self.leader = match current.leader {
+                Some(leader) => self.engine.watch_leader(leader).await,
+                None => None,
+            };
         }
     }
 

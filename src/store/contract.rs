@@ -1,5 +1,5 @@
-//! What every store must do, one function a behaviour. A store's tests say `store_contract!(fresh)`, where `fresh` makes an empty store and
-//! something to keep while it is used.
+//! What every store must do, one function a behaviour. A store's tests say `store_contract!(fresh)`, where the future of `fresh` makes an empty
+//! store and something to keep while it is used.
 
 pub(super) mod accept;
 pub(super) mod cache;
@@ -77,7 +77,7 @@ macro_rules! store_contract {
         $(mod $group {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $behaviour() {
-                let (store, _kept) = $fresh();
+                let (store, _kept) = $fresh().await;
                 $crate::store::contract::$group::$behaviour(&store).await;
             })+
         })+

@@ -5,7 +5,12 @@
 
 #[cfg(test)]
 mod contract;
+mod error;
 pub mod port;
+pub mod postgres;
+mod rows;
 mod rules;
 mod sql;
 pub mod sqlite;
+
+pub use error::OpenError;

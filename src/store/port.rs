@@ -203,6 +203,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn leave(&self) -> Result<(), StoreError> {
         Ok(())
     }
+
+    /// Finishes what was asked for and refuses what comes later as unavailable.
+    async fn close(&self);
 }
 
 /// A driver's right to write a generation: no two owners, one after the other or at once, have the same.

@@ -44,6 +44,14 @@ pub(super) fn open_digest(generation: &Generation) -> Option<&str> {
     generation.cache_key.as_ref().filter(|_| shares).map(|key| key.digest.as_str())
 }
 
+/// The provider that a generation waits for, and since when: it needs a place there, and was never turned away. One that was turned away
+/// comes back when its driver says so.
+pub(super) fn waits_for(generation: &Generation) -> Option<(&str, Timestamp)> {
+    let attempt = generation.open_attempt().filter(|attempt| attempt.stage == AttemptStage::Waiting)?;
+    let waits = generation.state == State::Queued && generation.leader.is_none() && attempt.turned_away.is_none();
+    waits.then(|| (attempt.model.provider.id(), attempt.created_at))
+}
+
 /// What the open attempt has asked for with an intent without a ticket, see `asked`.
 pub(super) fn submitting(generation: &Generation) -> Option<String> {
     let attempt = generation.open_attempt().filter(|attempt| attempt.stage == AttemptStage::Submitting)?;

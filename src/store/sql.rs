@@ -1,4 +1,4 @@
-//! Every statement on records, in the SQL that SQLite and PostgreSQL share: parameters are `?1` (a store for PostgreSQL writes them `$1`),
+//! Every statement on records, in the SQL that SQLite and PostgreSQL share: parameters are `?1` (the PostgreSQL store writes them `$1`),
 //! ids and JSON are TEXT, times are BIGINT microseconds, truths are BIGINT 0 or 1.
 
 macro_rules! catalogue {
@@ -7,7 +7,7 @@ macro_rules! catalogue {
             $($(#[$doc])* pub(in crate::store) const $name: &str = $text;)+
         })+
 
-        #[cfg(test)]
+        /// Every text, for stores that translate them and for tests.
         pub(super) const ALL: &[&str] = &[$($($group::$name),+),+];
     };
 }

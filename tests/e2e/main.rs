@@ -26,6 +26,7 @@ mod objects;
 mod overload;
 mod privacy;
 mod reflection;
+mod replicas;
 mod retention;
 mod retry;
 mod rubbish;

@@ -28,12 +28,13 @@ const ARROWS: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates that only these rooms may name: the contract's wire, SQL, and a vendor's HTTP are nobody else's business.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     // The command line calls the contract as any client does.
     ("tonic", &["door", "cli"]),
     ("axum", &["door", "simulator"]),
     ("hyper", &["door", "simulator"]),
     ("rusqlite", &["store"]),
+    ("tokio_postgres", &["store"]),
     ("object_store", &["artifact"]),
     ("reqwest", &["callback", "outbound", "provider", "simulator"]),
     ("opentelemetry", &["telemetry"]),

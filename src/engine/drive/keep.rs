@@ -1,6 +1,6 @@
 //! The vendor is done: its outputs become ours before anybody hears of a success.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use tracing::{error, warn};
 
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     artifact::GRACE,
     domain::{
+        artifact::Artifact,
         failure::{Charged, Failure, FailurePhase, FailureReason},
         generation::Generation,
         life::AttemptEvent,
@@ -41,12 +42,7 @@ impl Driver {
         if kept.iter().any(|artifact| artifact.created_at < oldest) {
             kept.clear();
         }
-        let drain = self.engine.drain().clone();
-        let outcome = tokio::select! {
-            outcome = self.engine.keep_outputs(&generation, work.attempt.id, &*work.provider, outputs, &mut kept) => outcome,
-            () = drain.finishing() => return Err(Stop),
-        };
-        match outcome {
+        match self.fetch(&generation, work, outputs, &mut kept).await? {
             Ok(()) => {
                 let usage = measured(usage, &generation, &kept);
                 failpoint::reach(Point::SettleBefore);
@@ -55,6 +51,25 @@ impl Driver {
             Err(trouble) => {
                 self.tries.kept = kept;
                 self.not_kept(generation, work, trouble, usage).await
+            }
+        }
+    }
+
+    /// Fetches what `kept` lacks, for as long as the job is ours: that may take minutes.
+    async fn fetch(
+        &self,
+        generation: &Generation,
+        work: &Work,
+        outputs: &[RemoteOutput],
+        kept: &mut Vec<Artifact>,
+    ) -> Result<Result<(), Trouble>, Stop> {
+        let drain = self.engine.drain().clone();
+        let mut fetching = pin!(self.engine.keep_outputs(generation, work.attempt.id, &*work.provider, outputs, kept));
+        loop {
+            tokio::select! {
+                outcome = &mut fetching => return Ok(outcome),
+                () = self.at_work.nudged() => if !self.is_ours().await { return Err(Stop) },
+                () = drain.finishing() => return Err(Stop),
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Handing the order over: a place, the intent, the call, the ticket — stored in this order, so that a crash anywhere is understood later.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tracing::{error, warn};
 
@@ -22,6 +22,9 @@ use crate::{
         port::{Order, Submitted},
     },
 };
+
+/// How soon a process whose lease is over looks again whether it may send.
+const LEASE_PAUSE: Duration = Duration::from_millis(500);
 
 impl Driver {
     /// Waits for a place at the provider, without losing it to snapshots that change nothing.
@@ -54,6 +57,11 @@ impl Driver {
             // A place that became free because others leave is no invitation: what is sent now could not be waited for.
             return Err(Stop);
         }
+        if self.engine.lease().is_over() {
+            // Another process may be about to send it; the next heartbeat will tell.
+            self.rest(LEASE_PAUSE);
+            return Ok(generation);
+        }
         let key = SubmitKey::fresh();
         failpoint::reach(Point::IntentBefore);
         let intended = self.tell_of(work, AttemptEvent::Submitting(key)).await?;
@@ -63,6 +71,12 @@ impl Driver {
             return Ok(intended);
         };
         let work = Work { attempt, ..work.clone() };
+        if self.engine.lease().is_over() {
+            // This process stood still since. Whoever has the job now believes that it was sent; if that is still us, we know better.
+            self.rest(LEASE_PAUSE);
+            let why = "the process stood still before it was sent".to_owned();
+            return self.tell_of(&work, AttemptEvent::Postponed(FailureReason::ProviderUnreachable, why)).await;
+        }
         order.webhook = self.engine.webhook_of(&intended);
         match work.provider.submit(&order, &key).await {
             Ok(Submitted::Pending(ticket)) => {

@@ -9,12 +9,13 @@ use super::{
 };
 use crate::{
     domain::{
-        callback::{Callback, CallbackError, CallbackState, host},
+        callback::{Callback, CallbackError, host},
         generation::Generation,
         names::{GenerationId, TenantId},
     },
     store::{
         port::{CallbackClaim, DueCallback, RedeliverError, StoreError},
+        rows::CallbackRow,
         rules, sql,
     },
 };
@@ -29,7 +30,7 @@ pub(super) fn claim(db: &Connection, claim: &CallbackClaim) -> Result<Vec<DueCal
     let (now, until) = (claim.now.as_microsecond(), claim.until.as_microsecond());
     let params = params![now, until, rules::listed(&claim.besides), int(claim.limit)];
     let mut due = Vec::new();
-    for stored in rows(db, sql::callback::CLAIM, params, Stored::read)? {
+    for stored in rows(db, sql::callback::CLAIM, params, read)? {
         let id = GenerationId::from_id(&stored.generation).map_err(StoreError::broken)?;
         // Deleting a generation deletes its callback, so it is there.
         if let Some(generation) = generations::load(db, id)?
@@ -77,47 +78,19 @@ pub(super) fn of_tenant(db: &Connection, tenant: &TenantId, id: GenerationId) ->
         return Ok(None);
     }
     let mut statement = db.prepare_cached(sql::callback::FIND)?;
-    let stored = statement.query_row([id.id()], Stored::read).optional()?;
-    stored.map(Stored::callback).transpose()
+    let stored = statement.query_row([id.id()], read).optional()?;
+    stored.map(CallbackRow::callback).transpose()
 }
 
-/// A row.
-struct Stored {
-    generation: String,
-    state: String,
-    n_tries: u32,
-    since: i64,
-    last_status: Option<u16>,
-    last_error: Option<String>,
-    due_at: Option<i64>,
-    delivered_at: Option<i64>,
-}
-
-impl Stored {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            generation: row.get(0)?,
-            state: row.get(1)?,
-            n_tries: row.get(2)?,
-            since: row.get(3)?,
-            last_status: row.get(4)?,
-            last_error: row.get(5)?,
-            due_at: row.get(6)?,
-            delivered_at: row.get(7)?,
-        })
-    }
-
-    fn callback(self) -> Result<Callback> {
-        let time = |at: i64| Timestamp::from_microsecond(at).map_err(StoreError::broken);
-        let unknown = || StoreError::broken("a callback has an unknown word");
-        Ok(Callback {
-            state: CallbackState::from_word(&self.state).ok_or_else(unknown)?,
-            n_tries: self.n_tries,
-            since: time(self.since)?,
-            last_status: self.last_status,
-            last_error: self.last_error.map(|word| CallbackError::from_word(&word).ok_or_else(unknown)).transpose()?,
-            next_at: self.due_at.map(time).transpose()?,
-            delivered_at: self.delivered_at.map(time).transpose()?,
-        })
-    }
+fn read(row: &Row<'_>) -> rusqlite::Result<CallbackRow> {
+    Ok(CallbackRow {
+        generation: row.get(0)?,
+        state: row.get(1)?,
+        n_tries: row.get(2)?,
+        since: row.get(3)?,
+        last_status: row.get(4)?,
+        last_error: row.get(5)?,
+        due_at: row.get(6)?,
+        delivered_at: row.get(7)?,
+    })
 }

@@ -2,11 +2,11 @@
 
 use std::{path::Path, time::Duration};
 
-use refinery::{Migration, Runner};
+use refinery::{Migration, Runner, error::Kind};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{Result, statements, writer::Work};
-use crate::store::{port::StoreError, sql};
+use crate::store::{OpenError, port::StoreError, sql};
 
 /// Forward only: a released migration never changes, a new one is a new line.
 pub(super) const MIGRATIONS: &[(&str, &str)] = &[
@@ -19,7 +19,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
 const STATEMENTS: usize = 128;
 
 /// The writer's connection to an up-to-date database, made if it is not there.
-pub(super) fn for_writing(path: &Path) -> Result<Work> {
+pub(super) fn for_writing(path: &Path) -> std::result::Result<Work, OpenError> {
     // A connection is used by one thread at a time, so SQLite needs no locks of its own.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags)?;
@@ -28,7 +28,8 @@ pub(super) fn for_writing(path: &Path) -> Result<Work> {
     db.pragma_update(None, "synchronous", "NORMAL")?;
     let mode: String = db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        return Err(StoreError::unavailable(format!("the file system allows only the journal mode {mode}, not wal")));
+        let why = format!("the file system allows only the journal mode {mode}, not wal");
+        return Err(StoreError::unavailable(why).into());
     }
     db.pragma_update(None, "wal_autocheckpoint", 4000)?;
     // What undoes a savepoint is kept in memory; in a temporary file it would be most of the writing.
@@ -59,9 +60,18 @@ fn prepare(db: &Connection) -> Result<()> {
     Ok(())
 }
 
-fn migrate(db: &mut Connection) -> Result<()> {
+fn migrate(db: &mut Connection) -> std::result::Result<(), OpenError> {
     let migrations: std::result::Result<Vec<Migration>, refinery::Error> =
         MIGRATIONS.iter().map(|(name, text)| Migration::unapplied(name, text)).collect();
-    Runner::new(&migrations?).run(db)?;
-    Ok(())
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match Runner::new(&migrations.map_err(StoreError::from)?).run(db) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(match error.kind() {
+            // It was applied, and is not among those above.
+            Kind::MissingVersion(applied) if i64::from(applied.version()) > known => {
+                OpenError::Newer { found: i64::from(applied.version()), known }
+            }
+            _ => StoreError::from(error).into(),
+        }),
+    }
 }

@@ -4,19 +4,7 @@ use std::error::Error;
 
 use rusqlite::ErrorCode;
 
-use crate::store::port::StoreError;
-
-impl StoreError {
-    /// It cannot be used now, for this reason.
-    pub(super) fn unavailable(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable(why.into())
-    }
-
-    /// It holds or was told nonsense.
-    pub(super) fn broken(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Broken(why.into())
-    }
-}
+use crate::store::{OpenError, port::StoreError};
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
@@ -24,16 +12,16 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        StoreError::from(error).into()
+    }
+}
+
 impl From<refinery::Error> for StoreError {
     fn from(error: refinery::Error) -> Self {
         let cause = error.source().and_then(|cause| cause.downcast_ref::<rusqlite::Error>());
         if cause.is_some_and(passes) { Self::unavailable(error) } else { Self::broken(error) }
-    }
-}
-
-impl From<serde_json::Error> for StoreError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::broken(error)
     }
 }
 

@@ -31,6 +31,7 @@ use self::{
     writer::Writer,
 };
 use super::{
+    OpenError,
     port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
         Draft, DueCallback, Expired, GenerationFilter, Loaded, Owned, Page, RedeliverError, Store, StoreError,
@@ -60,15 +61,9 @@ pub struct Sqlite {
 
 impl Sqlite {
     /// Opens the file, or makes it, and brings it up to date. Blocks for a few milliseconds.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path) -> std::result::Result<Self, OpenError> {
         let work = connect::for_writing(path)?;
         Ok(Self { readers: Readers::new(path), writer: Writer::start(work)? })
-    }
-
-    /// Finishes what was asked for and refuses what comes later. Dropping the store does the same, but blocks.
-    pub async fn close(&self) {
-        self.writer.close().await;
-        self.readers.close();
     }
 }
 
@@ -244,5 +239,10 @@ impl Store for Sqlite {
 
     async fn heartbeat(&self, now: Timestamp) -> Result<()> {
         self.writer.write(move |work| execute(&work.db, sql::health::HEARTBEAT, [now.as_microsecond()]).map(drop)).await
+    }
+    // Dropping the store does the same, but blocks.
+    async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close();
     }
 }

@@ -17,7 +17,11 @@ use crate::{
     store::contract::{Ask, Tested, page, store_contract, stored, succeed, together, unfinished},
 };
 
-store_contract!(super::fresh);
+store_contract!(super::at_once);
+
+fn at_once() -> std::future::Ready<(Tested, TempDir)> {
+    std::future::ready(fresh())
+}
 
 fn fresh() -> (Tested, TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -96,7 +100,7 @@ async fn a_closed_store_is_unavailable() {
 #[tokio::test]
 async fn a_folder_that_is_not_there_is_unavailable() {
     let opened = Sqlite::open(Path::new("/no/such/folder/filmgate.db"));
-    assert!(matches!(opened, Err(StoreError::Unavailable(_))));
+    assert!(matches!(opened, Err(OpenError::Store(StoreError::Unavailable(_)))));
 }
 
 #[tokio::test]

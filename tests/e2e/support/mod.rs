@@ -2,7 +2,9 @@
 
 pub(crate) mod acts;
 pub(crate) mod collector;
+pub(crate) mod network;
 pub(crate) mod objects;
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod receiver;
 pub(crate) mod refusals;
