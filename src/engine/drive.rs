@@ -196,7 +196,7 @@ impl Driver {
             }
             self.tries = Tries::default();
         }
-        if generation.state == State::Unresolved {
+        if generation.is_unknown() {
             self.slot = None;
         }
     }
