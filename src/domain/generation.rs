@@ -227,6 +227,19 @@ impl Generation {
         }
     }
 
+    /// When it is given up: `unresolved_for` after it became unknown, cancel was asked for, or the deadline passed while storing.
+    pub fn give_up_at(&self, unresolved_for: Duration) -> Option<Timestamp> {
+        let since = match self.state {
+            State::Unresolved => self.unresolved.as_ref().map(|unresolved| unresolved.since),
+            State::Cancelling => {
+                self.unresolved.as_ref().map(|unresolved| unresolved.since).or(self.cancel_requested_at)
+            }
+            State::Storing => Some(self.deadline),
+            State::Queued | State::Running | State::Succeeded | State::Failed | State::Cancelled => None,
+        }?;
+        since.checked_add(unresolved_for).ok()
+    }
+
     /// True while nobody knows what became of its job, so that it must not keep a place at the provider from others. A cancel that was asked for
     /// hides this from its state.
     pub fn is_unknown(&self) -> bool {
@@ -246,19 +259,6 @@ impl Generation {
                 false
             }
         }
-    }
-
-    /// When it is given up: `unresolved_for` after it became unknown, cancel was asked for, or the deadline passed while storing.
-    pub fn give_up_at(&self, unresolved_for: Duration) -> Option<Timestamp> {
-        let since = match self.state {
-            State::Unresolved => self.unresolved.as_ref().map(|unresolved| unresolved.since),
-            State::Cancelling => {
-                self.unresolved.as_ref().map(|unresolved| unresolved.since).or(self.cancel_requested_at)
-            }
-            State::Storing => Some(self.deadline),
-            State::Queued | State::Running | State::Succeeded | State::Failed | State::Cancelled => None,
-        }?;
-        since.checked_add(unresolved_for).ok()
     }
 }
 
