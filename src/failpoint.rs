@@ -169,7 +169,7 @@ mod armed {
     }
 
     fn read(text: &str) -> Result<(Point, AtomicU32), String> {
-        let (name, nth) = text.trim().split_once(':').unwrap_or((text.trim(), "1"));
+        let (name, nth) = text.trim().split_once(':').unwrap_or_else(|| (text.trim(), "1"));
         let point = name.parse::<Point>().map_err(|error| error.to_string())?;
         match nth.parse::<u32>() {
             Ok(nth @ 1..) => Ok((point, AtomicU32::new(nth - 1))),

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     artifact::{Artifact, Kind},
-    attempt::Attempt,
+    attempt::{Attempt, AttemptStage},
     failure::{Failure, UnresolvedReason},
     money::MicroUsd,
     names::{ArtifactId, GenerationId, RequestId, SessionId, TenantId},
@@ -254,6 +254,27 @@ impl Generation {
             State::Queued | State::Running | State::Succeeded | State::Failed | State::Cancelled => None,
         }?;
         since.checked_add(unresolved_for).ok()
+    }
+
+    /// True while nobody knows what became of its job, so that it must not keep a place at the provider from others. A cancel that was asked for
+    /// hides this from its state.
+    pub fn is_unknown(&self) -> bool {
+        let lost = |unresolved: &Unresolved| match unresolved.reason {
+            UnresolvedReason::ProviderSilent | UnresolvedReason::TicketUnknown => true,
+            // It may have been found since.
+            UnresolvedReason::SubmitAnswerLost
+            | UnresolvedReason::NoProviderJobId
+            | UnresolvedReason::DeadlinePassed => {
+                self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Submitting)
+            }
+        };
+        match self.state {
+            State::Unresolved => true,
+            State::Cancelling => self.unresolved.as_ref().is_some_and(lost),
+            State::Queued | State::Running | State::Storing | State::Succeeded | State::Failed | State::Cancelled => {
+                false
+            }
+        }
     }
 }
 

@@ -200,7 +200,7 @@ impl Driver {
             }
             self.tries = Tries::default();
         }
-        if generation.state == State::Unresolved {
+        if generation.is_unknown() {
             self.slot = None;
         }
     }

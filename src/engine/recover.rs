@@ -8,7 +8,7 @@ use super::{Engine, drive::drive};
 use crate::{
     domain::{
         attempt::{Attempt, AttemptStage},
-        generation::{Generation, State},
+        generation::Generation,
     },
     lifecycle::{OnFailure, OnShutdown, Policy},
     store::port::{Claim, Owned, StoreError},
@@ -67,7 +67,7 @@ pub(super) fn take_up(engine: &Engine, owned: Vec<Owned>, origin: Origin) {
 /// True if its job has a place at a provider: it was sent, and what became of it is not unknown.
 fn is_at_provider(generation: &Generation) -> bool {
     let sent = |attempt: &Attempt| attempt.stage != AttemptStage::Waiting;
-    generation.state != State::Unresolved && generation.open_attempt().is_some_and(sent)
+    !generation.is_unknown() && generation.open_attempt().is_some_and(sent)
 }
 
 /// Starts the driver of a generation, unless one with this claim is at work.

@@ -122,19 +122,25 @@ async fn a_cancel_asked_for_while_the_answer_is_awaited_reaches_the_job_after_a_
 }
 
 #[tokio::test]
-async fn a_cancel_of_what_was_never_made_is_neither_done_nor_sent_again_after_a_kill() {
-    let simulator = Simulator::start(&["create:hang"]);
-    let server = Setup::replicate(&simulator.replicate()).start().await;
+async fn a_cancel_of_what_was_never_made_waits_and_takes_no_place_from_others() {
+    let simulator = Simulator::start(&["create:first=1:hang"]);
+    let setup = Setup::replicate(&simulator.replicate()).with("FILMGATE_CONCURRENCY", "1");
+    let server = setup.with("FILMGATE_PROVIDER_TIMEOUT", "500ms").start().await;
     let order = GenerateVideoRequest { model: "replicate/kwaivgi/kling-v1.6-standard".to_owned(), ..video("unwanted") };
     let name = server.order(order).await.unwrap().name;
     simulator.reached("creates_received", 1).await;
     server.cancel(&name).await.unwrap();
+    let other = server.generate(video("wanted")).await.unwrap();
+    assert_eq!(other.state(), State::Succeeded, "{other:?}");
     let server = server.kill().start().await;
-    simulator.reached("lists", 2).await;
+    let other = server.generate(video("wanted, too")).await.unwrap();
+    assert_eq!(other.state(), State::Succeeded, "{other:?}");
+    let n_lists = simulator.count("lists").await;
+    simulator.reached("lists", n_lists + 1).await;
     let generation = server.get(&name).await;
     assert_eq!(generation.state(), State::Cancelling);
     assert_eq!(generation.cost.unwrap().held_micro_usd, 250_000);
-    assert_eq!(simulator.count("creates_received").await, 1);
+    assert_eq!(simulator.count("creates_received").await, 3);
 }
 
 /// The names are part of what testers rely on, and each stands in one place of the sources.

@@ -32,7 +32,7 @@ impl Driver {
             // No such record can be written; if one is read, time ends it.
             return self.wait(&generation, None).await;
         };
-        if self.slot.is_none() && generation.state != State::Unresolved {
+        if self.slot.is_none() && !generation.is_unknown() {
             // A job that an earlier process submitted counts as one at work.
             self.slot = self.engine.gate(&work.attempt.model.provider).adopt();
         }

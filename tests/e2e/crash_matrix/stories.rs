@@ -8,9 +8,7 @@ use crate::{
 };
 use filmgate::{
     failpoint::Point,
-    pb::v1::{
-        AttemptOutcome, Charged, GenerateVideoRequest, GetSessionHistoryRequest, ListGenerationsRequest, Role, State,
-    },
+    pb::v1::{AttemptOutcome, Charged, GenerateVideoRequest, GetSessionHistoryRequest, Role, State},
 };
 
 /// A model with a price, so that money is held.
@@ -155,16 +153,6 @@ impl Story {
     async fn killed_at(&self, count: &str, simulator: &Simulator, server: Server) -> Setup {
         simulator.reached(count, u64::from(self.nth)).await;
         server.kill()
-    }
-}
-
-impl Server {
-    /// The names of all generations.
-    pub(super) async fn names(&self) -> Vec<String> {
-        let request = ListGenerationsRequest { page_size: 200, ..ListGenerationsRequest::default() };
-        let page = self.generations().await.list_generations(request).await.unwrap().into_inner();
-        assert!(page.next_page_token.is_empty());
-        page.generations.into_iter().map(|generation| generation.name).collect()
     }
 }
 

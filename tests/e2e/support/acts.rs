@@ -2,7 +2,7 @@
 
 use filmgate::pb::v1::{
     Artifact, CancelGenerationRequest, DeleteGenerationRequest, Generation, GenerationEvent,
-    ListGenerationEventsRequest, Resolution, ResolveGenerationRequest, State,
+    ListGenerationEventsRequest, ListGenerationsRequest, Resolution, ResolveGenerationRequest, State,
 };
 use sha2::{Digest, Sha256};
 use tonic::Status;
@@ -44,6 +44,14 @@ impl Server {
     /// The words of the history.
     pub(crate) async fn history(&self, name: &str) -> Vec<String> {
         self.events(name).await.into_iter().map(|event| event.r#type).collect()
+    }
+
+    /// The names of all generations, of which there are few.
+    pub(crate) async fn names(&self) -> Vec<String> {
+        let request = ListGenerationsRequest { page_size: 200, ..ListGenerationsRequest::default() };
+        let page = self.generations().await.list_generations(request).await.unwrap().into_inner();
+        assert!(page.next_page_token.is_empty());
+        page.generations.into_iter().map(|generation| generation.name).collect()
     }
 
     /// The SHA-256 of an artifact's bytes as they are served.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, fs,
     net::SocketAddr,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
@@ -106,6 +107,17 @@ impl Setup {
         server
     }
 
+    /// Starts a server that may die at a failpoint before it is ready; none if it did.
+    pub(crate) async fn try_start(&self) -> Option<Server> {
+        let mut server = self.spawn(&["--listen", "127.0.0.1:0"]);
+        server.addr = match server.ready().await {
+            Ok(addr) => addr,
+            Err(Unready::Ended(status)) if was_killed(status) => return None,
+            Err(why) => panic!("not ready ({why}):\n{}", self.log()),
+        };
+        Some(server)
+    }
+
     fn spawn(&self, flags: &[&str]) -> Server {
         // Where the last one listened may be somebody else's port by now.
         if let Ok(lock) = fs::File::options().write(true).open(self.data_dir().join("lock")) {
@@ -154,10 +166,11 @@ impl Server {
         self.child.id()
     }
 
-    /// SIGKILL: nothing is written, nothing is said.
+    /// SIGKILL: nothing is written, nothing is said. That a failpoint was faster is fine; any other end is not.
     pub(crate) fn kill(mut self) -> Setup {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        let status = self.child.wait().unwrap();
+        assert!(was_killed(status), "{status}:\n{}", self.setup.log());
         self.setup.clone()
     }
 
@@ -200,12 +213,9 @@ impl Server {
         }
     }
 
-    /// One connection for all calls, as a client has it.
+    /// One connection for all calls, as a client has it. It is made with the first, which fails if the server is gone.
     pub(crate) async fn channel(&self) -> Channel {
-        let connect = async {
-            let endpoint = Channel::from_shared(format!("http://{}", self.addr)).unwrap();
-            timeout(SOON, endpoint.connect()).await.unwrap().expect("the server answers")
-        };
+        let connect = async { Channel::from_shared(format!("http://{}", self.addr)).unwrap().connect_lazy() };
         self.channel.get_or_init(|| connect).await.clone()
     }
 
@@ -313,6 +323,11 @@ impl fmt::Display for Unready {
             Self::Late => f.write_str("it takes too long"),
         }
     }
+}
+
+/// By SIGKILL.
+fn was_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(9)
 }
 
 pub(crate) fn is_terminal(generation: &Generation) -> bool {

@@ -1,27 +1,16 @@
 //! Servers that die at a failpoint.
 
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
+use std::time::Duration;
 
 use filmgate::failpoint::{Point, VARIABLE};
 use tokio::time::{Instant, sleep};
 
-use super::{SOON, Server, Setup, Unready};
+use super::{SOON, Server, Setup, was_killed};
 
 impl Setup {
     /// A server that dies when it comes to this point for the `nth` time; see [`Server::died`].
     pub(crate) fn doomed(self, point: Point, nth: u32) -> Self {
         self.with(VARIABLE, &format!("{point}:{nth}"))
-    }
-
-    /// Starts a server that may die at a failpoint before it is ready; none if it did.
-    pub(crate) async fn try_start(&self) -> Option<Server> {
-        let mut server = self.spawn(&["--listen", "127.0.0.1:0"]);
-        server.addr = match server.ready().await {
-            Ok(addr) => addr,
-            Err(Unready::Ended(status)) if was_killed(status) => return None,
-            Err(why) => panic!("not ready ({why}):\n{}", self.log()),
-        };
-        Some(server)
     }
 }
 
@@ -40,9 +29,4 @@ impl Server {
         assert!(was_killed(status), "{status}:\n{}", self.setup.log());
         self.setup.clone().without(VARIABLE)
     }
-}
-
-/// By SIGKILL.
-fn was_killed(status: ExitStatus) -> bool {
-    status.signal() == Some(9)
 }
