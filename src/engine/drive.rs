@@ -141,7 +141,11 @@ impl Driver {
                     None => return Ok(()),
                 },
                 Step::Follow => self.follow(&generation).await?,
-                Step::PassDeadline => self.tell(Event::DeadlinePassed).await?,
+                Step::PassDeadline => {
+                    // From here on it is asked less and less often, beginning with a usual wait.
+                    self.tries.n_answers = 0;
+                    self.tell(Event::DeadlinePassed).await?
+                }
                 Step::GiveUp => self.tell(Event::GaveUp).await?,
                 work @ (Step::Submit | Step::Find | Step::Ask) => {
                     let span = self.span.clone();

@@ -342,6 +342,15 @@ async fn a_queued_order_whose_vendor_could_not_be_reached_says_so_when_its_time_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_overdue_job_is_asked_less_and_less_often_down_to_every_ten_minutes() {
+    let mut stage = Stage::set_for(Some(Duration::from_secs(11)), &[Good], &[Good; 12]).await;
+    let waits: Vec<u64> = stage.calls(13).await.into_iter().map(|(_, seconds)| seconds).collect();
+    assert_eq!(waits, [0, 2, 2, 2, 2, 2, 2, 45, 90, 180, 360, 600, 600]);
+    let reason = stage.now().await.unresolved.map(|unresolved| unresolved.reason);
+    assert_eq!(reason, Some(UnresolvedReason::DeadlinePassed));
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_news_does_not_bring_an_ended_generation_back() {
     let stage = Stage::set(&[], &[]).await;
     let running = stage.now().await;

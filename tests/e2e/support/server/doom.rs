@@ -27,6 +27,8 @@ impl Server {
             sleep(Duration::from_millis(5)).await;
         };
         assert!(was_killed(status), "{status}:\n{}", self.setup.log());
-        self.setup.clone().without(VARIABLE)
+        let mut setup = self.setup.clone();
+        setup.variables.remove(VARIABLE);
+        setup
     }
 }
