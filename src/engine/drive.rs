@@ -99,6 +99,8 @@ struct Tries {
     n_silent: u32,
     /// Answers to polls.
     n_answers: u32,
+    /// The latest of these that came after the deadline.
+    n_overdue: u32,
     /// Outputs that turned out invalid.
     n_invalid: u32,
     /// Where fetching an output broke off last: its index, the bytes that had come, and how often in a row it was there.

@@ -316,6 +316,16 @@ async fn a_queued_order_whose_vendor_could_not_be_reached_says_so_when_its_time_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_overdue_job_is_asked_less_and_less_often_from_its_deadline_on() {
+    let mut stage = Stage::set_for(Some(Duration::from_secs(60)), &[Good], &[Good; 40]).await;
+    // However often it was asked before.
+    stage.calls(31).await;
+    let waits: Vec<u64> = stage.calls(6).await.into_iter().map(|(_, seconds)| seconds).collect();
+    assert_eq!(waits, [45, 90, 180, 360, 600, 600]);
+    assert_eq!(stage.now().await.state, State::Unresolved);
+}
+
+#[tokio::test(start_paused = true)]
 async fn old_news_does_not_bring_an_ended_generation_back() {
     let stage = Stage::set(&[], &[]).await;
     let running = stage.now().await;

@@ -20,6 +20,7 @@ mod lists;
 mod main_job;
 mod overload;
 mod privacy;
+mod races;
 mod reflection;
 mod retention;
 mod retry;

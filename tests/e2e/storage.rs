@@ -112,7 +112,8 @@ async fn readiness(server: &Server, expected: StatusCode) {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(SOON, reached).await.expect("readiness follows the disk");
+    let log = || server.setup().log();
+    timeout(SOON, reached).await.unwrap_or_else(|_| panic!("never {expected}:\n{}", log()));
 }
 
 /// Fills the disk to the last record: what fits into pages that the database has already may still be taken. How many orders were.

@@ -68,7 +68,8 @@ impl Driver {
                 let pace = settings.pace.after(self.tries.n_answers, progress.poll_after);
                 // An overdue job is asked less and less often, down to every ten minutes.
                 let overdue = generation.state == State::Unresolved;
-                self.rest(if overdue { settings.backoff.unknown(self.tries.n_answers) } else { pace });
+                self.tries.n_overdue = if overdue { self.tries.n_overdue + 1 } else { 0 };
+                self.rest(if overdue { settings.backoff.unknown(self.tries.n_overdue) } else { pace });
                 if generation.cancel_requested_at.is_some() && !self.tries.cancel_asked {
                     return self.ask_to_stop(generation, work, ticket).await;
                 }

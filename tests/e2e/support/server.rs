@@ -18,7 +18,7 @@ use filmgate::pb::v1::{
 use tempfile::TempDir;
 use tokio::{
     sync::OnceCell,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tonic::{IntoRequest, Status, Streaming, transport::Channel};
 
@@ -234,8 +234,10 @@ impl Server {
         let request = WatchGenerationRequest { name: name.to_owned(), after_sequence: 0 };
         let mut stream = self.generations().await.watch_generation(request).await.unwrap().into_inner();
         let mut last = None;
+        // Snapshots that say nothing new come again and again.
+        let end = Instant::now() + 4 * SOON;
         loop {
-            let message = match timeout(SOON, stream.message()).await {
+            let message = match timeout_at(end.min(Instant::now() + SOON), stream.message()).await {
                 Ok(message) => message.unwrap(),
                 Err(_) => panic!("nothing new after {last:?}\n{}", self.setup.log()),
             };
