@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Orders a video and waits until the vendor has its job.
-async fn running(server: &Server, prompt: &str) -> String {
+pub(crate) async fn running(server: &Server, prompt: &str) -> String {
     let name = server.order(video(prompt)).await.unwrap().name;
     server.until(&name, |generation| !generation.attempts[0].provider_job_id.is_empty()).await;
     name

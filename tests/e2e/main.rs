@@ -25,6 +25,7 @@ mod main_job;
 mod objects;
 mod overload;
 mod privacy;
+mod races;
 mod reflection;
 mod replicas;
 mod retention;

@@ -1,10 +1,11 @@
 //! One job for many: identical orders in flight, repeated requests, and answers from earlier results.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use filmgate::pb::v1::{CachePolicy, Charged, ErrorReason, GenerateVideoRequest, Generation, State};
 use futures_util::future::join_all;
 use serde_json::json;
+use tokio::time::sleep;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// `n` orders of the same prompt, the first of which leads.
-async fn sharing(server: &Server, n: usize) -> Vec<String> {
+pub(crate) async fn sharing(server: &Server, n: usize) -> Vec<String> {
     let mut names = Vec::new();
     for index in 0..n {
         let generation = server.order(video("the same")).await.unwrap();
@@ -27,7 +28,7 @@ async fn sharing(server: &Server, n: usize) -> Vec<String> {
     names
 }
 
-async fn reached(simulator: &Simulator, count: &str, n: u64) {
+pub(crate) async fn reached(simulator: &Simulator, count: &str, n: u64) {
     while simulator.count(count).await < n {
         tokio::task::yield_now().await;
     }
@@ -176,4 +177,131 @@ async fn a_lost_job_of_another_identical_order_is_not_mistaken_while_it_may_be_t
     assert_eq!((found.state(), other.state()), (State::Succeeded, State::Succeeded));
     assert_ne!(found.attempts[0].provider_job_id, other.attempts[0].provider_job_id);
     assert_eq!(simulator.count("creates_received").await, 2);
+}
+
+#[tokio::test]
+async fn a_leader_cancelled_while_its_outputs_are_stored_leaves_them_to_those_who_share_them() {
+    let simulator = Simulator::start(&["download:first=1:hang"]);
+    simulator.control("settings", json!({ "latency": "300ms" })).await;
+    let setup = Setup::replicate(&simulator.replicate()).with("FILMGATE_DOWNLOAD_TIMEOUT", "1s");
+    let server = setup.start().await;
+    let names = sharing(&server, 3).await;
+    server.until(&names[0], |generation| generation.state() == State::Storing).await;
+    let left = server.cancel(&names[0]).await.unwrap();
+    assert_eq!((left.state(), left.artifacts.len()), (State::Cancelled, 0), "{left:?}");
+    for name in &names[1..] {
+        let ended = server.end_of(name).await;
+        assert_eq!((ended.state(), ended.artifacts.len()), (State::Succeeded, 1), "{ended:?}");
+        assert!(server.bytes(&ended).await.status().is_success());
+    }
+    assert_eq!(server.get(&names[0]).await, left);
+    assert_eq!((simulator.count("creates_received").await, simulator.count("cancels").await), (1, 0));
+}
+
+#[tokio::test]
+async fn an_unknown_job_of_a_cancelled_leader_is_found_for_those_who_share_it_also_after_a_restart() {
+    let check = async |restart: bool| {
+        let simulator = Simulator::start(&["create:drop,effect=after", "list:status=500"]);
+        let server = Setup::replicate(&simulator.replicate()).start().await;
+        let first = server.order(video("the same")).await.unwrap().name;
+        server.unresolved(&first).await;
+        let second = server.order(video("the same")).await.unwrap();
+        assert!(second.coalesced);
+        assert_eq!(server.cancel(&first).await.unwrap().state(), State::Cancelled);
+        assert_eq!(server.unresolved(&second.name).await.attempts.len(), 1, "what is unknown is the successor's now");
+        let server = if restart { server.kill().start().await } else { server };
+        simulator.faults(&[]).await;
+        let ended = server.end_of(&second.name).await;
+        assert_eq!(ended.state(), State::Succeeded, "restart: {restart}: {ended:?}");
+        assert_eq!(simulator.count("creates_received").await, 1, "restart: {restart}");
+    };
+    check(false).await;
+    check(true).await;
+}
+
+#[tokio::test]
+async fn a_job_goes_from_hand_to_hand_until_the_last_who_wants_it_also_over_a_kill() {
+    let check = async |kill: bool| {
+        let simulator = Simulator::start(&["create:hold"]);
+        let server = Setup::replicate(&simulator.replicate()).start().await;
+        let names = sharing(&server, 6).await;
+        server.until(&names[0], |generation| !generation.attempts[0].provider_job_id.is_empty()).await;
+        let (last, others) = names.split_last().unwrap();
+        for cancelled in join_all(others.iter().map(|name| server.cancel(name))).await {
+            assert_eq!(cancelled.unwrap().state(), State::Cancelled);
+        }
+        let server = if kill { server.kill().start().await } else { server };
+        let n_gets = simulator.count("gets").await;
+        reached(&simulator, "gets", n_gets + 2).await;
+        simulator.control("release", json!({})).await;
+        let ended = server.end_of(last).await;
+        assert_eq!((ended.state(), ended.attempts.len()), (State::Succeeded, 1), "kill: {kill}: {ended:?}");
+        assert_eq!((simulator.count("creates_received").await, simulator.count("cancels").await), (1, 0));
+    };
+    check(false).await;
+    check(true).await;
+}
+
+#[tokio::test]
+async fn the_last_who_cancels_a_shared_job_stops_it_at_the_vendor() {
+    let simulator = Simulator::start(&["create:hold"]);
+    let server = Setup::replicate(&simulator.replicate()).start().await;
+    let names = sharing(&server, 4).await;
+    server.until(&names[0], |generation| !generation.attempts[0].provider_job_id.is_empty()).await;
+    for cancelled in join_all(names.iter().map(|name| server.cancel(name))).await {
+        assert!(matches!(cancelled.unwrap().state(), State::Cancelled | State::Cancelling));
+    }
+    for name in &names {
+        assert_eq!(server.end_of(name).await.state(), State::Cancelled);
+    }
+    assert_eq!((simulator.count("creates_received").await, simulator.count("cancels").await), (1, 1));
+    assert_eq!(simulator.predictions().await[0]["status"], "canceled");
+}
+
+#[tokio::test]
+async fn each_deadline_is_its_own_the_followers_ends_alone_and_the_leaders_hands_over() {
+    let simulator = Simulator::start(&["create:hold"]);
+    let server = Setup::replicate(&simulator.replicate()).with("FILMGATE_CONCURRENCY", "1").start().await;
+    let short =
+        || GenerateVideoRequest { max_duration: Some(Duration::from_secs(2).try_into().unwrap()), ..video("the same") };
+    let place = server.order(video("takes the place")).await.unwrap().name;
+    reached(&simulator, "creates_effective", 1).await;
+    // A queued leader without much time, one who shares its job and has time, and one who has none either.
+    let leader = server.order(short()).await.unwrap().name;
+    let patient = server.order(video("the same")).await.unwrap();
+    let hasty = server.order(short()).await.unwrap();
+    assert!(patient.coalesced && hasty.coalesced);
+    for name in [&leader, &hasty.name] {
+        let failure = server.end_of(name).await.failure.unwrap();
+        assert_eq!((failure.reason(), failure.charged()), (ErrorReason::DeadlineExceeded, Charged::No));
+    }
+    let ended = released_end(&simulator, &server, &patient.name).await;
+    assert_eq!((ended.state(), ended.attempts.len()), (State::Succeeded, 1), "{ended:?}");
+    assert_eq!(server.end_of(&place).await.state(), State::Succeeded);
+    assert_eq!(simulator.count("creates_received").await, 2);
+}
+
+#[tokio::test]
+async fn identical_orders_around_the_end_of_the_first_share_it_or_its_result() {
+    let simulator = Simulator::start(&["create:hold"]);
+    let server = Setup::replicate(&simulator.replicate()).start().await;
+    let mut names = sharing(&server, 5).await;
+    reached(&simulator, "creates_effective", 1).await;
+    let around = join_all((0..40_u64).map(async |n| {
+        sleep(Duration::from_millis(n * 3)).await;
+        server.order(video("the same")).await.unwrap().name
+    }));
+    let release = async {
+        sleep(Duration::from_millis(30)).await;
+        simulator.control("release", json!({})).await;
+    };
+    let (around, ()) = tokio::join!(around, release);
+    names.extend(around);
+    server.end_of(&names[0]).await;
+    let after = server.order(video("the same")).await.unwrap();
+    assert!(after.cached, "{after:?}");
+    let ends = join_all(names.iter().map(|name| server.end_of(name))).await;
+    assert!(ends.iter().all(|end| end.state() == State::Succeeded && end.artifacts.len() == 1));
+    let alone = ends.iter().filter(|end| !end.cached && !end.coalesced).count();
+    assert_eq!((alone, simulator.count("creates_received").await), (1, 1));
 }

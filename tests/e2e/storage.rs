@@ -52,7 +52,7 @@ impl Disk {
                 full.args(["if=/dev/zero", "bs=4k"]).arg(format!("of={}", filler.display()));
                 assert!(!full.output().unwrap().status.success());
             }
-            Self::Limit => limit(server, "524288"),
+            Self::Limit => limit(server, "262144"),
         }
     }
 
@@ -112,7 +112,9 @@ async fn readiness(server: &Server, expected: StatusCode) {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(SOON, reached).await.expect("readiness follows the disk");
+    let log = || server.setup().log();
+    // The pulse is felt every five seconds, and its record is the smallest of all.
+    timeout(2 * SOON, reached).await.unwrap_or_else(|_| panic!("never {expected}:\n{}", log()));
 }
 
 /// Fills the disk to the last record: what fits into pages that the database has already may still be taken. How many orders were.

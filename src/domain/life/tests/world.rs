@@ -153,7 +153,7 @@ impl World {
         let followers: Vec<Generation> =
             self.all().into_iter().filter(|other| other.leader == Some(before.id)).collect();
         if let (Some(ending), [_, ..]) = (handing_over(&before, event, self.now), &followers[..]) {
-            return self.hand_over(before, followers, ending);
+            return self.hand_over(&before, &followers, ending);
         }
         let mut after = before.clone();
         let told = after.apply(event, self.now);
@@ -170,8 +170,8 @@ impl World {
 
     fn hand_over(
         &mut self,
-        before: Generation,
-        followers: Vec<Generation>,
+        before: &Generation,
+        followers: &[Generation],
         ending: HandOver,
     ) -> Result<(), TestCaseError> {
         let (mut leader, mut successor) = (before.clone(), followers[0].clone());
@@ -179,7 +179,7 @@ impl World {
         prop_assert_eq!((successor.cost.held, leader.cost.held), (before.cost.held, MicroUsd::ZERO));
         prop_assert_eq!(&successor.attempts, &before.attempts);
         let next = successor.id;
-        self.save(&before, leader, Some(ended))?;
+        self.save(before, leader, Some(ended))?;
         self.save(&followers[0], successor, Some(promoted))?;
         for follower in &followers[1..] {
             let mut after = follower.clone();
@@ -228,7 +228,7 @@ impl World {
         };
         let moved = before.successor != after.successor;
         prop_assert!(
-            moved || tickets(&before).iter().all(|ticket| tickets(&after).contains(ticket)),
+            moved || tickets(before).iter().all(|ticket| tickets(&after).contains(ticket)),
             "a ticket is kept"
         );
         check_record(&after)?;
