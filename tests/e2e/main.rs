@@ -17,6 +17,7 @@ mod files;
 mod kills;
 mod lists;
 mod main_job;
+mod postgres;
 mod privacy;
 mod reflection;
 mod retry;
