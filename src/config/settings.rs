@@ -35,7 +35,7 @@ pub struct Settings {
     /// Folder of records and artifacts (default: filmgate in the XDG data folder)
     #[arg(long, env = "FILMGATE_DATA_DIR", value_name = "FOLDER", hide_env_values = true)]
     pub data_dir: Option<Text>,
-    /// PostgreSQL database that several processes share, such as postgres://user:password@host/name?sslmode=verify-full; better in the
+    /// PostgreSQL database that several processes share, such as `postgres://user:password@host/name?sslmode=verify-full`; better in the
     /// environment, where no process list shows it (default: records are in the data folder)
     #[arg(
         long,

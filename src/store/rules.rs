@@ -101,6 +101,28 @@ pub(super) fn first_difference<'a>(before: &'a SentRequest, now: &'a SentRequest
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{
+        attempt::AttemptOutcome,
+        failure::FailureReason,
+        life::tests::{START, drafted},
+        names::GenerationId,
+    };
+
+    #[test]
+    fn only_what_may_go_to_its_provider_at_once_waits_for_it() {
+        let check = |waits: bool, change: fn(&mut Generation)| {
+            let mut generation = drafted(1);
+            change(&mut generation);
+            let expected = waits.then_some(("sample", START));
+            assert_eq!(waits_for(&generation), expected);
+        };
+        check(true, |_| ());
+        check(false, |generation| generation.leader = Some(GenerationId::fresh()));
+        check(false, |generation| generation.state = State::Cancelled);
+        check(false, |generation| generation.attempts[0].stage = AttemptStage::Submitting);
+        check(false, |generation| generation.attempts[0].turned_away = Some(FailureReason::ProviderOverloaded));
+        check(false, |generation| generation.attempts[0].outcome = AttemptOutcome::Failed);
+    }
 
     #[test]
     fn the_first_difference_is_the_first_field_of_the_contract_that_differs() {

@@ -32,6 +32,7 @@ mod retention;
 mod retry;
 mod rubbish;
 mod settings;
+mod shared_store;
 mod sharing;
 mod simulator;
 mod storage;

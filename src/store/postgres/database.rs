@@ -46,7 +46,7 @@ impl Database {
         repeat(&self.pool, |client| work(Work::begin(client, Limits::USUAL))).await
     }
 
-    /// As `transaction`, for what happens once and may take minutes.
+    /// As `transaction`, for what happens once in a run and may take minutes.
     pub(super) async fn long_transaction<T, E, F>(&self, work: impl Fn(Work) -> F) -> std::result::Result<T, E>
     where
         E: Error + From<StoreError> + 'static,

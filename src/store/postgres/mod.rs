@@ -269,7 +269,7 @@ impl Store for Postgres {
     }
 
     async fn leave(&self) -> Result<()> {
-        self.database.transaction(|work| owners::leave(work, &self.process)).await
+        self.database.long_transaction(|work| owners::leave(work, &self.process)).await
     }
 
     async fn close(&self) {

@@ -8,18 +8,19 @@ mod contract;
 mod faults;
 mod races;
 mod schema;
+mod tls;
 
 use std::sync::{Arc, LazyLock};
 
 use tokio::sync::OnceCell;
 
+use self::server::SHARED as SERVER;
 use super::*;
 use crate::store::contract::Tested;
 
 /// Long enough for every test that does not wait for its end.
 const LEASE: Duration = Duration::from_mins(10);
 
-static SERVER: LazyLock<server::Postgres> = LazyLock::new(server::Postgres::start);
 static POOLER: LazyLock<server::Pooler> = LazyLock::new(|| server::Pooler::start(&SERVER));
 static TEMPLATE: OnceCell<()> = OnceCell::const_new();
 

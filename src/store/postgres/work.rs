@@ -21,6 +21,9 @@ use super::{
 };
 use crate::store::port::StoreError;
 
+/// Most statements sent before an answer is waited for: a job that very many share ends in one transaction, and each wait has its bound.
+const MAX_SENT: usize = 1_000;
+
 /// How long a transaction may take, here and in the database.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -38,7 +41,7 @@ impl Limits {
             SET LOCAL lock_timeout = '8s'; SET LOCAL statement_timeout = '10s'",
         patience: Duration::from_secs(15),
     };
-    /// For what happens once: migrations, and claims on all that an earlier run left.
+    /// For what happens once in a run: migrations, and whatever changes all that a process owns.
     pub(super) const LONG: Self = Self {
         begin: "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL idle_in_transaction_session_timeout = '10s'; \
             SET LOCAL lock_timeout = '60s'; SET LOCAL statement_timeout = '300s'",
@@ -95,6 +98,7 @@ impl Work {
 
     /// Asks several questions in one round trip, in this order.
     pub(super) async fn ask_all<const N: usize>(&mut self, questions: [Statement; N]) -> Result<[Answer; N]> {
+        self.relieve().await?;
         let mut parts = self.parts();
         parts.extend(questions.into_iter().map(Part::Statement));
         let mut answers = self.send(parts).await?;
@@ -104,6 +108,7 @@ impl Work {
 
     /// Runs statements without parameters, such as a migration.
     pub(super) async fn run(&mut self, text: &'static str) -> Result<()> {
+        self.relieve().await?;
         let mut parts = self.parts();
         parts.push(Part::Plain(text));
         self.send(parts).await.map(drop)
@@ -116,10 +121,22 @@ impl Work {
             Stage::Reading | Stage::Fresh | Stage::Open => {}
             Stage::Asking | Stage::Failed => return Err(StoreError::broken("a commit after a failure")),
         }
+        self.relieve().await?;
         let mut parts = self.parts();
         parts.push(Part::Plain("COMMIT"));
         self.send(parts).await?;
         self.stage = Stage::Reading;
+        Ok(())
+    }
+
+    /// Sends what is too much for one go.
+    async fn relieve(&mut self) -> Result<()> {
+        while self.queue.len() > MAX_SENT {
+            let rest = self.queue.split_off(MAX_SENT);
+            let parts = self.parts();
+            self.queue = rest;
+            self.send(parts).await?;
+        }
         Ok(())
     }
 

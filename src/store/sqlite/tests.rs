@@ -103,6 +103,19 @@ async fn a_folder_that_is_not_there_is_unavailable() {
     assert!(matches!(opened, Err(OpenError::Store(StoreError::Unavailable(_)))));
 }
 
+#[test]
+fn a_file_of_a_newer_version_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = connect::for_writing(&file(&folder)).unwrap();
+    let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
+        SELECT 7, 'later', applied_on, checksum FROM refinery_schema_history LIMIT 1";
+    work.db.execute(newer, ()).unwrap();
+    drop(work);
+    let refused = Sqlite::open(&file(&folder)).unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { found: 7, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("version 7"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_store_that_may_not_write_is_unavailable_and_reads_on() {
     let (store, folder) = fresh();

@@ -1,20 +1,20 @@
 //! A real PostgreSQL and a real pgbouncer from Debian's packages, each on a free port with a folder of its own.
 //!
 //! The store's unit tests use this file too. A server ends with the test process, however that ends: a shell waits for the end of its standard
-//! input and then stops it. Neither program runs as root, so then they are given to the user that the package made.
+//! input and then stops it. Neither program runs as root, so root gives them to the user that the package made.
 
 use std::{
     fs,
     io::Write,
     net::TcpListener,
     os::unix::{
-        fs::{MetadataExt, chown},
+        fs::{MetadataExt, PermissionsExt, chown},
         process::CommandExt,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
-        Mutex,
+        LazyLock, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     thread::sleep,
@@ -34,6 +34,9 @@ pub(crate) struct Postgres {
     keeper: Mutex<Option<Child>>,
     n_databases: AtomicU32,
 }
+
+/// One for all tests of this process that do not stop it.
+pub(crate) static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start);
 
 impl Postgres {
     /// Makes and starts one. It flushes to the disk as it does for users.
@@ -80,6 +83,14 @@ impl Postgres {
 
     pub(crate) fn data_folder(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// Gives a file to the server alone.
+    pub(crate) fn give(file: &Path) {
+        if let Some((user, group)) = server_user() {
+            chown(file, Some(user), Some(group)).unwrap();
+        }
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Ends it like a crash, or by another signal, and waits for its end.

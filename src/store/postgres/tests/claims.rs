@@ -64,7 +64,7 @@ async fn a_generation_belongs_to_the_process_that_accepted_it() {
     let owned = accepted(&a, Ask::new()).await;
     assert_eq!(claim(&a, &owned.generation).await, Some(owned.claim));
     assert_eq!(claim(&b, &owned.generation).await, None);
-    assert_eq!(a.owned(None, 10).await.unwrap(), [owned.clone()]);
+    assert_eq!(a.owned(None, 10).await.unwrap(), std::slice::from_ref(&owned));
     assert_eq!(b.owned(None, 10).await.unwrap(), []);
 
     let wrong = Owned { claim: Claim::of(owned.claim.fence() + 1), ..owned.clone() };

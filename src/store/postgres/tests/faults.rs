@@ -185,6 +185,34 @@ async fn a_lease_is_renewed_however_many_callers_wait() {
     timeout(Duration::from_secs(5), store.heartbeat(START)).await.unwrap().unwrap();
 }
 
+#[tokio::test]
+async fn very_many_writes_are_kept_or_undone_together() {
+    let (url, [store]) = stores(["a"]).await;
+    let write = async |last: &'static str| {
+        let mut work = store.database.transaction(async |work| Ok::<_, StoreError>(work)).await.unwrap();
+        for index in 0..2_500 {
+            work.write(Statement::own(dialect::HINT, values!["a", index.to_string()]));
+        }
+        work.write(Statement::own(last, values![]));
+        work.commit().await
+    };
+    let n_hints = || server::psql(&url, "SELECT count(*) FROM filmgate.hints");
+    write("SELECT 1 / 0").await.unwrap_err();
+    assert_eq!(n_hints(), "0");
+    write("SELECT 1").await.unwrap();
+    assert_eq!(n_hints(), "2500");
+}
+
+#[tokio::test]
+async fn nothing_is_kept_after_a_failure_that_nobody_minded() {
+    let (url, [store]) = stores(["a"]).await;
+    let mut work = store.database.transaction(async |work| Ok::<_, StoreError>(work)).await.unwrap();
+    work.write(Statement::own(dialect::HINT, values!["a", "x"]));
+    work.ask(Statement::own("SELECT 1 / 0", values![])).await.unwrap_err();
+    work.commit().await.unwrap_err();
+    assert_eq!(server::psql(&url, "SELECT count(*) FROM filmgate.hints"), "0");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_that_wait_for_each_other_are_both_done_in_the_end() {
     let (_, [store]) = stores(["a"]).await;
