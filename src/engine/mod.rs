@@ -165,7 +165,9 @@ impl Engine {
     pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
         // What is driven here is shown as it is stored; only the rest is read, such as what has ended.
         let is_current = self.drivers().drives(id) || !self.store().is_shared();
-        if let Some(own) = self.hub().join(id).filter(|own| is_current && own.borrow().tenant == *tenant) {
+        // Whoever changed it elsewhere may have been told of it before we were.
+        let is_it = |now: &Generation| is_current && now.tenant == *tenant && now.sequence >= after_sequence;
+        if let Some(own) = self.hub().join(id).filter(|own| is_it(&own.borrow())) {
             return Ok(Watch::new(self.clone(), own, after_sequence));
         }
         let known = self.find(tenant, id).await?;

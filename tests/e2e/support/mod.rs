@@ -2,7 +2,7 @@
 
 pub(crate) mod acts;
 pub(crate) mod collector;
+pub(crate) mod network;
 pub(crate) mod postgres;
-pub(crate) mod proxy;
 pub(crate) mod refusals;
 pub(crate) mod server;

@@ -13,15 +13,15 @@ use tokio::{
 };
 
 /// Passes bytes on. While it is cut they wait, and nobody is told: connections stay open, new ones are accepted. Ends when dropped.
-pub(crate) struct Proxy {
+pub(crate) struct Network {
     addr: SocketAddr,
     is_cut: watch::Sender<bool>,
     _serving: JoinSet<()>,
 }
 
-impl Proxy {
+impl Network {
     /// Listens for connections to pass on to `target`.
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    pub(crate) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (is_cut, cut) = watch::channel(false);
