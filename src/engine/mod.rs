@@ -179,7 +179,11 @@ impl Engine {
     pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
         // What is driven here is shown as it is stored; only the rest is read, such as what has ended and may have expired since.
         let is_current = self.drivers().drives(id) || !self.store().is_shared();
-        let shows = |shown: &Generation| is_current && shown.tenant == *tenant && !shown.state.is_terminal();
+        let shows = |shown: &Generation| {
+            // Whoever changed it elsewhere may have been told of it before we were.
+            let is_current = is_current && shown.sequence >= after_sequence;
+            is_current && shown.tenant == *tenant && !shown.state.is_terminal()
+        };
         if let Some(own) = self.hub().join(id).filter(|own| shows(&own.borrow())) {
             return Ok(Watch::new(self.clone(), own, after_sequence));
         }

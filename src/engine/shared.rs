@@ -89,7 +89,7 @@ impl Engine {
                 () = self.drain().draining() => return,
             }
             // Whoever may have lost what it has is in no state to take more.
-            if !self.lease().is_over() && trouble.judge(self.take().await).is_none() {
+            if self.lease().grant().is_some() && trouble.judge(self.take().await).is_none() {
                 // Something may have been taken all the same.
                 self.doubt();
             }

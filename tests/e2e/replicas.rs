@@ -23,6 +23,7 @@ use crate::{
 };
 
 mod calls;
+mod chaos;
 mod trouble;
 
 /// Short, so that a test need not wait long for a takeover.

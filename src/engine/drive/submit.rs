@@ -57,11 +57,11 @@ impl Driver {
             // A place that became free because others leave is no invitation: what is sent now could not be waited for.
             return Err(Stop);
         }
-        if self.engine.lease().is_over() {
+        let Some(grant) = self.engine.lease().grant() else {
             // Another process may be about to send it; the next heartbeat will tell.
             self.rest(LEASE_PAUSE);
             return Ok(generation);
-        }
+        };
         let key = SubmitKey::fresh();
         failpoint::reach(Point::IntentBefore);
         let intended = self.tell_of(work, AttemptEvent::Submitting(key)).await?;
@@ -71,7 +71,7 @@ impl Driver {
             return Ok(intended);
         };
         let work = Work { attempt, ..work.clone() };
-        if self.engine.lease().is_over() {
+        if self.engine.lease().grant() != Some(grant) {
             // This process stood still since. Whoever has the job now believes that it was sent; if that is still us, we know better.
             self.rest(LEASE_PAUSE);
             let why = "the process stood still before it was sent".to_owned();

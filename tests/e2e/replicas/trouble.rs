@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Waits until everything about it is known that can be: its end, or that nobody ever bought it though somebody meant to.
-async fn settled(server: &Server, simulator: &Simulator, name: &str) -> Generation {
+pub(super) async fn settled(server: &Server, simulator: &Simulator, name: &str) -> Generation {
     let known =
         server.until(name, |generation| is_terminal(generation) || generation.state() == State::Unresolved).await;
     if is_terminal(&known) {
@@ -181,9 +181,9 @@ async fn a_restarted_database_loses_nothing() {
 #[tokio::test]
 async fn a_server_cut_off_from_the_database_loses_its_jobs_and_comes_back_by_itself() {
     let cluster = Cluster::start(&["create:hold"]);
-    let proxy = Network::start(cluster.postgres_addr()).await;
+    let network = Network::to(cluster.postgres_addr()).await;
     let (_, database) = cluster.url.rsplit_once('/').unwrap();
-    let cut_off = cluster.setup_at(&format!("postgres://postgres@{}/{database}", proxy.addr())).start().await;
+    let cut_off = cluster.setup_at(&format!("postgres://postgres@{}/{database}", network.addr())).start().await;
     let other = cluster.setup().start().await;
     let names = order_jobs(&cut_off, 0..5).await;
     cluster.reached("creates_effective", 5).await;
@@ -194,7 +194,7 @@ async fn a_server_cut_off_from_the_database_loses_its_jobs_and_comes_back_by_its
     let mut stream = cut_off.generations().await.watch_generation(request).await.unwrap().into_inner();
     stream.message().await.unwrap().unwrap();
 
-    proxy.cut();
+    network.cut();
     let cut_at = Instant::now();
     took_over(&other, names.len()).await;
     assert!(cut_at.elapsed() > LEASE / 2, "not before its lease was over");
@@ -210,7 +210,7 @@ async fn a_server_cut_off_from_the_database_loses_its_jobs_and_comes_back_by_its
         ended.insert(name, other.end_of(name).await);
     }
 
-    proxy.heal();
+    network.heal();
     let healed_at = Instant::now();
     while !cut_off.readyz().await.is_success() {
         assert!(healed_at.elapsed() < SOON, "it never is ready again:\n{}", cut_off.setup().log());

@@ -21,7 +21,7 @@ pub(crate) struct Network {
 
 impl Network {
     /// Listens for connections to pass on to `target`.
-    pub(crate) async fn start(target: SocketAddr) -> Self {
+    pub(crate) async fn to(target: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (is_cut, cut) = watch::channel(false);
