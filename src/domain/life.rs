@@ -131,7 +131,13 @@ impl Generation {
                 Ok(Told::Event("outputs_ready", String::new()))
             }
             AttemptEvent::Stored(artifacts, usage) => Ok(self.succeed(artifacts, usage, now)),
-            AttemptEvent::Failed(failure, usage) => Ok(self.attempt_failed(failure, usage, now)),
+            AttemptEvent::Failed(failure, usage) => {
+                // A refused order of which a job is known all the same was not refused: the next model would be paid as well.
+                if failure.phase == FailurePhase::Submit && self.has_ticket() {
+                    return Err(Refused::WrongState(self.state));
+                }
+                Ok(self.attempt_failed(failure, usage, now))
+            }
             AttemptEvent::Stopped(charged, usage) => {
                 if self.cancel_requested_at.is_some() {
                     return Ok(self.close_cancelled(*charged, usage, now));
@@ -181,7 +187,7 @@ impl Generation {
     }
 
     fn accepted(&mut self, ticket: &Ticket, now: Timestamp) -> Told {
-        if self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Accepted) {
+        if self.has_ticket() {
             return Told::Nothing;
         }
         self.with_attempt(|attempt| {
@@ -201,6 +207,10 @@ impl Generation {
             }
         }
         Told::Event("submitted", ticket.job.clone())
+    }
+
+    fn has_ticket(&self) -> bool {
+        self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Accepted)
     }
 
     fn advance(&mut self, advance: &Advance) -> Told {

@@ -289,6 +289,9 @@ impl Driver {
 
     /// Reads the record again, because it was changed elsewhere or the provider has news, and makes the next question to the provider due.
     async fn look_again(&mut self, generation: &Arc<Generation>) -> Next {
+        if !self.at_work.is_current() {
+            return Err(Stop);
+        }
         match self.engine.store().load(self.id).await {
             // Nobody drives what has ended, but this driver may have to go on with its successor.
             Ok(Some(Loaded { generation: now, claim }))
@@ -309,8 +312,11 @@ impl Driver {
         }
     }
 
-    /// False if another process has the job now. A store that cannot answer decides nothing.
+    /// False if another process or driver has the job now. A store that cannot answer decides nothing.
     async fn is_ours(&self) -> bool {
+        if !self.at_work.is_current() {
+            return false;
+        }
         match self.engine.store().load(self.id).await {
             Ok(Some(Loaded { generation, claim })) => {
                 claim == Some(self.at_work.claim()) || generation.successor.is_some()

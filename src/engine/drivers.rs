@@ -130,6 +130,11 @@ impl AtWork {
         self.driving.claim
     }
 
+    /// False once another driver has come in its place, perhaps with the same claim.
+    pub(super) fn is_current(&self) -> bool {
+        self.drivers.lock().at_work.get(&self.id).is_some_and(|driving| Arc::ptr_eq(driving, &self.driving))
+    }
+
     /// Waits to be nudged. A nudge that came before is not lost.
     pub(super) async fn nudged(&self) {
         self.driving.nudge.notified().await;
@@ -170,6 +175,7 @@ mod tests {
         assert!(drivers.enter(id, Claim::of(1)).is_none());
         let second = drivers.enter(id, Claim::of(2)).unwrap();
         assert!(first.nudged().now_or_never().is_some(), "the older one is told to look");
+        assert!(!first.is_current() && second.is_current());
         drop(first);
         assert!(drivers.drives(id), "the end of the older one is not the end of the newer one");
         drop(second);
@@ -182,6 +188,7 @@ mod tests {
         let mut at_work = drivers.enter(leader, Claim::of(1)).unwrap();
         let replaced = drivers.enter(follower, Claim::of(2)).unwrap();
         at_work.move_to(follower, Claim::of(1));
+        assert!(at_work.is_current() && !replaced.is_current());
         assert!(replaced.nudged().now_or_never().is_some());
         assert!(!drivers.nudge(leader) && drivers.nudge(follower));
         assert!(at_work.nudged().now_or_never().is_some());

@@ -151,7 +151,8 @@ impl Engine {
         let is_open = generation.open_attempt().is_some_and(|open| open.id == attempt.id);
         let hearing = match heard.ticket {
             _ if !is_open => Hearing::Late,
-            Some(ticket) if attempt.stage == AttemptStage::Submitting => self.bring(id, &attempt, ticket).await?,
+            // Also if the answer said that nothing came of it and the order waits to be sent again: here is the job.
+            Some(ticket) if attempt.stage != AttemptStage::Accepted => self.bring(id, &attempt, ticket).await?,
             Some(_) | None => {
                 self.nudge(id).await?;
                 Hearing::Woke

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use super::Engine;
 use crate::{
     artifact::{GRACE, sweep},
+    domain::artifact::BlobKey,
     lifecycle::{OnFailure, OnShutdown, Policy},
     store::port::{Expired, StoreError},
 };
@@ -28,6 +29,8 @@ const PULSE: Duration = Duration::from_secs(5);
 /// After a pulse that was missed the next one comes sooner.
 const MISSED: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(3600);
+/// Longer than a driver waits before it tells the store again what that could not take.
+const TOLD_BY_THEN: Duration = Duration::from_secs(15);
 /// How often is looked for what has expired.
 const EXPIRY: Duration = Duration::from_secs(60);
 /// How much expires in one transaction, so that it keeps no other write waiting for long.
@@ -171,10 +174,23 @@ impl Engine {
     }
 
     async fn sweep_blobs(&self) {
-        let store = self.store();
-        if let Err(error) = sweep(self.blobs(), GRACE, |keys| store.unreferenced(keys)).await {
+        if let Err(error) = sweep(self.blobs(), GRACE, |keys| self.orphans(keys)).await {
             warn!(error = ?error, "the sweep of blobs did not finish");
         }
+    }
+
+    /// Those that no artifact refers to, nor is about to: the store may be back from a long outage just now, and drivers here and elsewhere have
+    /// yet to tell it what they stored before.
+    async fn orphans(&self, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>, StoreError> {
+        let ready = self.readiness();
+        let orphans = self.store().unreferenced(keys).await?;
+        if orphans.is_empty() {
+            return Ok(orphans);
+        }
+        sleep(TOLD_BY_THEN).await;
+        // An error means that the engine is gone.
+        let was_writable = *ready.borrow() && matches!(ready.has_changed(), Ok(false));
+        if was_writable { self.store().unreferenced(orphans).await } else { Ok(Vec::new()) }
     }
 }
 

@@ -66,7 +66,7 @@ macro_rules! store_contract {
                 a_callback_is_asked_for_again_from_the_beginning, what_cannot_be_called_back_is_told_apart,
                 a_deleted_generation_calls_nobody;
             records: a_session_keeps_the_order_of_many_writers, making_a_session_twice_keeps_it,
-                a_deleted_session_keeps_its_generations, a_blob_dies_with_its_last_artifact, a_heartbeat_writes;
+                the_time_of_a_session_does_not_go_back, a_deleted_session_keeps_its_generations, a_blob_dies_with_its_last_artifact, a_heartbeat_writes;
             retention: an_expired_generation_is_a_tombstone_that_stays_readable,
                 an_expired_generation_is_ended_and_can_be_deleted, only_what_ended_before_expires_first_ended_first,
                 shared_bytes_live_as_long_as_the_last_that_shares_them, an_expired_artifact_is_gone_and_answers_no_order,

@@ -240,6 +240,24 @@ enum Step {
     LeaderEnded { ours: bool },
 }
 
+#[test]
+fn a_refusal_does_not_undo_a_job_that_is_known() {
+    let mut generation = drafted(2);
+    let attempt = generation.attempts[0].id;
+    let mut tell = |event| generation.apply(&Event::Attempt(attempt, event), START);
+    tell(AttemptEvent::Submitting(SubmitKey::fresh())).unwrap();
+    // Its webhook came before the answer.
+    let ticket = Ticket { account: "a".into(), job: "job".into(), data: serde_json::Value::Null };
+    tell(AttemptEvent::Accepted(ticket)).unwrap();
+    let failed = |phase| {
+        let failure = Failure::new(FailureReason::ProviderInvalidOrder, phase, Charged::No, "refused");
+        AttemptEvent::Failed(failure, Usage::default())
+    };
+    assert_eq!(tell(failed(FailurePhase::Submit)), Err(Refused::WrongState(State::Running)));
+    tell(failed(FailurePhase::Provider)).unwrap();
+    assert_eq!(generation.attempts.len(), 2, "the job itself may fail");
+}
+
 fn attempt_event() -> impl Strategy<Value = AttemptEvent> {
     let charged = || prop_oneof![Just(Charged::No), Just(Charged::Yes), Just(Charged::Unknown)];
     let reason = prop_oneof![

@@ -6,7 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::{artifact::GRACE, domain::artifact::BlobKey, domain::names::AttemptId, engine::Watch};
+use crate::{
+    artifact::GRACE,
+    domain::{
+        artifact::{Artifact, BlobKey},
+        life::tests::output,
+        names::AttemptId,
+    },
+    engine::Watch,
+};
 
 const HOUR: i64 = 3600;
 
@@ -148,4 +156,31 @@ async fn a_clock_set_ahead_makes_no_blob_an_old_orphan_at_once() {
     while blobs.exists(&key).await.unwrap() {
         tokio::time::sleep(Duration::from_mins(1)).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_an_outage_held_up_comes_before_the_sweep() {
+    let stage = Stage::set(&[], &[]).await;
+    let (blobs, source) = (stage.engine.blobs(), stage._folder.path().join("source"));
+    let [late, orphan] = [(); 2].map(|()| BlobKey::fresh(AttemptId::fresh(), 0));
+    for key in [&late, &orphan] {
+        std::fs::write(&source, "blob").unwrap();
+        blobs.put_file(key, &source).await.unwrap();
+        let stored = stage._folder.path().join("blobs").join(key.as_str());
+        let file = std::fs::File::options().write(true).open(stored).unwrap();
+        file.set_modified(std::time::SystemTime::now() - 2 * GRACE).unwrap();
+    }
+    // It sweeps when it starts, perhaps because the store is back.
+    stage.engine.start_housekeeping().await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let artifact = Artifact { blob: late.clone(), generation: None, ..output(stage.id) };
+    let (store, runtime) = (Arc::clone(stage.engine.store()), tokio::runtime::Handle::current());
+    // Where tokio's clock waits for it.
+    let told = move || runtime.block_on(store.add_artifact(&TenantId::default_tenant(), &artifact));
+    tokio::task::spawn_blocking(told).await.unwrap().unwrap();
+    while blobs.exists(&orphan).await.unwrap() {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+    }
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert!(blobs.exists(&late).await.unwrap(), "paid for, and lost");
 }

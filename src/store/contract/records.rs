@@ -35,6 +35,17 @@ pub(in crate::store) async fn making_a_session_twice_keeps_it(store: &Tested) {
     assert_eq!((again.created_at, again.updated_at, again.n_messages), (START, at(1), 2));
 }
 
+pub(in crate::store) async fn the_time_of_a_session_does_not_go_back(store: &Tested) {
+    let ask = Ask { now: at(10), ..Ask::new() };
+    let (tenant, session) = (ask.tenant.clone(), ask.session.clone());
+    ask.clone().accepted(store).await;
+    let earlier = Ask { now: at(5), ..ask }.accepted(store).await;
+    let updated_at = async || store.session(&tenant, &session).await.unwrap().unwrap().updated_at;
+    assert_eq!(updated_at().await, at(10));
+    store.apply(earlier.id, Event::CancelRequested, None, at(7)).await.unwrap();
+    assert_eq!(updated_at().await, at(10));
+}
+
 pub(in crate::store) async fn a_deleted_session_keeps_its_generations(store: &Tested) {
     let generation = Ask::new().accepted(store).await;
     let (tenant, session) = (&generation.tenant, &generation.session);

@@ -17,6 +17,8 @@ use super::tls::{self, Check};
 const CONNECTING: Duration = Duration::from_secs(4);
 /// A peer that acknowledges nothing for this long is gone.
 const SILENCE: Duration = Duration::from_secs(10);
+/// How often one that has said nothing is asked whether it is there.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Where the database is and how it is spoken to. Shown without its password.
 #[derive(Clone)]
@@ -81,7 +83,9 @@ impl Address {
             ("verify-full", _) => (SslMode::Require, Check::IssuerAndName),
             _ => return Err(BadAddress::SslMode),
         };
-        config.ssl_mode(ssl_mode).connect_timeout(CONNECTING).tcp_user_timeout(SILENCE).keepalives_idle(SILENCE);
+        config.ssl_mode(ssl_mode).connect_timeout(CONNECTING).tcp_user_timeout(SILENCE);
+        // The system's own interval of more than a minute would keep dead connections in the pool for those who need one next.
+        config.keepalives_idle(SILENCE).keepalives_interval(PROBE).keepalives_retries(2);
         if config.get_application_name().is_none() {
             config.application_name("filmgate");
         }

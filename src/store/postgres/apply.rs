@@ -34,7 +34,7 @@ pub(super) async fn apply(
     claim: Option<Claim>,
     now: Timestamp,
 ) -> std::result::Result<Changes, ApplyError> {
-    lock_order(&mut work, id, event, now).await?;
+    lock_order(&mut work, id, event).await?;
     let before = target(&mut work, id, event).await?.ok_or(ApplyError::NotFound)?;
     if claim.is_some() && claim != before.claim_of(&store.process) {
         return Err(ApplyError::Lost);
@@ -82,8 +82,8 @@ fn refused(reason: Refused, before: Stored) -> ApplyError {
 }
 
 /// Whoever may hand a job over locks its order first, as acceptances do: otherwise an order that comes at the same time sees neither the old
-/// leader nor the new one, and buys again.
-async fn lock_order(work: &mut Work, id: GenerationId, event: &Event, now: Timestamp) -> Result<()> {
+/// leader nor the new one, and buys again. Whether it will hand over is not known before its row is locked, and that comes later.
+async fn lock_order(work: &mut Work, id: GenerationId, event: &Event) -> Result<()> {
     match event {
         Event::CancelRequested | Event::DeadlinePassed => {}
         Event::Attempt(..) | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => return Ok(()),
@@ -91,7 +91,7 @@ async fn lock_order(work: &mut Work, id: GenerationId, event: &Event, now: Times
     let Some(Stored { generation, .. }) = generations::load(work, id).await? else { return Ok(()) };
     if let Some(key) = &generation.cache_key
         && generation.cache == CachePolicy::Default
-        && rules::handing_over(&generation, event, now).is_some()
+        && !generation.state.is_terminal()
     {
         work.write(locks::order(&generation.tenant, &key.digest));
     }

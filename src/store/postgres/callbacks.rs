@@ -1,5 +1,7 @@
 //! Callbacks as rows.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use tokio_postgres::Row;
 
@@ -33,16 +35,19 @@ pub(super) async fn claim(mut work: Work, claim: &CallbackClaim) -> Result<Vec<D
     let (now, until) = (claim.now.as_microsecond(), claim.until.as_microsecond());
     let values = values![now, until, rules::listed(&claim.besides), int(claim.limit)];
     let claimed = work.ask(Statement::own(dialect::CLAIM_CALLBACKS, values)).await?;
-    let mut claimed = claimed.rows.iter().map(read).collect::<Result<Vec<_>>>()?;
-    claimed.sort_unstable_by(|one, other| one.generation.cmp(&other.generation));
+    let claimed = claimed.rows.iter().map(read).collect::<Result<Vec<_>>>()?;
     let ids: Vec<String> = claimed.iter().map(|row| row.generation.clone()).collect();
-    // By id, and deleting a generation deletes its callback: a record for each row, in the same order.
     let records = generations::stored(&work.ask(Statement::own(dialect::LOAD_MANY, values![ids])).await?)?;
     work.commit().await?;
+    let mut records: HashMap<String, Generation> =
+        records.into_iter().map(|record| (record.generation.id.id(), record.generation)).collect();
     let mut due = Vec::with_capacity(claimed.len());
-    for (row, record) in claimed.into_iter().zip(records) {
-        if let Some(url) = record.generation.callback_url.clone() {
-            due.push(DueCallback { generation: record.generation, url, callback: row.callback()? });
+    for row in claimed {
+        // Deleting a generation deletes its callback, so it is there.
+        if let Some(generation) = records.remove(&row.generation)
+            && let Some(url) = generation.callback_url.clone()
+        {
+            due.push(DueCallback { generation, url, callback: row.callback()? });
         }
     }
     Ok(due)

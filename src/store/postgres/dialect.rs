@@ -48,8 +48,9 @@ pub(super) const CACHED_OUTPUTS: &str = "SELECT a.id FROM filmgate.artifacts a W
     (SELECT c.generation FROM filmgate.cached c WHERE c.tenant = $1 AND c.digest = $2 AND c.scope = $3) \
     ORDER BY a.id FOR KEY SHARE OF a";
 
-/// Appends to a session that is there; nothing happens to one that is not.
-pub(super) const APPEND: &str = "WITH grown AS (UPDATE filmgate.sessions SET n_messages = n_messages + $3, updated_at = $4 \
+/// Appends to a session that is there; nothing happens to one that is not. The clocks of two processes differ, and its time never goes back.
+pub(super) const APPEND: &str = "WITH grown AS (UPDATE filmgate.sessions \
+    SET n_messages = n_messages + $3, updated_at = GREATEST(updated_at, $4) \
     WHERE tenant = $1 AND id = $2 RETURNING n_messages) \
     INSERT INTO filmgate.messages (tenant, session, number, doc) SELECT $1, $2, grown.n_messages - $3 + said.number, said.doc \
     FROM grown, unnest($5) WITH ORDINALITY AS said (doc, number)";

@@ -68,6 +68,28 @@ async fn a_webhook_may_be_faster_than_the_answer_to_its_submit() {
 }
 
 #[tokio::test]
+async fn an_order_that_was_turned_away_and_has_a_job_all_the_same_is_not_sent_again() {
+    let simulator = Simulator::start(&["create:status=429,retry_after=4,effect=after"]);
+    let relay = Relay::start().await;
+    let server = relay.setup(&simulator.replicate()).start().await;
+    let order = server.order(alone("a fox")).await.unwrap();
+    let [start, completed] = [relay.next().await, relay.next().await];
+    let postponed = "postponed".to_owned();
+    while !server.history(&order.name).await.contains(&postponed) {
+        tokio::task::yield_now().await;
+    }
+    for letter in [&start, &completed] {
+        assert_eq!(relay.pass(letter, &server).await, OK);
+    }
+    let ended = server.end_of(&order.name).await;
+    assert_eq!(ended.state(), State::Succeeded, "{ended:?}");
+    assert_eq!(ended.attempts[0].provider_job_id, simulator.predictions().await[0]["id"].as_str().unwrap());
+    let history = server.history(&order.name).await;
+    assert_eq!(history, ["accepted", "submitting", "postponed", "submitted", "outputs_ready", "succeeded"]);
+    assert_eq!(simulator.count("creates_received").await, 1);
+}
+
+#[tokio::test]
 async fn two_identical_orders_whose_answers_were_lost_each_find_their_own_by_its_mark() {
     let simulator = Simulator::start(&["create:drop,effect=after", "list:status=500"]);
     let setup = Setup::replicate(&simulator.replicate()).with("FILMGATE_PUBLIC_URL", "http://127.0.0.1:9");

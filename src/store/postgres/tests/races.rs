@@ -4,18 +4,19 @@ use std::collections::HashSet;
 
 use tokio::task::JoinSet;
 
-use super::*;
+use super::{super::generations, *};
 use crate::{
     domain::{
+        failure::FailureReason,
         generation::State,
         life::{
-            AttemptEvent,
+            Applied, AttemptEvent,
             tests::{START, output},
         },
         money::Usage,
-        names::RequestId,
+        names::{RequestId, SubmitKey},
     },
-    store::contract::{Ask, page, stored, submit, succeed, unfinished},
+    store::contract::{Ask, page, stored, submit, succeed, tell, unfinished},
 };
 
 /// Two directly, one through a pooler.
@@ -135,4 +136,58 @@ async fn an_order_and_a_deletion_agree_about_the_bytes() {
         }
     }
     assert!(n_hits <= 20);
+}
+
+/// Until so many transactions wait for a lock.
+async fn waiting(url: &str, n: u32) {
+    let text = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while server::psql(url, text) != n.to_string() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_that_meets_a_hand_over_which_came_unexpectedly_begins_no_second_job() {
+    let (url, stores) = stores(["a", "b", "c"]).await;
+    let [a, b, c] = stores.each_ref().map(tested);
+    let leader = Ask::order("d").accepted(&a).await;
+    let follower = Ask::order("d").accepted(&a).await;
+    let sent = tell(&a, &leader, AttemptEvent::Submitting(SubmitKey::fresh())).await.generation;
+    // It is turned away at the very moment its deadline passes: then it is handed over instead of being asked further.
+    let mut turning_away = stores[0].database.transaction(async |work| Ok::<_, StoreError>(work)).await.unwrap();
+    let mut row = generations::load_locked(&mut turning_away, sent.id).await.unwrap().unwrap();
+    let late = sent.deadline;
+    let passing = tokio::spawn(async move { b.apply(sent.id, Event::DeadlinePassed, None, late).await });
+    waiting(&url, 1).await;
+    let ordering = tokio::spawn(async move { Ask::order("d").accepted(&c).await });
+    waiting(&url, 2).await;
+    let attempt = row.generation.open_attempt().unwrap().id;
+    let why = AttemptEvent::Postponed(FailureReason::ProviderOverloaded, "429".to_owned());
+    let Applied::Changed(entry) = row.generation.apply(&Event::Attempt(attempt, why), START).unwrap() else {
+        panic!("nothing changed")
+    };
+    generations::save(&mut turning_away, &row, entry.as_ref()).unwrap();
+    turning_away.commit().await.unwrap();
+    assert_eq!(passing.await.unwrap().unwrap().generation.successor, Some(follower.id));
+    assert_eq!(ordering.await.unwrap().leader, Some(follower.id));
+}
+
+#[tokio::test]
+async fn a_callback_that_lost_its_generation_is_not_taken_for_another() {
+    let (url, [store]) = stores(["a"]).await;
+    let store = tested(&store);
+    let mut ended = Vec::new();
+    for n in 0..3 {
+        let url = format!("https://receiver-{n}.example/").parse().ok();
+        ended
+            .push(succeed(&store, &Ask { callback_url: url, ..Ask::new() }.accepted(&store).await).await.generation.id);
+    }
+    server::psql(&url, &format!("DELETE FROM filmgate.generations WHERE id = '{}'", ended[0].id()));
+    server::psql(&url, &format!("UPDATE filmgate.callbacks SET n_tries = 7 WHERE generation = '{}'", ended[1].id()));
+    let now = START + jiff::SignedDuration::from_secs(1);
+    let claim = CallbackClaim { now, until: now + jiff::SignedDuration::from_secs(20), besides: Vec::new(), limit: 10 };
+    let due = store.due_callbacks(claim).await.unwrap();
+    let mut due: Vec<_> = due.into_iter().map(|due| (due.generation.id, due.callback.n_tries)).collect();
+    due.sort_unstable();
+    assert_eq!(due, [(ended[1], 7), (ended[2], 0)]);
 }
