@@ -24,7 +24,7 @@ use crate::{
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
     provider::replicate,
-    store::{OpenError, port::Store},
+    store::{OpenError, port::Store, postgres::Postgres},
     telemetry::Metrics,
 };
 
@@ -97,6 +97,13 @@ pub enum StartError {
         #[source]
         source: anyhow::Error,
     },
+}
+
+impl StartError {
+    /// Whether it may start later without anybody changing anything: the shared database is away.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if Postgres::is_away(source))
+    }
 }
 
 /// Starts the server: when this returns, every unfinished generation is taken up and calls are answered.

@@ -2,8 +2,9 @@
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
-use futures_util::{Stream, future::BoxFuture};
+use futures_util::{Stream, StreamExt, future::BoxFuture};
 use tokio::time::{Instant, sleep};
+use tracing::warn;
 
 use super::{
     connect::{Connection, Tenant},
@@ -18,6 +19,8 @@ use crate::{
 
 /// Longest wait for a server that has the data folder to say where it listens.
 const STARTING: Duration = Duration::from_secs(10);
+/// Pause before another try to start with a database that is away.
+const START_AGAIN: Duration = Duration::from_secs(1);
 /// Pause before looking again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -87,13 +90,33 @@ pub(super) struct Local {
     pub(super) telemetry: Flush,
 }
 
-/// Starts the server that `serve` runs.
-pub(super) async fn serve(settings: Settings, start_telemetry: StartTelemetry) -> Result<Host, Failure> {
+/// Starts the server that `serve` runs. While the shared database is away it waits for it, since a supervisor would only start it again, ever more
+/// seldom; none if a signal comes meanwhile.
+pub(super) async fn serve(
+    settings: Settings,
+    start_telemetry: StartTelemetry,
+    signals: &mut (impl Stream<Item = Signal> + Unpin),
+) -> Result<Option<Host>, Failure> {
     let config = Config::resolve(settings).map_err(Failure::settings)?;
     let telemetry = telemetry(start_telemetry, &config, Purpose::Serve)?;
-    match app::start(config, StartOptions { ephemeral: false }).await {
-        Ok(running) => Ok(Host { running, telemetry }),
-        Err(error) => Err(not_started(error)),
+    let mut told = false;
+    loop {
+        let error = match app::start(config.clone(), StartOptions { ephemeral: false }).await {
+            Ok(running) => return Ok(Some(Host { running, telemetry })),
+            Err(error) if error.may_pass() => error,
+            Err(error) => return Err(not_started(error)),
+        };
+        if !told {
+            warn!(error = &error as &dyn std::error::Error, "cannot start yet; waiting for the database");
+            told = true;
+        }
+        tokio::select! {
+            () = sleep(START_AGAIN) => {}
+            _ = signals.next() => {
+                telemetry.await;
+                return Ok(None);
+            }
+        }
     }
 }
 

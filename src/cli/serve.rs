@@ -21,9 +21,11 @@ pub(super) struct Serve {
 
 /// Serves until a signal. Where it listens is logged by the server itself.
 pub(super) async fn serve(serve: Serve, start_telemetry: StartTelemetry) -> Result<Exit, Failure> {
-    let signals = host::signals()?;
-    let host = host::serve(serve.settings, start_telemetry).await?;
-    Ok(host.run(signals).await)
+    let mut signals = host::signals()?;
+    match host::serve(serve.settings, start_telemetry, &mut signals).await? {
+        Some(host) => Ok(host.run(signals).await),
+        None => Ok(Exit::Ok),
+    }
 }
 
 /// Serves the vendors' contracts until a signal.

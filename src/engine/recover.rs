@@ -1,10 +1,11 @@
 //! Starting drivers: for what was just accepted, after a restart for everything that has not ended, and for what others leave.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use tokio::time::sleep;
 use tracing::{Instrument, info, info_span};
 
-use super::{Engine, drive::drive};
+use super::{Engine, drive::drive, trouble::Trouble};
 use crate::{
     domain::{
         attempt::{Attempt, AttemptStage},
@@ -17,6 +18,8 @@ use crate::{
 
 /// Generations are read back this many at a time.
 const PAGE: usize = 500;
+/// Before another try to read them.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a driver's generation comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +31,37 @@ pub(super) enum Origin {
 }
 
 impl Engine {
-    /// Takes up every unfinished generation that is this process's own; how many. From now on it also looks after what comes to be its own in
-    /// other ways. Called once, before the doors open.
-    pub async fn recover(&self) -> Result<usize, StoreError> {
+    /// Takes up every unfinished generation that is this process's own. From then on it also looks after what comes to be its own in
+    /// other ways. Called once, before the doors open. If a shared store is away just now, that happens as soon as it is back.
+    pub async fn recover(&self) -> Result<(), StoreError> {
+        let mut trouble = Trouble::about("reading what is unfinished");
+        match self.take_up_own().await {
+            Err(error @ StoreError::Unavailable(_)) if self.store().is_shared() => {
+                trouble.judge::<()>(Err(error));
+                let engine = self.clone();
+                let policy = Policy { on_shutdown: OnShutdown::Abort, on_failure: OnFailure::ShutDown };
+                self.0.parts.tasks.spawn("recover", policy, async move {
+                    while trouble.judge(engine.take_up_own().await).is_none() {
+                        sleep(PAUSE).await;
+                    }
+                    engine.look_after_own();
+                });
+            }
+            taken => {
+                taken?;
+                self.look_after_own();
+            }
+        }
+        Ok(())
+    }
+
+    fn look_after_own(&self) {
+        self.start_reconciling();
+        self.start_sharing();
+    }
+
+    /// Starts the drivers that are missing. May be done again after a failure.
+    async fn take_up_own(&self) -> Result<(), StoreError> {
         let mut n_recovered = 0;
         let mut after = None;
         let mut waiting = Vec::new();
@@ -49,9 +80,7 @@ impl Engine {
         if n_recovered > 0 {
             info!(n_recovered, "took up unfinished generations");
         }
-        self.start_reconciling();
-        self.start_sharing();
-        Ok(n_recovered)
+        Ok(())
     }
 }
 

@@ -1,4 +1,5 @@
-//! A process that stands still longer than its lease, exactly between a stored intent and the call that it is about.
+//! A store that others use too, and that fails this process at the worst moment: it stands still for longer than its lease, exactly between a
+//! stored intent and the call that it is about; or the store goes away before it has read what it owns.
 
 use std::ops::ControlFlow;
 
@@ -22,11 +23,22 @@ use crate::{
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// A store that others may use too, in which it is `LEASE` and a second later as soon as the first intent is stored.
+/// A store that others may use too, in which it is `LEASE` and a second later as soon as the first intent is stored, unless it `stood` before.
 #[derive(Debug)]
 struct Standstill {
     inner: Sqlite,
     stood: Mutex<bool>,
+    /// How often it cannot say what this process owns.
+    n_away: Mutex<u32>,
+}
+
+impl Standstill {
+    fn is_away(&self) -> bool {
+        let mut n_away = self.n_away.lock().unwrap();
+        let is_away = *n_away > 0;
+        *n_away = n_away.saturating_sub(1);
+        is_away
+    }
 }
 
 const LEASE: Duration = Duration::from_secs(9);
@@ -55,6 +67,13 @@ macro_rules! passed_on {
                 Ok(changes)
             }
 
+            async fn owned(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Owned>> {
+                if self.is_away() {
+                    return Err(StoreError::Unavailable("away".into()));
+                }
+                self.inner.owned(after, limit).await
+            }
+
             $(async fn $method(&self, $($argument: $kind),*) -> $answer {
                 self.inner.$method($($argument),*).await
             })*
@@ -67,7 +86,6 @@ passed_on! {
     cached(tenant: &TenantId, session: Option<&SessionId>, digest: &str) -> Result<Option<Generation>>;
     forget_cached(tenant: &TenantId, generation: GenerationId) -> Result<()>;
     load(id: GenerationId) -> Result<Option<Loaded>>;
-    owned(after: Option<GenerationId>, limit: usize) -> Result<Vec<Owned>>;
     job_is_claimed(provider: &str, account: &str, job: &str, besides: GenerationId) -> Result<bool>;
     lost_submits(model: &str, brief: &str, besides: GenerationId) -> Result<u64>;
     generation(tenant: &TenantId, id: GenerationId) -> Result<Option<Generation>>;
@@ -98,7 +116,8 @@ passed_on! {
 #[tokio::test(start_paused = true)]
 async fn an_order_is_not_sent_once_others_may_believe_that_it_was() {
     let open = |path: &std::path::Path| {
-        Arc::new(Standstill { inner: Sqlite::open(path).unwrap(), stood: Mutex::default() }) as Arc<dyn Store>
+        let inner = Sqlite::open(path).unwrap();
+        Arc::new(Standstill { inner, stood: Mutex::default(), n_away: Mutex::default() }) as Arc<dyn Store>
     };
     let mut stage = Stage::set_in(open, LEASE, Clock::tokio(), None, &[Good], &[Good]).await;
     // Before its first heartbeat it is not even meant to be sent.
@@ -108,4 +127,18 @@ async fn an_order_is_not_sent_once_others_may_believe_that_it_was() {
     assert_eq!(stage.calls(1).await[0].0, "submit");
     stage.calls(1).await;
     assert_eq!(stage.history().await, ["accepted", "submitting", "postponed", "submitting", "submitted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_process_owns_is_taken_up_once_a_store_that_went_away_at_the_start_is_back() {
+    let open = |path: &std::path::Path| {
+        let inner = Sqlite::open(path).unwrap();
+        Arc::new(Standstill { inner, stood: Mutex::new(true), n_away: Mutex::new(3) }) as Arc<dyn Store>
+    };
+    let mut stage = Stage::set_in(open, LEASE, Clock::tokio(), None, &[Good], &[Defect, Good, Good]).await;
+    stage.engine.start_housekeeping().await;
+    stage.calls(2).await;
+    // Its driver has failed, as if by the end of the process.
+    stage.engine.recover().await.unwrap();
+    assert_eq!(stage.calls(2).await, [("poll", 2), ("poll", 2)]);
 }

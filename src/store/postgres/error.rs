@@ -1,11 +1,14 @@
 //! Which failures of PostgreSQL pass and which are defects, and after which of them the work may begin anew.
 
-use std::error::Error;
+use std::{error::Error, io};
 
 use deadpool_postgres::PoolError;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use crate::store::port::{ApplyError, StoreError};
+use crate::store::{
+    OpenError,
+    port::{ApplyError, StoreError},
+};
 
 /// Whether a commit was done is not known.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,20 @@ pub(super) fn may_begin_anew(error: &(dyn Error + 'static)) -> bool {
     })
 }
 
+/// True if a database that cannot be opened is only away: stopped, starting, full, or behind a broken network. What it says of names, passwords and
+/// rights, and a certificate that does not fit, is there tomorrow too.
+pub(super) fn is_away(error: &OpenError) -> bool {
+    let OpenError::Store(error @ StoreError::Unavailable(_)) = error else { return false };
+    let Some(cause) = cause(error) else { return true };
+    match (cause.as_db_error(), cause.source()) {
+        (Some(told), _) => is_trouble(told.code()),
+        (None, Some(source)) => {
+            source.downcast_ref::<io::Error>().is_some_and(|network| network.kind() != io::ErrorKind::InvalidData)
+        }
+        (None, None) => cause.is_closed(),
+    }
+}
+
 /// What an event's failure means: an update that finds its generation under another claim divides by zero.
 pub(super) fn of_event(error: ApplyError) -> ApplyError {
     let is_lost = cause(&error).is_some_and(|cause| cause.code() == Some(&SqlState::DIVISION_BY_ZERO));
@@ -89,10 +106,13 @@ fn passes(error: &DbError) -> bool {
         // Poolers tell their own troubles by it.
         SqlState::INTERNAL_ERROR,
     ];
-    // Connections; resources such as disk and memory; intervention of an operator; trouble outside such as an I/O error.
-    const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
     let code = error.code();
-    is_fatal(error) || CODES.contains(code) || CLASSES.iter().any(|class| code.code().starts_with(class))
+    is_fatal(error) || CODES.contains(code) || is_trouble(code)
+}
+
+/// Connections; resources such as disk and memory; intervention of an operator; trouble outside such as an I/O error.
+fn is_trouble(code: &SqlState) -> bool {
+    ["08", "53", "57", "58"].iter().any(|class| code.code().starts_with(class))
 }
 
 #[cfg(test)]

@@ -81,6 +81,11 @@ impl Postgres {
         Ok(store)
     }
 
+    /// Whether what [`Self::open`] failed with may pass by itself: the database is away.
+    pub fn is_away(error: &OpenError) -> bool {
+        error::is_away(error)
+    }
+
     /// Connects and changes nothing: the version of the database program, and of the tables (0 if there are none).
     ///
     /// # Errors
