@@ -1,12 +1,6 @@
 //! The one place where the parts are put together: settings in, a running server out.
 
-use std::{
-    fs::{self, File, TryLockError},
-    io::{self, Read, Seek, Write},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use tokio::{
@@ -28,9 +22,11 @@ use crate::{
     telemetry::Metrics,
 };
 
+use self::folder::FolderLock;
 pub use self::{artifacts::check_bucket, stores::check_database};
 
 mod artifacts;
+mod folder;
 mod providers;
 mod stores;
 
@@ -166,7 +162,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
     };
     courier.start(&tasks);
     serve(listener, &engine, Doors { links, targets }, &shutdown).await.map_err(trouble("opening the doors"))?;
-    lock.announce(addr).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
+    lock.announce(addr, &tasks).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
     for warning in &config.warnings {
         warn!("{}: {}; {}", warning.setting, warning.message, warning.fix);
     }
@@ -285,53 +281,4 @@ fn engine_settings(config: &Config) -> EngineSettings {
         public_url: config.public_url.clone(),
         lease: config.database.as_ref().map(|database| database.lease).unwrap_or_default(),
     }
-}
-
-/// The data folder's owner: an exclusive lock that ends with the process, however it ends. The file says where the owner listens.
-#[derive(Debug)]
-struct FolderLock(File);
-
-impl FolderLock {
-    fn take(folder: &Path) -> Result<Self, StartError> {
-        let trouble = |what| {
-            move |source: io::Error| StartError::Folder { folder: folder.to_owned(), what, source: source.into() }
-        };
-        private_folder(folder).map_err(trouble("making it"))?;
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(folder.join("lock"))
-            .map_err(trouble("opening its lock"))?;
-        match file.try_lock() {
-            Ok(()) => {
-                // What an earlier owner wrote is not true any more.
-                file.set_len(0).map_err(trouble("clearing its lock"))?;
-                Ok(Self(file))
-            }
-            Err(TryLockError::WouldBlock) => {
-                let mut text = String::new();
-                let addr = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                Err(StartError::Locked { addr, folder: folder.to_owned() })
-            }
-            Err(TryLockError::Error(source)) => Err(trouble("locking it")(source)),
-        }
-    }
-
-    fn announce(&self, addr: SocketAddr) -> io::Result<()> {
-        let mut file = &self.0;
-        file.rewind()?;
-        writeln!(file, "{addr}")?;
-        file.flush()
-    }
-}
-
-/// Prompts and outputs are nobody else's business on a shared machine.
-fn private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
 }

@@ -1,7 +1,7 @@
 //! `filmgate check`: the doctor. Names every problem of the settings and of the machine with its fix; asks no vendor anything.
 
 use std::{
-    io,
+    io::{self, Write},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
@@ -24,6 +24,8 @@ use crate::{
 
 /// Longest wait for whoever holds the port to prove that it is filmgate.
 const OTHER_TIMEOUT: Duration = Duration::from_secs(3);
+/// A folder in which fewer bytes can be written is called full.
+const ROOM: usize = 1 << 20;
 
 /// Arguments of `filmgate check`.
 #[derive(Debug, clap::Args)]
@@ -66,11 +68,9 @@ async fn examine(config: Config, tenant: Tenant) -> Findings {
     let mut findings = Findings { problems, warnings: config.warnings, facts: Vec::new(), settings };
     match writable(&config.data_dir) {
         Ok(()) => findings.facts.push(("data folder", format!("{} is writable", config.data_dir.display()))),
-        Err(error) => findings.problems.push(Problem {
-            setting: "data_dir".to_owned(),
-            message: format!("{} cannot be written: {error}", config.data_dir.display()),
-            fix: "give this user the right to write there, or set FILMGATE_DATA_DIR to another folder".to_owned(),
-        }),
+        Err(error) => {
+            findings.problems.push(unwritable("data_dir", "FILMGATE_DATA_DIR", &config.data_dir, &error));
+        }
     }
     match database {
         Some(Ok(database)) => findings.facts.push(("database", database)),
@@ -86,11 +86,7 @@ async fn examine(config: Config, tenant: Tenant) -> Findings {
         let Some(folder) = folder else { continue };
         match writable(folder) {
             Ok(()) => findings.facts.push((what, format!("{} is writable", folder.display()))),
-            Err(error) => findings.problems.push(Problem {
-                setting: setting.to_owned(),
-                message: format!("{} cannot be written: {error}", folder.display()),
-                fix: format!("give this user the right to write there, or set {variable} to another folder"),
-            }),
+            Err(error) => findings.problems.push(unwritable(setting, variable, folder, &error)),
         }
     }
     match port(config.listen, tenant).await {
@@ -116,11 +112,22 @@ async fn examine(config: Config, tenant: Tenant) -> Findings {
     findings
 }
 
-/// Whether files can be made in `folder`, or in the nearest folder above it that exists. Leaves nothing behind.
+/// Whether files can be made and filled in `folder`, or in the nearest folder above it that exists. Leaves nothing behind.
 fn writable(folder: &Path) -> io::Result<()> {
     let nearest = folder.ancestors().find(|folder| folder.exists()).unwrap_or_else(|| Path::new("."));
     let nearest = if nearest.as_os_str().is_empty() { Path::new(".") } else { nearest };
-    tempfile::tempfile_in(nearest).map(drop)
+    // An empty file can be made on a full disk as well.
+    tempfile::tempfile_in(nearest)?.write_all(&[0; ROOM])
+}
+
+fn unwritable(setting: &str, variable: &str, folder: &Path, error: &io::Error) -> Problem {
+    let is_full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let mend = if is_full { "make space there" } else { "give this user the right to write there" };
+    Problem {
+        setting: setting.to_owned(),
+        message: format!("{} cannot be written: {error}", folder.display()),
+        fix: format!("{mend}, or set {variable} to another folder"),
+    }
 }
 
 enum Port {

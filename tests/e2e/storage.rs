@@ -299,6 +299,30 @@ async fn a_ticket_that_was_lost_with_its_process_on_a_full_disk_is_found_again()
 }
 
 #[tokio::test]
+async fn a_server_that_starts_on_a_full_disk_says_so_and_is_ready_when_there_is_space() {
+    on_every_disk(&[], async |simulator, setup, disk| {
+        // The other sort of disk knows nothing of a process that does not run yet.
+        let Disk::Small { filler, .. } = disk else { return };
+        let (server, _proxy, paid) = paid_and_full(setup, simulator, disk).await;
+        let setup = server.kill();
+
+        let told = setup.command().arg("check").output().unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        assert!(told.contains("problem: data_dir") && told.contains("fix: make space there"), "{told}");
+
+        let freed = async {
+            until_logged(&setup, "so commands need --server").await;
+            fs::remove_file(filler).unwrap();
+        };
+        let (server, ()) = tokio::join!(setup.start(), freed);
+        let done = server.end_of(&paid).await;
+        assert_eq!(done.state(), State::Succeeded, "{done:?}");
+        assert_eq!(n_jobs(simulator, "paid").await, 1);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_data_folder_that_cannot_be_used_is_named_with_the_setting_to_change() {
     let setup = Setup::sample().with_file("file", "").with("FILMGATE_DATA_DIR", "file/data");
     let output = setup.command().args(["serve", "--listen", "127.0.0.1:0"]).output().unwrap();
