@@ -86,7 +86,7 @@ async fn with_finished(report: &Report, n: u64) -> Result<f64> {
 /// What servers cost that have nothing to do: each asks a shared database twice a second what others changed.
 async fn standstill(database: &Database) -> Result<()> {
     let title = format!("standstill: CPU time a second of doing nothing, over {STANDSTILL:?}");
-    let report = Report::new(title, &["", "ms a server", "ms of database", "RSS MiB each"]);
+    let report = Report::new(title, &["", "ms a server", "database ms", "RSS MiB each"]);
     let artifacts = tempfile::tempdir()?;
     let url = database.url();
     let shared = || anyhow::Ok(Home::new()?.with_database(&url, artifacts.path(), LEASE));
