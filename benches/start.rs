@@ -1,5 +1,6 @@
-//! Starts: from the start of the process to its first good answer from `/readyz`, idle memory, and how soon unfinished jobs are asked about
-//! after the process was killed. Run: `cargo bench --bench start [-- FINISHED UNFINISHED]`.
+//! Starts: from the start of the process to its first good answer from `/readyz`; what it costs when it has nothing to do; and how soon unfinished
+//! jobs are asked about after the process was killed, by itself or by another on the same database.
+//! Run: `cargo bench --bench start [-- FINISHED UNFINISHED]`.
 
 mod support;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use support::{
     Bar, Report, argument,
+    database::{Database, ask},
     load::{UNFINISHED, connections, none_left, order},
     mib, ms,
     process::{Home, Process},
@@ -18,6 +20,10 @@ use tokio::time::{Instant, sleep};
 const STARTS: usize = 9;
 /// Longest time that a benchmark orders.
 const ORDERING: Duration = Duration::from_secs(60);
+/// How long servers do nothing.
+const STANDSTILL: Duration = Duration::from_secs(10);
+/// After this time without a sign of life a server's jobs are taken over.
+const LEASE: Duration = Duration::from_secs(3);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -31,7 +37,9 @@ async fn main() -> Result<()> {
     report.verdict("idle memory", empty.1, " MiB", Bar::AtMost(30.0));
     let finished = with_finished(&report, n_finished).await?;
     report.verdict(format!("start with {n_finished} finished generations"), finished, " ms", Bar::AtMost(100.0));
-    restart(n_unfinished).await
+    let database = Database::start()?;
+    standstill(&database).await?;
+    deaths(n_unfinished, &database).await
 }
 
 /// Median milliseconds, and MiB when idle.
@@ -75,41 +83,124 @@ async fn with_finished(report: &Report, n: u64) -> Result<f64> {
     Ok(started(report, &format!("{n} finished generations"), times, idle).0)
 }
 
-/// Jobs at the vendor, the server killed, and started again.
-async fn restart(n: u64) -> Result<()> {
-    let http = reqwest::Client::new();
-    let simulator = Process::simulator(&["--fault", "create:hold"]).await?;
-    let home = Home::new()?.with_replicate(simulator.replicate());
-    // So long that each job is asked about once, after the restart.
-    let home = home.with("FILMGATE_POLL_INTERVAL", "10m").with("FILMGATE_POLL_INTERVAL_MAX", "10m");
-    let (server, _) = home.serve().await?;
-    let channels = connections(server.addr, 8).await?;
-    let ordered = order(&channels, 16, n, ORDERING).await?.len() as u64;
-    let start = Instant::now();
-    while simulator.counts(&http).await?.creates < ordered {
-        ensure!(start.elapsed() < ORDERING, "not every order reached the vendor");
-        sleep(Duration::from_millis(50)).await;
-    }
-    // The last tickets are stored.
-    sleep(Duration::from_secs(1)).await;
-    drop(channels);
-    server.kill()?;
-    let before = simulator.counts(&http).await?;
-    ensure!(before.gets == 0 && before.creates == ordered, "the jobs were not left as planned: {before:?}");
+/// What servers cost that have nothing to do: each asks a shared database twice a second what others changed.
+async fn standstill(database: &Database) -> Result<()> {
+    let title = format!("standstill: CPU time a second of doing nothing, over {STANDSTILL:?}");
+    let report = Report::new(title, &["", "ms a server", "database ms", "RSS MiB each"]);
+    let artifacts = tempfile::tempdir()?;
+    let url = database.url();
+    let shared = || anyhow::Ok(Home::new()?.with_database(&url, artifacts.path(), LEASE));
+    idle(&report, "one, SQLite", &[Home::new()?], database).await?;
+    idle(&report, "one, PostgreSQL", &[shared()?], database).await?;
+    idle(&report, "three, one PostgreSQL", &[shared()?, shared()?, shared()?], database).await
+}
 
-    let report =
-        Report::new(format!("restart with {ordered} unfinished jobs"), &["", "ready ms", "all polled s", "RSS MiB"]);
-    let start = Instant::now();
-    let (server, ready) = home.serve().await?;
-    while simulator.counts(&http).await?.gets < ordered {
-        ensure!(start.elapsed() < ORDERING, "not every job was polled");
+async fn idle(report: &Report, name: &str, homes: &[Home], database: &Database) -> Result<()> {
+    let mut servers = Vec::new();
+    for home in homes {
+        servers.push(home.serve().await?.0);
+    }
+    sleep(Duration::from_secs(3)).await;
+    let cpu = || anyhow::Ok((servers.iter().map(Process::cpu).sum::<Result<Duration>>()?, database.cpu()?));
+    let before = cpu()?;
+    sleep(STANDSTILL).await;
+    let after = cpu()?;
+    let a_second = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1e3 / STANDSTILL.as_secs_f64());
+    let each = (after.0 - before.0) / u32::try_from(servers.len())?;
+    let most = servers.iter().map(Process::rss).collect::<Result<Vec<_>>>()?.into_iter().max().unwrap_or_default();
+    report.row(&[name.to_owned(), a_second(each), a_second(after.1.saturating_sub(before.1)), mib(most)]);
+    Ok(())
+}
+
+/// A server killed with jobs at the vendor and started again; on a shared database also with another that takes them over.
+async fn deaths(n: u64, database: &Database) -> Result<()> {
+    let headings = ["", "ready ms", "all polled s", "sent again", "RSS MiB"];
+    let report = Report::new(format!("SIGKILL with {n} unfinished jobs, to the first poll of all"), &headings);
+    let artifacts = tempfile::tempdir()?;
+    let (url, other) = (database.url(), database.url());
+    let folder = artifacts.path();
+    let on = |url| move |home: Home| home.with_database(url, folder, LEASE);
+    let sqlite = Unfinished::order(n, |home| home).await?.start_again(&report, "SQLite, started again").await?;
+    let postgres = Unfinished::order(n, on(&url)).await?.start_again(&report, "PostgreSQL, started again").await?;
+    let taken = Unfinished::order(n, on(&other)).await?.take_over(&report, &other).await?;
+    report.verdict("SQLite, started again", sqlite.0, " s", Bar::AtMost(5.0));
+    report.verdict("PostgreSQL, started again", postgres.0, " s", Bar::AtMost(5.0));
+    report.verdict("taken over, from the end of the lease", taken.0, " s", Bar::AtMost(5.0));
+    report.verdict("orders sent again", (sqlite.1 + postgres.1 + taken.1) as f64, "", Bar::AtMost(0.0));
+    Ok(())
+}
+
+/// A server whose jobs the vendor holds.
+struct Unfinished {
+    simulator: Process,
+    http: reqwest::Client,
+    home: Home,
+    server: Process,
+    n: u64,
+}
+
+impl Unfinished {
+    /// Orders up to `n`, and waits until each is at the vendor.
+    async fn order(n: u64, on: impl Fn(Home) -> Home) -> Result<Self> {
+        let http = reqwest::Client::new();
+        let simulator = Process::simulator(&["--fault", "create:hold"]).await?;
+        let home = on(Home::new()?.with_replicate(simulator.replicate()));
+        // So long that each job is asked about once, after the server's death.
+        let home = home.with("FILMGATE_POLL_INTERVAL", "10m").with("FILMGATE_POLL_INTERVAL_MAX", "10m");
+        let (server, _) = home.serve().await?;
+        let channels = connections(server.addr, 8).await?;
+        let n = order(&channels, 16, n, ORDERING).await?.len() as u64;
+        let start = Instant::now();
+        while simulator.counts(&http).await?.creates < n {
+            ensure!(start.elapsed() < ORDERING, "not every order reached the vendor");
+            sleep(Duration::from_millis(50)).await;
+        }
+        // The last tickets are stored.
+        sleep(Duration::from_secs(1)).await;
+        let counts = simulator.counts(&http).await?;
+        ensure!(counts.gets == 0 && counts.creates == n, "the jobs were not left as planned: {counts:?}");
+        Ok(Self { simulator, http, home, server, n })
+    }
+
+    /// Seconds from the start of the server on the same folder.
+    async fn start_again(self, report: &Report, name: &str) -> Result<(f64, u64)> {
+        let Self { simulator, http, home, server, n } = self;
+        server.kill()?;
+        let start = Instant::now();
+        let (server, ready) = home.serve().await?;
+        let (time, sent_again) = all_polled(&simulator, &http, n, start).await?;
+        report.row(&[name.to_owned(), ms(ready), format!("{time:.2}"), sent_again.to_string(), mib(server.rss()?)]);
+        Ok((time, sent_again))
+    }
+
+    /// Seconds from the end of the server's lease, until another that was there before its death has asked about all.
+    async fn take_over(self, report: &Report, url: &str) -> Result<(f64, u64)> {
+        let Self { simulator, http, home, server, n } = self;
+        let (other, ready) = home.beside()?.serve().await?;
+        let mine = format!("ended = 0 AND owner = '{}'", home.name()?);
+        ensure!(ask(url, &format!("SELECT count(*) FROM filmgate.generations WHERE {mine}")) == n.to_string());
+        server.kill()?;
+        let left = format!(
+            "SELECT extract(epoch FROM lease_until - clock_timestamp()) FROM filmgate.processes WHERE id = '{}'",
+            home.name()?
+        );
+        let end = Instant::now() + Duration::try_from_secs_f64(ask(url, &left).parse()?)?;
+        let (time, sent_again) = all_polled(&simulator, &http, n, end).await?;
+        let name = "PostgreSQL, taken over by another".to_owned();
+        report.row(&[name, ms(ready), format!("{time:.2}"), sent_again.to_string(), mib(other.rss()?)]);
+        Ok((time, sent_again))
+    }
+}
+
+/// Waits until each of `n` jobs was asked about: seconds since `start`, and how many orders the vendor got beyond those.
+async fn all_polled(simulator: &Process, http: &reqwest::Client, n: u64, start: Instant) -> Result<(f64, u64)> {
+    let patience = Instant::now() + ORDERING;
+    while simulator.counts(http).await?.gets < n {
+        ensure!(Instant::now() < patience, "not every job was polled");
         sleep(Duration::from_millis(20)).await;
     }
-    let polled = start.elapsed().as_secs_f64();
-    let (least, n_jobs) = simulator.least_asked(&http).await?;
+    let time = start.elapsed().as_secs_f64();
+    let (least, _) = simulator.least_asked(http).await?;
     ensure!(least >= 1, "a job was not polled while another was polled twice");
-    report.row(&["filmgate".to_owned(), ms(ready), format!("{polled:.2}"), mib(server.rss()?)]);
-    report.verdict("to the first poll of all", polled, " s", Bar::AtMost(5.0));
-    report.verdict("jobs ordered twice", n_jobs as f64 - ordered as f64, "", Bar::AtMost(0.0));
-    Ok(())
+    Ok((time, simulator.counts(http).await?.creates - n))
 }

@@ -1,11 +1,12 @@
-//! How many durable job lifecycles a second the SQLite store takes, beside a bare SQLite thread that commits the same number of rows in
-//! the same batches. Run: `cargo bench --bench store [-- TASKS SECONDS]`.
+//! How many durable job lifecycles a second each store takes, beside the barest program on the same database: a SQLite thread that commits the same
+//! number of rows in the same batches, and 16 connections to PostgreSQL that commit one row at a time.
+//! Run: `cargo bench --bench store [-- TASKS SECONDS]`.
 
 mod support;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use filmgate::{
     domain::{
         artifact::{Artifact, BlobKey, Kind, MediaFacts},
@@ -19,24 +20,31 @@ use filmgate::{
     },
     store::{
         port::{Acceptance, Accepted, Draft, Store},
+        postgres::{Address, Postgres},
         sqlite::Sqlite,
     },
 };
+use futures_util::future::try_join_all;
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, params};
-use support::{Report, argument, ms};
+use support::{Report, argument, database::Database, ms};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinSet,
     time::Instant,
 };
+use tokio_postgres::{Client, NoTls, types::Type};
 
 /// Writes of one lifecycle: accept, submitting, ticket, outputs ready, stored.
 const WRITES: usize = 5;
+/// As many connections as the store on PostgreSQL has.
+const CONNECTIONS: usize = 16;
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let (n_tasks, time) = (usize::try_from(argument(0, 256))?, Duration::from_secs(argument(1, 5)));
     let folder = tempfile::tempdir()?;
+    let database = Database::start()?;
     let title = format!("store: {WRITES} durable writes a lifecycle, {n_tasks} at once, {time:?} each");
     let report = Report::new(title, &["", "lifecycles/s", "writes/s", "p50 ms", "p99 ms"]);
 
@@ -44,7 +52,17 @@ async fn main() -> Result<()> {
     let ours = measure(&report, "store, SQLite FULL", n_tasks, time, async || lifecycle(&*store).await).await?;
     let bare = Bare::open(&folder.path().join("bare.db"))?;
     let peer = measure(&report, "bare row, SQLite FULL", n_tasks, time, async || bare.lifecycle().await).await?;
-    report.note(format!("store / bare: {:.2} of its lifecycles a second", ours / peer));
+    report.note(format!("store / bare, SQLite: {:.2} of its lifecycles a second", ours / peer));
+
+    let url = database.url();
+    let address = Address::parse(&url.as_str().into())?;
+    let store: Arc<dyn Store> =
+        Arc::new(Postgres::open(&address, "benchmark".to_owned(), Duration::from_mins(10)).await?);
+    let shared = measure(&report, "store, PostgreSQL", n_tasks, time, async || lifecycle(&*store).await).await?;
+    let bare = BareShared::open(&url).await?;
+    let peer = measure(&report, "bare row, PostgreSQL", n_tasks, time, async || bare.lifecycle().await).await?;
+    report.note(format!("store / bare, PostgreSQL: {:.2} of its lifecycles a second", shared / peer));
+    report.note(format!("PostgreSQL / SQLite: {:.2} of its lifecycles a second", shared / ours));
     Ok(())
 }
 
@@ -64,7 +82,7 @@ async fn measure(
         }
         Ok(waits)
     };
-    let waits = futures_util::future::try_join_all((0..n_tasks).map(|_| run())).await?;
+    let waits = try_join_all((0..n_tasks).map(|_| run())).await?;
     let elapsed = start.elapsed().as_secs_f64();
     let mut waits: Vec<Duration> = waits.into_iter().flatten().collect();
     waits.sort_unstable();
@@ -209,6 +227,10 @@ fn output(generation: GenerationId, attempt: AttemptId) -> Artifact {
     }
 }
 
+/// The text of a row's insert, and of each update of it.
+const PUT: &str =
+    "INSERT INTO jobs VALUES ($1, 1, $2) ON CONFLICT (id) DO UPDATE SET n = jobs.n + 1, doc = excluded.doc";
+
 /// The peer: one row inserted and updated four times, as raw as it can be, committed in batches by one thread.
 struct Bare {
     queue: mpsc::Sender<(String, oneshot::Sender<()>)>,
@@ -222,15 +244,13 @@ impl Bare {
         db.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY, n INTEGER NOT NULL, doc TEXT NOT NULL)", ())?;
         let (queue, mut asked) = mpsc::channel::<(String, oneshot::Sender<()>)>(1024);
         std::thread::spawn(move || -> Result<()> {
-            let text =
-                "INSERT INTO jobs VALUES (?1, 1, ?2) ON CONFLICT (id) DO UPDATE SET n = n + 1, doc = excluded.doc";
             let doc = "x".repeat(600);
             let mut answers = Vec::new();
             while let Some(first) = asked.blocking_recv() {
                 db.execute_batch("BEGIN IMMEDIATE")?;
                 let mut next = Some(first);
                 while let Some((id, answer)) = next {
-                    db.prepare_cached(text)?.execute(params![id, doc])?;
+                    db.prepare_cached(PUT)?.execute(params![id, doc])?;
                     answers.push(answer);
                     next = if answers.len() < 256 { asked.try_recv().ok() } else { None };
                 }
@@ -252,6 +272,44 @@ impl Bare {
             let (answer, answered) = oneshot::channel();
             self.queue.send((id.clone(), answer)).await?;
             answered.await?;
+            waits.push(start.elapsed());
+        }
+        Ok(waits)
+    }
+}
+
+/// The peer of the shared store: the same row, a commit for each write.
+struct BareShared {
+    clients: mpsc::Sender<Client>,
+    free: Mutex<mpsc::Receiver<Client>>,
+    _connections: JoinSet<Result<(), tokio_postgres::Error>>,
+}
+
+impl BareShared {
+    async fn open(url: &str) -> Result<Self> {
+        let (clients, free) = mpsc::channel(CONNECTIONS);
+        let mut connections = JoinSet::new();
+        for n in 0..CONNECTIONS {
+            let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+            connections.spawn(connection);
+            if n == 0 {
+                client
+                    .batch_execute("CREATE TABLE jobs (id TEXT PRIMARY KEY, n BIGINT NOT NULL, doc TEXT NOT NULL)")
+                    .await?;
+            }
+            clients.send(client).await?;
+        }
+        Ok(Self { clients, free: free.into(), _connections: connections })
+    }
+
+    async fn lifecycle(&self) -> Result<Vec<Duration>> {
+        let (id, doc) = (GenerationId::fresh().id(), "x".repeat(600));
+        let mut waits = Vec::with_capacity(WRITES);
+        for _ in 0..WRITES {
+            let start = Instant::now();
+            let client = self.free.lock().await.recv().await.context("no connection is left")?;
+            client.execute_typed(PUT, &[(&id, Type::TEXT), (&doc, Type::TEXT)]).await?;
+            self.clients.send(client).await?;
             waits.push(start.elapsed());
         }
         Ok(waits)

@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
 #![allow(dead_code, clippy::allow_attributes, reason = "every benchmark uses its own part of this")]
 
+pub(crate) mod database;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod simulator;
@@ -75,6 +76,12 @@ pub(crate) enum Bar {
 /// The number after cargo's own `--bench`, or this.
 pub(crate) fn argument(index: usize, default: u64) -> u64 {
     std::env::args().skip(1).filter_map(|argument| argument.parse().ok()).nth(index).unwrap_or(default)
+}
+
+/// The one in the middle; 0 of none.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
 /// Mebibytes in words.

@@ -56,6 +56,23 @@ impl Home {
             .with("FILMGATE_MAX_UNFINISHED", "1000000")
     }
 
+    /// On this database, with artifacts in this folder, which all servers on the database share; what a dead server had is taken over after `lease`.
+    pub(crate) fn with_database(self, url: &str, artifacts: &Path, lease: Duration) -> Self {
+        self.with("FILMGATE_DATABASE_URL", url)
+            .with("FILMGATE_ARTIFACTS_URL", format!("file://{}", artifacts.display()))
+            .with("FILMGATE_LEASE", format!("{}ms", lease.as_millis()))
+    }
+
+    /// For one more server with the same settings.
+    pub(crate) fn beside(&self) -> Result<Self> {
+        Ok(Self { folder: tempfile::tempdir()?, variables: self.variables.clone() })
+    }
+
+    /// The name of the server on this folder among those on its database.
+    pub(crate) fn name(&self) -> Result<String> {
+        Ok(fs::read_to_string(self.folder.path().join("data/process"))?.trim().to_owned())
+    }
+
     /// Starts a server and waits until it is ready; also the time from its start to its first good answer from `/readyz`.
     pub(crate) async fn serve(&self) -> Result<(Process, Duration)> {
         let addr = free_addr()?;
@@ -115,11 +132,7 @@ impl Process {
 
     /// Time on any core so far, in steps of 10 ms.
     pub(crate) fn cpu(&self) -> Result<Duration> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name in parentheses may hold spaces; user and system time are the 14th and 15th field.
-        let (_, fields) = stat.rsplit_once(')').context("a malformed stat")?;
-        let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
-        Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+        cpu_with_gone_children(self.child.id())
     }
 
     /// SIGKILL.
@@ -163,6 +176,25 @@ impl Drop for Process {
 pub(crate) fn peer_asked_for() -> Option<(String, SocketAddr)> {
     let mut arguments = std::env::args().skip(1);
     Some((arguments.next()?, arguments.next()?.parse().ok()?))
+}
+
+/// Time on any core that a process and its children that have ended took, in steps of 10 ms.
+pub(crate) fn cpu_with_gone_children(id: u32) -> Result<Duration> {
+    // User and system time, of the process and of its children, are the 14th to the 17th field.
+    let ticks: Vec<u64> = stat(id)?.split_whitespace().skip(11).take(4).flat_map(str::parse).collect();
+    Ok(Duration::from_millis(ticks.iter().sum::<u64>() * 10))
+}
+
+/// The process that started this one.
+pub(crate) fn parent(id: u32) -> Result<u32> {
+    Ok(stat(id)?.split_whitespace().nth(1).context("a process without a parent")?.parse()?)
+}
+
+/// What Linux tells of a process, from the third field on: the name before it, in parentheses, may hold spaces.
+fn stat(id: u32) -> Result<String> {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')').context("a malformed stat")?;
+    Ok(fields.to_owned())
 }
 
 /// The binary, with nothing of this process's own settings.
