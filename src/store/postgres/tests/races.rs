@@ -157,9 +157,10 @@ async fn an_order_that_meets_a_hand_over_which_came_unexpectedly_begins_no_secon
     let mut turning_away = stores[0].database.transaction(async |work| Ok::<_, StoreError>(work)).await.unwrap();
     let mut row = generations::load_locked(&mut turning_away, sent.id).await.unwrap().unwrap();
     let late = sent.deadline;
-    let passing = tokio::spawn(async move { b.apply(sent.id, Event::DeadlinePassed, None, late).await });
+    let (mut passing, mut ordering) = (JoinSet::new(), JoinSet::new());
+    passing.spawn(async move { b.apply(sent.id, Event::DeadlinePassed, None, late).await });
     waiting(&url, 1).await;
-    let ordering = tokio::spawn(async move { Ask::order("d").accepted(&c).await });
+    ordering.spawn(async move { Ask::order("d").accepted(&c).await });
     waiting(&url, 2).await;
     let attempt = row.generation.open_attempt().unwrap().id;
     let why = AttemptEvent::Postponed(FailureReason::ProviderOverloaded, "429".to_owned());
@@ -168,8 +169,8 @@ async fn an_order_that_meets_a_hand_over_which_came_unexpectedly_begins_no_secon
     };
     generations::save(&mut turning_away, &row, entry.as_ref()).unwrap();
     turning_away.commit().await.unwrap();
-    assert_eq!(passing.await.unwrap().unwrap().generation.successor, Some(follower.id));
-    assert_eq!(ordering.await.unwrap().leader, Some(follower.id));
+    assert_eq!(passing.join_next().await.unwrap().unwrap().unwrap().generation.successor, Some(follower.id));
+    assert_eq!(ordering.join_next().await.unwrap().unwrap().leader, Some(follower.id));
 }
 
 #[tokio::test]
