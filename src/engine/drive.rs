@@ -223,7 +223,7 @@ impl Driver {
 
     /// Tells the store until it has heard: what happened at a vendor must not be lost because our disk was busy.
     async fn tell(&mut self, event: Event) -> Next {
-        let mut pause = STORE_PAUSE;
+        let (mut pause, mut n_failed) = (STORE_PAUSE, 0_u32);
         loop {
             match self.engine.apply(self.id, event.clone(), Some(self.at_work.claim())).await {
                 Ok(generation) => {
@@ -251,7 +251,13 @@ impl Driver {
                     return Ok(generation);
                 }
                 Err(ApplyError::Store(error)) => {
-                    error!(generation.name = %self.id, error = ?error, "what happened cannot be stored now");
+                    n_failed += 1;
+                    // Thousands of drivers may try for as long as an outage lasts.
+                    if n_failed == 1 {
+                        error!(generation.name = %self.id, error = ?error, "what happened cannot be stored now");
+                    } else {
+                        debug!(generation.name = %self.id, n_failed, "what happened cannot be stored yet");
+                    }
                     let (drain, mut ready) = (self.engine.drain().clone(), self.engine.readiness());
                     tokio::select! {
                         () = sleep(pause) => pause = (pause * 2).min(Duration::from_secs(10)),
