@@ -218,7 +218,7 @@ async fn a_request_id_used_for_another_request_names_the_first_field_that_differ
         ("prompt", GenerateVideoRequest { prompt: "a hen".to_owned(), ..first.clone() }),
         ("session", GenerateVideoRequest { session: "sessions/other".to_owned(), ..first.clone() }),
         ("model", GenerateVideoRequest { model: "replicate/kwaivgi/kling-v1.6-standard".to_owned(), ..first.clone() }),
-        ("labels[\"a\"]", GenerateVideoRequest { labels: label.into(), ..first.clone() }),
+        ("labels", GenerateVideoRequest { labels: label.into(), ..first.clone() }),
         (
             "max_duration",
             GenerateVideoRequest { request_id: "once".to_owned(), ..limited("a fox", Duration::from_secs(9)) },

@@ -1,6 +1,7 @@
 //! A request as it was sent, in one canonical form, by which a repeated request id is told from a reused one.
 //!
-//! Invariant: two requests have the same form exactly when they say the same; the order of map entries on the wire says nothing.
+//! Invariant: two requests have the same form exactly when they say the same; the order of map entries on the wire says nothing. Of what callers
+//! write only hashes are in it, for it outlives a generation that is deleted.
 
 use std::collections::BTreeMap;
 
@@ -50,7 +51,7 @@ pub(super) fn video(request: &v1::GenerateVideoRequest) -> SentRequest {
     sent.text("quote", quote);
     sent.set("max_duration", max_duration.as_ref().map(written_duration));
     sent.text("callback_url", callback_url);
-    sent.map("labels", labels);
+    sent.text("labels", &written_map(labels));
     sent.flag("fallback_to_sample", *fallback_to_sample);
     sent.flag("fallback_on_refusal", *fallback_on_refusal);
     sent.0
@@ -82,7 +83,7 @@ fn video_options(options: &v1::VideoOptions, sent: &mut Sent) {
     sent.set("options.seed", *seed);
     sent.text("options.negative_prompt", negative_prompt);
     sent.set("options.audio", *audio);
-    sent.set("options.provider_options", provider_options.as_ref().map(written_struct));
+    sent.text("options.provider_options", &provider_options.as_ref().map(written_struct).unwrap_or_default());
 }
 
 fn one_input(path: &str, input: &v1::Input, sent: &mut Sent) {
@@ -91,9 +92,6 @@ fn one_input(path: &str, input: &v1::Input, sent: &mut Sent) {
     match source {
         None => {}
         Some(Source::Artifact(name)) => sent.text(&format!("{path}.artifact"), name),
-        Some(Source::Uri(uri)) if uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) => {
-            sent.set(&format!("{path}.uri"), Some(digest(uri.as_bytes())));
-        }
         Some(Source::Uri(uri)) => sent.text(&format!("{path}.uri"), uri),
         Some(Source::Data(data)) => sent.set(&format!("{path}.data"), Some(digest(data))),
     }
@@ -108,7 +106,7 @@ impl Sent {
     }
 
     fn text(&mut self, field: &str, value: &str) {
-        self.set(field, (!value.is_empty()).then_some(value));
+        self.set(field, (!value.is_empty()).then(|| digest(value.as_bytes())));
     }
 
     fn number(&mut self, field: &str, value: i32) {
@@ -118,12 +116,6 @@ impl Sent {
     fn flag(&mut self, field: &str, value: bool) {
         self.set(field, value.then_some(value));
     }
-
-    fn map(&mut self, field: &str, entries: &BTreeMap<String, String>) {
-        for (key, value) in entries {
-            self.set(&format!("{field}[{key:?}]"), Some(value));
-        }
-    }
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -132,6 +124,11 @@ fn digest(bytes: &[u8]) -> String {
 
 fn written_duration(duration: &Duration) -> String {
     format!("{} s {} ns", duration.seconds, duration.nanos)
+}
+
+/// Nothing without entries.
+fn written_map(entries: &BTreeMap<String, String>) -> String {
+    entries.iter().map(|(key, value)| format!("{key:?}:{value:?},")).collect()
 }
 
 /// Like JSON, but of every value the wire can carry. Keys are sorted because the map is.
@@ -223,17 +220,37 @@ mod tests {
     fn the_request_id_itself_does_not_count() {
         let named = v1::GenerateVideoRequest { request_id: "x".to_owned(), ..request() };
         assert_eq!(video(&named), video(&request()));
-        assert_eq!(video(&request()), [("prompt".to_owned(), "a cat".to_owned())]);
+        assert_eq!(video(&request()), [("prompt".to_owned(), digest(b"a cat"))]);
     }
 
     #[test]
-    fn bytes_and_data_uris_are_kept_as_their_hash() {
+    fn bytes_are_kept_as_their_hash() {
         let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(video(&input(Source::Data("abc".into())))[2], ("inputs[0].data".to_owned(), abc.to_owned()));
-        let uri = video(&input(Source::Uri("data:,abc".to_owned())));
-        assert!(uri[2].1.starts_with("sha256:"), "{uri:?}");
-        let url = video(&input(Source::Uri("https://example.com/a".to_owned())));
-        assert_eq!(url[2].1, "https://example.com/a");
+    }
+
+    #[test]
+    fn nothing_that_a_caller_wrote_can_be_read_in_it() {
+        let secret = || "SECRET".to_owned();
+        let fields = [(secret(), Value { kind: Some(Kind::StringValue(secret())) })].into();
+        let options = v1::VideoOptions {
+            negative_prompt: secret(),
+            provider_options: Some(Struct { fields }),
+            ..Default::default()
+        };
+        let request = v1::GenerateVideoRequest {
+            prompt: secret(),
+            labels: [(secret(), secret())].into(),
+            callback_url: secret(),
+            options: Some(options),
+            ..input(Source::Uri(secret()))
+        };
+        let sent = video(&request);
+        let fields: Vec<&str> = sent.iter().map(|(field, _)| field.as_str()).collect();
+        let written =
+            ["options.negative_prompt", "options.provider_options", "inputs[0].uri", "callback_url", "labels"];
+        assert!(written.iter().all(|field| fields.contains(field)), "{fields:?}");
+        assert!(!format!("{sent:?}").contains("SECRET"), "{sent:?}");
     }
 
     #[test]
