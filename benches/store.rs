@@ -166,6 +166,7 @@ impl Draft for Order {
             started_at: None,
             ended_at: None,
             expired_at: None,
+            was_sample: false,
             updated_at: now,
         };
         (generation, messages)

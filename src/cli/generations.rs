@@ -176,6 +176,7 @@ fn details(generation: &Generation, callback: Option<&Callback>) -> String {
         ("cost", outcome::cost(generation)),
         ("created", text::time(generation.create_time.as_ref())),
         ("ended", text::time(generation.end_time.as_ref())),
+        ("expired", text::time(generation.expire_time.as_ref())),
         ("took", text::duration(generation.generation_time.as_ref())),
         ("labels", labels.join(", ")),
         ("request id", generation.request_id.clone()),

@@ -65,6 +65,10 @@ fn summary(generation: &Generation) -> String {
         lines.push(format!("  took: {time}"));
     }
     lines.push(format!("  cost: {}", cost(generation)));
+    let expired = text::time(generation.expire_time.as_ref());
+    if !expired.is_empty() {
+        lines.push(format!("  expired: {expired}; its files are gone"));
+    }
     lines.join("\n")
 }
 
@@ -228,6 +232,18 @@ mod tests {
             ..Generation::default()
         };
         assert_eq!(cost(&unpriced), "$0.00, shared with an identical order, saved: unknown");
+    }
+
+    #[test]
+    fn what_has_expired_says_so() {
+        let generation = Generation {
+            name: "generations/1".to_owned(),
+            state: State::Succeeded.into(),
+            expire_time: Some(prost_types::Timestamp { seconds: 86_400, nanos: 0 }),
+            ..Generation::default()
+        };
+        let told = summary(&generation);
+        assert!(told.ends_with("\n  expired: 1970-01-02 00:00:00Z; its files are gone"), "{told}");
     }
 
     #[test]

@@ -29,7 +29,8 @@ impl ClientCommand for Watch {
         let name = Collection::Generations.name(&self.name)?;
         let generation = follow(context, Start::Name(name), until).await?;
         let exit = outcome::tell(context.terminal, &generation)?;
-        if generation.state() == State::Succeeded && context.terminal.format == Format::Text {
+        let has_files = generation.state() == State::Succeeded && generation.expire_time.is_none();
+        if has_files && context.terminal.format == Format::Text {
             context.terminal.line(&format!("  fetch it: filmgate download {}", generation.name))?;
         }
         Ok(exit)

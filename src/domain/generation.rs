@@ -188,6 +188,9 @@ pub struct Generation {
     /// When it expired: it is a tombstone since then.
     #[serde(default)]
     pub expired_at: Option<Timestamp>,
+    /// The sample provider had made its outputs; said by a tombstone only, which has none any more.
+    #[serde(default)]
+    pub was_sample: bool,
     /// When the current snapshot was made.
     pub updated_at: Timestamp,
 }
@@ -205,7 +208,7 @@ impl Generation {
 
     /// True if the sample provider made the outputs.
     pub fn is_sample(&self) -> bool {
-        self.artifacts.iter().any(|artifact| artifact.sample)
+        self.was_sample || self.artifacts.iter().any(|artifact| artifact.sample)
     }
 
     /// From acceptance to the end.
@@ -216,6 +219,7 @@ impl Generation {
     /// Removes what callers wrote and providers answered, for the tombstone of a deleted or expired generation. What it was and cost stays, and
     /// where its job went; its outputs are gone, so nobody is told of them.
     pub fn scrub(&mut self) {
+        self.was_sample = self.is_sample();
         self.prompt.clear();
         self.brief.clear();
         self.inputs.clear();

@@ -96,6 +96,7 @@ pub(super) fn generation() -> Generation {
         started_at: None,
         ended_at: None,
         expired_at: None,
+        was_sample: false,
         updated_at: noon(),
     }
 }

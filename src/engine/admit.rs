@@ -207,6 +207,7 @@ impl Draft for NewGeneration {
             started_at: None,
             ended_at: None,
             expired_at: None,
+            was_sample: false,
             updated_at: now,
         };
         (generation, messages)

@@ -71,6 +71,7 @@ pub(crate) fn drafted(n_candidates: usize) -> Generation {
         started_at: None,
         ended_at: None,
         expired_at: None,
+        was_sample: false,
         updated_at: START,
     }
 }
@@ -108,6 +109,17 @@ fn succeed(generation: &mut Generation) {
         AttemptEvent::Stored(vec![artifact], Usage::default()),
     ] {
         generation.apply(&Event::Attempt(attempt, event), START).unwrap();
+    }
+}
+
+#[test]
+fn a_tombstone_still_says_whether_it_was_a_sample() {
+    for sample in [true, false] {
+        let mut generation = drafted(1);
+        succeed(&mut generation);
+        generation.artifacts[0].sample = sample;
+        assert!(generation.expire(START));
+        assert_eq!((generation.is_sample(), generation.artifacts.len()), (sample, 0));
     }
 }
 
