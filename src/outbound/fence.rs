@@ -88,7 +88,7 @@ impl Fence {
         match url.scheme() {
             "https" => {}
             "http" if is_named => {}
-            _ => return Err("must begin with https://"),
+            _ => return Err("must begin with https://, unless the settings allow its host"),
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not hold a user name or password");
@@ -96,7 +96,14 @@ impl Fence {
         if url.fragment().is_some() {
             return Err("must not hold a fragment (#)");
         }
-        if is_named || is_public { Ok(()) } else { Err("names a host that is not public") }
+        if url.port() == Some(0) {
+            return Err("must not name port 0");
+        }
+        if is_named || is_public {
+            Ok(())
+        } else {
+            Err("names a host that is neither public nor allowed by the settings")
+        }
     }
 
     /// With this address of a name, as a name server would tell it.
@@ -208,7 +215,8 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
             let [high, low] = [b.to_be_bytes(), c.to_be_bytes()];
             is_public_v4(Ipv4Addr::new(high[0], high[1], low[0], low[1]))
         }
-        (0x2001, 0xdb8 | 0, ..) => false,
+        // Documentation, and what is set aside for protocols (Teredo, ORCHID and others).
+        (0x2001, 0xdb8 | 0..0x200, ..) | (0x3fff, 0..0x1000, ..) => false,
         // Global unicast is 2000::/3; unique local, link-local, site-local and multicast lie outside of it.
         _ => a & 0xe000 == 0x2000,
     }
@@ -246,6 +254,9 @@ mod tests {
             "64:ff9b::10.0.0.1",
             "2002:7f00:1::",
             "2001:db8::1",
+            "2001:0:7f00:1::",
+            "2001:20::1",
+            "3fff::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
@@ -301,17 +312,18 @@ mod tests {
             ("http://example.com/", "https"),
             ("ftp://hooks.internal/", "https"),
             ("http://8.8.8.8/", "https"),
-            ("https://x.hooks.internal/", "not public"),
-            ("https://localhost/", "not public"),
-            ("https://intranet/", "not public"),
-            ("https://10.2.0.2/", "not public"),
-            ("https://127.0.0.2/", "not public"),
-            ("https://169.254.169.254/", "not public"),
-            ("https://[::ffff:127.0.0.2]/", "not public"),
-            ("https://2130706434/", "not public"),
+            ("https://x.hooks.internal/", "neither public"),
+            ("https://localhost/", "neither public"),
+            ("https://intranet/", "neither public"),
+            ("https://10.2.0.2/", "neither public"),
+            ("https://127.0.0.2/", "neither public"),
+            ("https://169.254.169.254/", "neither public"),
+            ("https://[::ffff:127.0.0.2]/", "neither public"),
+            ("https://2130706434/", "neither public"),
             ("https://user@example.com/", "user name"),
             ("https://:word@example.com/", "user name"),
             ("https://example.com/#x", "fragment"),
+            ("https://example.com:0/", "port 0"),
         ] {
             assert!(check(bad).is_err_and(|told| told.contains(why)), "{bad}: {:?}", check(bad));
         }

@@ -197,6 +197,7 @@ fn each_wrong_field_is_named() {
         ("quote", with(|r| r.quote = "quotes/1".to_owned())),
         ("callback_url", with(|r| r.callback_url = "no address".to_owned())),
         ("callback_url", with(|r| r.callback_url = "http://example.com/".to_owned())),
+        ("callback_url", with(|r| r.callback_url = "https://example.com/a\r\nb".to_owned())),
         ("callback_url", with(|r| r.callback_url = "https://127.0.0.1/".to_owned())),
         ("callback_url", with(|r| r.callback_url = "https://user:word@example.com/".to_owned())),
         ("callback_url", with(|r| r.callback_url = "https://example.com/#end".to_owned())),
