@@ -80,6 +80,7 @@ impl Judge {
             ));
         }
         warnings.extend(self.unreachable_by(replicate.as_ref(), public_url.as_ref()));
+        warnings.extend(self.kept_apart(settings));
         Some(Config {
             listen,
             data_dir: data_dir?,
@@ -124,6 +125,15 @@ impl Judge {
     fn database(&mut self, settings: &Settings) -> Option<Option<DatabaseConfig>> {
         let lease = self.value("lease", &settings.lease, "a time from 1s to 1h such as 15s", parse::lease)?;
         Some(settings.database_url.clone().map(|url| DatabaseConfig { url, lease }))
+    }
+
+    /// Servers that share records and not the bytes they are about.
+    fn kept_apart(&self, settings: &Settings) -> Option<Problem> {
+        let apart = settings.database_url.is_some() && settings.artifacts_url.is_none();
+        apart.then(|| {
+            let message = "not set, so other servers on this database cannot read the artifacts of this one".to_owned();
+            self.problem("artifacts_url", message, "set it to one bucket or folder for all of them")
+        })
     }
 
     fn jobs(&mut self, settings: &Settings) -> Option<JobsConfig> {

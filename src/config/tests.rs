@@ -219,6 +219,14 @@ fn artifacts_go_where_the_url_says_with_the_variables_of_that_cloud_alone() {
 }
 
 #[test]
+fn records_that_are_shared_without_their_artifacts_are_warned_about() {
+    let shared = || case().env("FILMGATE_DATABASE_URL", "postgres://db.example/filmgate");
+    let told: Vec<String> = shared().config().warnings.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].contains("FILMGATE_ARTIFACTS_URL"), "{told:?}");
+    assert!(shared().env("FILMGATE_ARTIFACTS_URL", "s3://films").config().warnings.is_empty());
+}
+
+#[test]
 fn a_key_of_links_is_long_enough_and_never_shown() {
     let long = "not_to_be_seen_0123456789abcdefgh";
     let config = case().env("FILMGATE_LINK_KEY", long).config();
