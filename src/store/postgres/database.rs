@@ -15,6 +15,8 @@ use crate::store::port::StoreError;
 
 /// Connections at a time. The database runs few transactions at once faster than many, and each here is short.
 const CONNECTIONS: usize = 16;
+/// Connections for the process's own rounds: hearing of others, taking over, looking at what it owns.
+const ROUNDS: usize = 2;
 /// How long work waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a new connection may take.
@@ -26,6 +28,8 @@ const TRIES: u32 = 6;
 #[derive(Debug)]
 pub(super) struct Database {
     pool: Pool,
+    /// For rounds: they must not stand in the queue of all callers and drivers, which is long just when there is much to take up.
+    rounds: Pool,
     /// For the lease alone: callers that wait for each other's locks must not cost this process what it owns.
     lease: Pool,
 }
@@ -33,7 +37,7 @@ pub(super) struct Database {
 impl Database {
     /// Connects when first needed.
     pub(super) fn new(address: &Address) -> Result<Self> {
-        Ok(Self { pool: pool(address, CONNECTIONS)?, lease: pool(address, 1)? })
+        Ok(Self { pool: pool(address, CONNECTIONS)?, rounds: pool(address, ROUNDS)?, lease: pool(address, 1)? })
     }
 
     /// Runs `work` in a transaction, which it commits itself. It is run again if the transaction was undone by a deadlock with another or by the
@@ -55,6 +59,22 @@ impl Database {
         repeat(&self.pool, |client| work(Work::begin(client, Limits::LONG))).await
     }
 
+    /// As `transaction`, for a round of this process.
+    pub(super) async fn round<T, F>(&self, work: impl Fn(Work) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        repeat(&self.rounds, |client| work(Work::begin(client, Limits::USUAL))).await
+    }
+
+    /// As `read`, for a round of this process.
+    pub(super) async fn read_in_round<T, F>(&self, read: impl Fn(Work) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        repeat(&self.rounds, |client| read(Work::read(client))).await
+    }
+
     /// As `transaction`, on the connection that waits for nobody.
     pub(super) async fn lease<T, F>(&self, work: impl Fn(Work) -> F) -> Result<T>
     where
@@ -74,6 +94,7 @@ impl Database {
     /// Refuses later work; what is under way is done to its end.
     pub(super) fn close(&self) {
         self.pool.close();
+        self.rounds.close();
         self.lease.close();
     }
 }

@@ -94,10 +94,11 @@ pub(super) const GONE: &str = "WITH RECURSIVE owners (id) AS ( \
     FROM owners WHERE owners.id IS NOT NULL) \
     SELECT id FROM owners WHERE id IS NOT NULL AND id <> $1 \
     AND NOT EXISTS (SELECT 1 FROM filmgate.processes p WHERE p.id = owners.id AND p.lease_until > clock_timestamp())";
+/// Of one owner, so that the index gives them in order and the rest need not be looked at.
 pub(super) const TAKE_OVER: &str = "WITH taken AS (SELECT id FROM filmgate.generations g \
-    WHERE g.ended = 0 AND g.owner = ANY($2) \
-    AND NOT EXISTS (SELECT 1 FROM filmgate.processes p WHERE p.id = g.owner AND p.lease_until > clock_timestamp()) \
-    ORDER BY id LIMIT $3 FOR UPDATE OF g SKIP LOCKED) \
+    WHERE g.ended = 0 AND g.owner = $2 \
+    AND NOT EXISTS (SELECT 1 FROM filmgate.processes p WHERE p.id = $2 AND p.lease_until > clock_timestamp()) \
+    ORDER BY g.id LIMIT $3 FOR UPDATE OF g SKIP LOCKED) \
     UPDATE filmgate.generations g SET owner = $1, fence = nextval('filmgate.fences') FROM taken WHERE g.id = taken.id \
     RETURNING g.doc, g.deleted, g.owner, g.fence";
 /// Processes that have been gone for long and own nothing unfinished, with their hints.

@@ -134,7 +134,7 @@ impl Store for Postgres {
     }
 
     async fn owned(&self, after: Option<GenerationId>, limit: usize) -> Result<Vec<Owned>> {
-        self.database.read(|work| owners::owned(work, &self.process, after, limit)).await
+        self.database.read_in_round(|work| owners::owned(work, &self.process, after, limit)).await
     }
 
     async fn job_is_claimed(&self, provider: &str, account: &str, job: &str, besides: GenerationId) -> Result<bool> {
@@ -254,15 +254,15 @@ impl Store for Postgres {
     }
 
     async fn take_over(&self, limit: usize) -> Result<Vec<Owned>> {
-        self.database.transaction(|work| owners::take_over(work, &self.process, limit)).await
+        self.database.round(|work| owners::take_over(work, &self.process, limit)).await
     }
 
     async fn take_waiting(&self, provider: &str, before: Timestamp, limit: usize) -> Result<Vec<Owned>> {
-        self.database.transaction(|work| owners::take_waiting(work, &self.process, (provider, before), limit)).await
+        self.database.round(|work| owners::take_waiting(work, &self.process, (provider, before), limit)).await
     }
 
     async fn hints(&self) -> Result<Vec<Loaded>> {
-        self.database.transaction(|work| owners::hints(work, &self.process)).await
+        self.database.round(|work| owners::hints(work, &self.process)).await
     }
 
     async fn hint(&self, id: GenerationId) -> Result<()> {
@@ -270,7 +270,7 @@ impl Store for Postgres {
     }
 
     async fn newer(&self, known: &[(GenerationId, u64)]) -> Result<Vec<Generation>> {
-        self.database.read(|work| owners::newer(work, known)).await
+        self.database.read_in_round(|work| owners::newer(work, known)).await
     }
 
     async fn leave(&self) -> Result<()> {

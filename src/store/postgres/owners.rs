@@ -55,9 +55,17 @@ pub(super) async fn take_over(mut work: Work, process: &str, limit: usize) -> Re
         work.commit().await?;
         return Ok(Vec::new());
     }
-    let taken = work.ask(Statement::own(dialect::TAKE_OVER, values![process, gone, int(limit)])).await?;
+    let mut taken = Vec::new();
+    for owner in gone {
+        let n_more = limit.saturating_sub(taken.len());
+        if n_more == 0 {
+            break;
+        }
+        let found = work.ask(Statement::own(dialect::TAKE_OVER, values![process, owner, int(n_more)])).await?;
+        taken.append(&mut stored(&found)?);
+    }
     work.commit().await?;
-    oldest_first(stored(&taken)?)
+    Ok(oldest_first(taken))
 }
 
 pub(super) async fn take_waiting(
@@ -69,12 +77,12 @@ pub(super) async fn take_waiting(
     let values = values![process, provider, before.as_microsecond(), int(limit)];
     let taken = work.ask(Statement::own(dialect::TAKE_WAITING, values)).await?;
     work.commit().await?;
-    oldest_first(stored(&taken)?)
+    Ok(oldest_first(stored(&taken)?))
 }
 
-fn oldest_first(mut taken: Vec<Stored>) -> Result<Vec<Owned>> {
+fn oldest_first(mut taken: Vec<Stored>) -> Vec<Owned> {
     taken.sort_unstable_by_key(|stored| stored.generation.id);
-    Ok(taken.into_iter().map(Stored::owned).collect())
+    taken.into_iter().map(Stored::owned).collect()
 }
 
 /// Owners that are to be told of changes.

@@ -191,6 +191,21 @@ async fn a_race_to_take_over_gives_each_generation_to_one_process() {
 }
 
 #[tokio::test]
+async fn what_several_left_is_taken_over_together_up_to_the_limit() {
+    let (url, [a, b, c]) = stores(["a", "b", "c"]).await;
+    let of_b = [accepted(&b, Ask::new()).await, accepted(&b, Ask::new()).await];
+    let of_a = [accepted(&a, Ask::new()).await, accepted(&a, Ask::new()).await];
+    end_lease(&url, "a");
+    end_lease(&url, "b");
+    let taken = c.take_over(3).await.unwrap();
+    assert_eq!(
+        ids(&taken),
+        [&of_b[..1], &of_a[..]].concat().iter().map(|owned| owned.generation.id).collect::<Vec<_>>()
+    );
+    assert_eq!(ids(&c.take_over(3).await.unwrap()), [of_b[1].generation.id]);
+}
+
+#[tokio::test]
 async fn leaving_gives_up_everything_at_once() {
     let (_, [a, b]) = stores(["a", "b"]).await;
     let owned = accepted(&a, Ask::new()).await;

@@ -173,7 +173,7 @@ async fn work_whose_caller_goes_away_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_however_many_callers_wait() {
+async fn a_lease_is_renewed_and_work_is_taken_however_many_callers_wait() {
     let (_, [store]) = stores(["a"]).await;
     let mut held = Vec::new();
     while let Ok(work) =
@@ -182,7 +182,13 @@ async fn a_lease_is_renewed_however_many_callers_wait() {
         held.push(work.unwrap());
     }
     assert_eq!(held.len(), 16);
-    timeout(Duration::from_secs(5), store.heartbeat(START)).await.unwrap().unwrap();
+    let soon = Duration::from_secs(5);
+    timeout(soon, store.heartbeat(START)).await.unwrap().unwrap();
+    timeout(soon, store.owned(None, 1)).await.unwrap().unwrap();
+    timeout(soon, store.take_over(1)).await.unwrap().unwrap();
+    timeout(soon, store.take_waiting("replicate", START, 1)).await.unwrap().unwrap();
+    timeout(soon, store.hints()).await.unwrap().unwrap();
+    timeout(soon, store.newer(&[])).await.unwrap().unwrap();
 }
 
 #[tokio::test]
