@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use crate::{
     artifact::Collector,
-    callback::{Courier, Sender, SetupError, Targets},
+    callback::{Courier, Sender, Targets},
     config::{Config, DrainConfig, Problem},
     domain::names::ProviderId,
     door,
@@ -114,7 +114,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         (_, problems) => return Err(StartError::Settings(problems)),
     };
     let targets = Arc::new(Targets::new(&config.callbacks));
-    let sender = Sender::new(Arc::clone(&targets), door::generation_json).map_err(no_client)?;
+    let sender = Sender::new(Arc::clone(&targets), door::generation_json);
     let listen = if options.ephemeral { SocketAddr::from(([127, 0, 0, 1], 0)) } else { config.listen };
     let listener = bind(listen).map_err(|source| StartError::Listen { addr: listen, source })?;
     let addr = listener.local_addr().map_err(|source| StartError::Listen { addr: listen, source })?;
@@ -249,14 +249,6 @@ fn until_closing(engine: &Engine, tasks: &Tasks, drain: Drain) -> watch::Receive
         }
     });
     readiness
-}
-
-fn no_client(error: SetupError) -> StartError {
-    StartError::Settings(vec![Problem {
-        setting: "callbacks".to_owned(),
-        message: format!("{:#}", anyhow::Error::from(error)),
-        fix: "look at the system's certificates and at the proxy variables of the environment".to_owned(),
-    }])
 }
 
 fn drain_of(config: &Config, options: StartOptions) -> DrainConfig {

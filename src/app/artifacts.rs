@@ -66,7 +66,7 @@ fn key_of(folder: &Path) -> io::Result<SecretString> {
         Err(error) => return Err(error),
     }
     let mut bytes = [0; KEY_BYTES];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| io::Error::other("the system has no random numbers"))?;
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     let key = hex::encode(bytes);
     // Readable by this user alone, and there as a whole or not at all.
     let mut fresh = tempfile::NamedTempFile::new_in(folder)?;

@@ -11,6 +11,6 @@ mod targets;
 
 pub use self::{
     courier::Courier,
-    send::{Render, Sender, SetupError},
+    send::{Render, Sender},
     targets::{Targets, Unsigned},
 };

@@ -1,6 +1,10 @@
 //! One call of one receiver.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use reqwest::{
@@ -30,30 +34,19 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(1);
 /// A generation as its caller sees it, in the contract's JSON form.
 pub type Render = fn(Arc<Generation>) -> Result<Value, String>;
 
-/// No HTTP client could be made.
-#[derive(Debug, thiserror::Error)]
-#[error("no HTTP client could be made")]
-pub struct SetupError(#[from] reqwest::Error);
-
 /// Calls receivers.
 #[derive(Debug)]
 pub struct Sender {
     targets: Arc<Targets>,
-    client: Client,
+    /// Made when it is first needed: certificates to read and random numbers to collect would be most of a start.
+    client: OnceLock<Client>,
     render: Render,
 }
 
 impl Sender {
     /// Behind the fence of `targets`, with bodies made by `render`.
-    pub fn new(targets: Arc<Targets>, render: Render) -> Result<Self, SetupError> {
-        let client = Client::builder()
-            .user_agent(concat!("filmgate/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(targets.fence().clone()))
-            // A redirect would lead round what was checked.
-            .redirect(Policy::none())
-            .timeout(TIMEOUT)
-            .build()?;
-        Ok(Self { targets, client, render })
+    pub fn new(targets: Arc<Targets>, render: Render) -> Self {
+        Self { targets, client: OnceLock::new(), render }
     }
 
     /// Calls the receiver once.
@@ -66,7 +59,14 @@ impl Sender {
             Ok(message) => message,
             Err(error) => return Answer::None(error),
         };
-        match self.client.post(due.url.clone()).headers(headers).body(body).send().await {
+        let client = match self.client() {
+            Ok(client) => client,
+            Err(error) => {
+                error!(%error, "no HTTP client could be made");
+                return Answer::None(CallbackError::Internal);
+            }
+        };
+        match client.post(due.url.clone()).headers(headers).body(body).send().await {
             Ok(response) => {
                 let (status, wish) = (response.status().as_u16(), retry_after(response.headers()));
                 // Its end or its delay changes nothing: the status has been said.
@@ -77,6 +77,21 @@ impl Sender {
             Err(error) if error.is_timeout() => Answer::None(CallbackError::Timeout),
             Err(_) => Answer::None(CallbackError::Unreachable),
         }
+    }
+
+    fn client(&self) -> reqwest::Result<&Client> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let client = Client::builder()
+            .user_agent(concat!("filmgate/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(self.targets.fence().clone()))
+            // A redirect would lead round what was checked.
+            .redirect(Policy::none())
+            .timeout(TIMEOUT)
+            .build()?;
+        // Another call may have been faster; then this one is dropped.
+        Ok(self.client.get_or_init(|| client))
     }
 
     /// The signed message about an end. Its id is the same for every try, so that a receiver knows it again.
@@ -142,7 +157,7 @@ mod tests {
         let default = CallbackTarget { url: None, secrets };
         let config = CallbackConfig { fence, default, tenants: [].into(), retry_base: TIMEOUT };
         let render: Render = |generation| Ok(json!({ "name": generation.id.to_string() }));
-        Sender::new(Arc::new(Targets::new(&config)), render).unwrap()
+        Sender::new(Arc::new(Targets::new(&config)), render)
     }
 
     fn due(url: &str) -> DueCallback {
