@@ -53,7 +53,6 @@ use self::{drivers::Drivers, gate::Gate, hear::Known, lease::Lease, view::View, 
 use crate::{
     artifact::{Blobs, Collector},
     domain::{
-        attempt::AttemptStage,
         catalog::Catalog,
         generation::{Generation, HistoryEvent, State},
         life::{Event, Resolution},
@@ -400,40 +399,6 @@ impl Engine {
 
     async fn find(&self, tenant: &TenantId, id: GenerationId) -> Result<Generation, Error> {
         self.store().generation(tenant, id).await?.ok_or(Error::GenerationNotFound)
-    }
-
-    /// What was read, with the generations whose jobs they share, wherever these are driven.
-    async fn views(&self, generations: Vec<Generation>) -> Result<Vec<View>, Error> {
-        let unknown = generations.iter().filter_map(|generation| generation.leader);
-        let mut unknown: Vec<_> = unknown.filter(|id| self.hub().shown(*id).is_none()).map(|id| (id, 0)).collect();
-        unknown.dedup();
-        let read = if unknown.is_empty() { Vec::new() } else { self.store().newer(&unknown).await? };
-        let read: BTreeMap<_, _> = read.into_iter().map(|leader| (leader.id, Arc::new(leader))).collect();
-        let view = |generation: Generation| {
-            let leader =
-                generation.leader.and_then(|leader| self.hub().shown(leader).or_else(|| read.get(&leader).cloned()));
-            self.view_with(leader, Arc::new(generation))
-        };
-        Ok(generations.into_iter().map(view).collect())
-    }
-
-    fn view(&self, generation: Arc<Generation>) -> View {
-        self.view_with(generation.leader.and_then(|leader| self.hub().shown(leader)), generation)
-    }
-
-    fn view_with(&self, leader: Option<Arc<Generation>>, generation: Arc<Generation>) -> View {
-        let job = leader.as_ref().unwrap_or(&generation);
-        let attempt = job.open_attempt();
-        let waiting = attempt.filter(|attempt| job.state == State::Queued && attempt.stage == AttemptStage::Waiting);
-        let queue_position = waiting.and_then(|attempt| self.gate(&attempt.model.provider).position(job.id));
-        let expected = job.candidate().and_then(|candidate| candidate.expected_time);
-        let eta = match (job.state, job.started_at, expected) {
-            (State::Running, Some(started), Some(expected)) => {
-                started.checked_add(expected).ok().filter(|eta| *eta > self.now())
-            }
-            (_, _, _) => None,
-        };
-        View { queue_position, eta, leader, unresolved_for: self.settings().unresolved_for, generation }
     }
 
     fn provider(&self, id: &ProviderId) -> Option<Arc<dyn Provider>> {
