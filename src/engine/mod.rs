@@ -22,6 +22,7 @@ mod lease;
 mod library;
 mod outputs;
 mod plan;
+mod providers;
 mod reconcile;
 mod recover;
 mod retry;
@@ -46,6 +47,7 @@ pub use self::{
     hear::{Addressee, Hearing},
     housekeeping::Retention,
     library::{UploadClaims, UploadError},
+    providers::ProviderState,
     retry::{Backoff, Pace},
     watch::Watch,
 };
@@ -134,23 +136,6 @@ struct Inner {
     /// Reasons to look at what is owned and driven.
     doubts: Notify,
     ready: channel::Sender<bool>,
-}
-
-/// A provider with what was seen of it lately.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProviderState {
-    /// Which.
-    pub id: ProviderId,
-    /// What to set to configure it; absent if it is configured.
-    pub missing: Option<String>,
-    /// Whether the last call was answered; absent before the first call.
-    pub up: Option<bool>,
-    /// Generations at work there.
-    pub n_running: usize,
-    /// Generations waiting for a place.
-    pub n_queued: usize,
-    /// Most at work at once.
-    pub concurrency: usize,
 }
 
 impl Engine {
@@ -282,22 +267,6 @@ impl Engine {
     ) -> Result<Vec<HistoryEvent>, Error> {
         self.find(tenant, id).await?;
         Ok(self.store().history(id, page).await?)
-    }
-
-    /// The providers with their live state, by name.
-    pub fn providers(&self) -> Vec<ProviderState> {
-        let state = |(id, entry): (&ProviderId, &crate::domain::catalog::ProviderEntry)| {
-            let gate = self.gate(id);
-            ProviderState {
-                id: id.clone(),
-                missing: entry.missing.clone(),
-                up: self.0.parts.registry.get(id).and_then(|provider| provider.is_up()),
-                n_running: gate.n_running(),
-                n_queued: gate.n_queued(),
-                concurrency: gate.n_places(),
-            }
-        };
-        self.catalog().providers.iter().map(state).collect()
     }
 
     /// What can be ordered.
