@@ -275,7 +275,31 @@ macro_rules! not_measured {
         #[tonic::async_trait]
         impl GenerationService for Bare {
             type GenerateVideoStream = Answers<v1::GenerateVideoResponse>;
+            type GenerateImageStream = Answers<v1::GenerateImageResponse>;
+            type GenerateSpeechStream = Answers<v1::GenerateSpeechResponse>;
+            type GenerateMusicStream = Answers<v1::GenerateMusicResponse>;
             type WatchGenerationStream = Answers<v1::WatchGenerationResponse>;
+
+            async fn generate_image(
+                &self,
+                _: Request<v1::GenerateImageRequest>,
+            ) -> Result<Response<Self::GenerateImageStream>, Status> {
+                Err(Status::unimplemented("not measured"))
+            }
+
+            async fn generate_speech(
+                &self,
+                _: Request<v1::GenerateSpeechRequest>,
+            ) -> Result<Response<Self::GenerateSpeechStream>, Status> {
+                Err(Status::unimplemented("not measured"))
+            }
+
+            async fn generate_music(
+                &self,
+                _: Request<v1::GenerateMusicRequest>,
+            ) -> Result<Response<Self::GenerateMusicStream>, Status> {
+                Err(Status::unimplemented("not measured"))
+            }
 
             async fn watch_generation(
                 &self,
@@ -305,6 +329,7 @@ macro_rules! not_measured {
 }
 
 not_measured! {
+    estimate_cost: EstimateCostRequest => EstimateCostResponse,
     get_generation: GetGenerationRequest => GetGenerationResponse,
     list_generations: ListGenerationsRequest => ListGenerationsResponse,
     cancel_generation: CancelGenerationRequest => CancelGenerationResponse,

@@ -160,6 +160,9 @@ fn tell_state(terminal: &mut Terminal, generation: &Generation) -> Result<Exit, 
 fn details(generation: &Generation, callback: Option<&Callback>) -> String {
     let prompt = match &generation.spec {
         Some(Spec::Video(video)) => text::short(&video.prompt, 200),
+        Some(Spec::Image(image)) => text::short(&image.prompt, 200),
+        Some(Spec::Speech(speech)) => text::short(&speech.prompt, 200),
+        Some(Spec::Music(music)) => text::short(&music.prompt, 200),
         None => String::new(),
     };
     let labels: Vec<String> = generation.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();

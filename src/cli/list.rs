@@ -47,6 +47,9 @@ impl ClientCommand for List {
 fn cells(generation: &Generation) -> [String; 6] {
     let prompt = match &generation.spec {
         Some(Spec::Video(video)) => text::short(&video.prompt, 40),
+        Some(Spec::Image(image)) => text::short(&image.prompt, 40),
+        Some(Spec::Speech(speech)) => text::short(&speech.prompt, 40),
+        Some(Spec::Music(music)) => text::short(&music.prompt, 40),
         None => String::new(),
     };
     let sample = if generation.sample { " (sample)" } else { "" };

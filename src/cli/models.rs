@@ -30,6 +30,7 @@ impl ClientCommand for Models {
                 page_token: page.token,
                 kind: self.kind.map_or(v1::Kind::Unspecified, v1::Kind::from).into(),
                 provider: self.provider.clone().unwrap_or_default(),
+                ..ListModelsRequest::default()
             };
             let response = connection.models().list_models(call(request)).await?.into_inner();
             Ok((response.models, response.next_page_token))
@@ -70,10 +71,19 @@ fn price(price: &Price) -> String {
         PriceUnit::OutputSecond => " a second",
         PriceUnit::Output => " each",
         PriceUnit::ComputeSecond => " a compute second",
+        PriceUnit::Character => " a character",
+        PriceUnit::Megapixel => " a megapixel",
+        PriceUnit::Token => " a token",
         PriceUnit::Unspecified => "",
     };
-    let audio = price.micro_usd_with_audio.map(|micro| format!(" ({} with sound)", text::dollars(micro)));
-    format!("{}{unit}{}", text::dollars(price.micro_usd), audio.unwrap_or_default())
+    let unit = if price.per > 1 {
+        format!(" for {}{}", price.per, unit.replacen(" a ", " ", 1) + "s")
+    } else {
+        unit.to_owned()
+    };
+    let most = price.variants.iter().map(|variant| variant.micro_usd).max().filter(|most| *most > price.micro_usd);
+    let most = most.map(|most| format!(" (up to {})", text::dollars(most)));
+    format!("{}{unit}{}", text::dollars(price.micro_usd), most.unwrap_or_default())
 }
 
 fn provider_cells(provider: &Provider) -> [String; 5] {
@@ -99,12 +109,21 @@ mod tests {
     #[test]
     fn prices_name_their_unit() {
         let table = [
-            (PriceUnit::OutputSecond, None, "$0.05 a second"),
-            (PriceUnit::Output, None, "$0.05 each"),
-            (PriceUnit::ComputeSecond, Some(100_000), "$0.05 a compute second ($0.10 with sound)"),
+            (PriceUnit::OutputSecond, 1, None, "$0.05 a second"),
+            (PriceUnit::Output, 1, None, "$0.05 each"),
+            (PriceUnit::ComputeSecond, 1, Some(100_000), "$0.05 a compute second (up to $0.10)"),
+            (PriceUnit::Character, 1000, None, "$0.05 for 1000 characters"),
         ];
-        for (unit, micro_usd_with_audio, expected) in table {
-            assert_eq!(price(&Price { unit: unit.into(), micro_usd: 50_000, micro_usd_with_audio }), expected);
+        for (unit, per, most, expected) in table {
+            let variants = most.map(|micro_usd| v1::PriceVariant { micro_usd, ..v1::PriceVariant::default() });
+            let told = Price {
+                unit: unit.into(),
+                micro_usd: 50_000,
+                per,
+                variants: variants.into_iter().collect(),
+                ..Price::default()
+            };
+            assert_eq!(price(&told), expected);
         }
     }
 }

@@ -116,7 +116,7 @@ fn asks_sample(generation: &Generation) -> bool {
 
 /// What it cost, or will probably cost.
 pub(super) fn cost(generation: &Generation) -> String {
-    let Cost { estimated_micro_usd, held_micro_usd, settled_micro_usd, saved_micro_usd } =
+    let Cost { estimated_micro_usd, held_micro_usd, settled_micro_usd, saved_micro_usd, .. } =
         generation.cost.unwrap_or_default();
     let mut text = match (settled_micro_usd, estimated_micro_usd) {
         (Some(settled), _) => text::dollars(settled),

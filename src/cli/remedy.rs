@@ -19,6 +19,11 @@ pub(super) fn of_reason(reason: ErrorReason) -> Option<&'static str> {
         ErrorReason::QueueFull | ErrorReason::ServerDraining | ErrorReason::StoreUnavailable => Some("try again later"),
         ErrorReason::CallbackNotConfigured => Some("leave --callback-url out, or set FILMGATE_CALLBACK_SECRET"),
         ErrorReason::NoCallback => Some("order with --callback-url to be called back"),
+        ErrorReason::BudgetExceeded => Some("see what is left with `filmgate usage`; ask for less, or wait"),
+        ErrorReason::PriceUnknown => Some("choose a model with a price; `filmgate models` shows them"),
+        ErrorReason::QuoteNotFound | ErrorReason::QuoteExpired | ErrorReason::QuoteMismatch => {
+            Some("ask for a new quote with `filmgate estimate`")
+        }
         ErrorReason::UploadTooLarge => Some("send a smaller file"),
         ErrorReason::LinkExpired | ErrorReason::LinkInvalid => Some("ask for a new one with `filmgate link`"),
         ErrorReason::Internal => Some("this is a defect in filmgate: report it with the request id"),

@@ -160,9 +160,9 @@ impl Catalog {
         Ok(Candidate {
             // An alias becomes the one name, so that the cache and the ledger know one model.
             model: ModelName { provider: model.provider.clone(), name: card.name.clone() },
-            estimate: card.estimate(&resolved.options),
+            estimate: card.estimate(&resolved.options, asked.prompt, asked.inputs),
             price: card.price.clone(),
-            expected_time: card.expected_time(),
+            expected_time: card.expected_time(&resolved.options),
             options: resolved.options,
             provider_options: asked.provider_options.clone(),
             adjustments: resolved.adjustments,
@@ -177,12 +177,12 @@ impl Catalog {
         let resolved = card.resolve("sample", &Options::new(), &Map::new(), &[], Mode::Adapt).ok()?;
         Some(Candidate {
             model: ModelName { provider: provider.clone(), name: card.name.clone() },
+            estimate: card.estimate(&resolved.options, asked.prompt, asked.inputs),
+            price: card.price.clone(),
+            expected_time: card.expected_time(&resolved.options),
             options: resolved.options,
             provider_options: Map::new(),
             adjustments: Vec::new(),
-            estimate: card.estimate(&Options::new()),
-            price: card.price.clone(),
-            expected_time: card.expected_time(),
             stand_in: true,
         })
     }

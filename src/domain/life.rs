@@ -334,7 +334,7 @@ impl Generation {
         let candidate = self.candidate()?;
         match charged {
             Charged::No => Some(MicroUsd::ZERO),
-            Charged::Yes => candidate.price.as_ref()?.of(usage).or(candidate.estimate),
+            Charged::Yes => candidate.price.as_ref()?.of(usage, &candidate.options).or(candidate.estimate),
             Charged::Unknown => None,
         }
     }

@@ -10,5 +10,7 @@ pub mod generation;
 pub mod life;
 pub mod money;
 pub mod names;
+pub mod options;
 pub mod order;
+pub mod price;
 pub mod session;

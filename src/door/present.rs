@@ -201,6 +201,7 @@ fn video_options(candidate: &Candidate) -> v1::VideoOptions {
             OptionValue::Int(_) | OptionValue::Number(_) | OptionValue::Text(_) => None,
         }),
         provider_options: (!provider.is_empty()).then(|| values::structure(provider)),
+        ..v1::VideoOptions::default()
     }
 }
 
@@ -220,6 +221,8 @@ fn attempt(attempt: &Attempt) -> v1::Attempt {
         message: attempt.message.clone(),
         create_time: Some(timestamp(attempt.created_at)),
         end_time: attempt.ended_at.map(timestamp),
+        settled_micro_usd: attempt.settled.map(|amount| amount.0),
+        ..v1::Attempt::default()
     }
 }
 
@@ -234,6 +237,7 @@ fn cost(cost: &Cost) -> v1::Cost {
         held_micro_usd: cost.held.0,
         settled_micro_usd: cost.settled.map(|amount| amount.0),
         saved_micro_usd: cost.saved.0,
+        ..v1::Cost::default()
     }
 }
 

@@ -64,8 +64,9 @@ impl Engine {
         outputs: &[RemoteOutput],
         kept: &mut Vec<Artifact>,
     ) -> Result<(), Trouble> {
+        let ticket = generation.open_attempt().and_then(|open| open.ticket.as_ref());
         for (index, output) in outputs.iter().enumerate().skip(kept.len()) {
-            let opened = provider.open(output).await;
+            let opened = provider.open(output, ticket).await;
             let ByteSource { stream, length } = opened.map_err(|error| Trouble::Fetch { error, received: 0 })?;
             failpoint::reach(Point::SpoolBefore);
             let mut received = 0;
@@ -156,11 +157,17 @@ pub(super) fn measured(usage: &Usage, generation: &Generation, artifacts: &[Arti
         Some(OptionValue::Bool(audio)) => Some(*audio),
         Some(OptionValue::Int(_) | OptionValue::Number(_) | OptionValue::Text(_)) | None => None,
     };
+    let pixels = |artifact: &Artifact| Some(f64::from(artifact.facts.width?) * f64::from(artifact.facts.height?));
+    let megapixels: Option<f64> = artifacts.iter().map(pixels).sum::<Option<f64>>().map(|pixels| pixels / 1e6);
     Usage {
         output_seconds: usage.output_seconds.or_else(|| seconds.map(|seconds| seconds.as_secs_f64())),
         outputs: usage.outputs.or_else(|| u32::try_from(artifacts.len()).ok()),
         compute_seconds: usage.compute_seconds,
         audio: usage.audio.or(audio),
+        characters: usage.characters.or_else(|| Some(generation.brief.chars().count() as u64)),
+        megapixels: usage.megapixels.or(megapixels),
+        tokens: usage.tokens,
+        charged: usage.charged,
     }
 }
 

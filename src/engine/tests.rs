@@ -118,7 +118,11 @@ impl Provider for Scripted {
         Ok(CancelOutcome::Unsupported)
     }
 
-    async fn open(&self, _: &RemoteOutput) -> Result<ByteSource, ProviderError> {
+    async fn open(
+        &self,
+        _: &RemoteOutput,
+        _: Option<&crate::provider::port::Ticket>,
+    ) -> Result<ByteSource, ProviderError> {
         std::future::pending().await
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn accepted(provider: &dyn Provider, order: &Order) -> Ticket {
 
 /// The bytes of an output, which must be as many as announced.
 pub(super) async fn bytes(provider: &dyn Provider, output: &RemoteOutput) -> Vec<u8> {
-    let source = provider.open(output).await.unwrap();
+    let source = provider.open(output, None).await.unwrap();
     let length = source.length;
     let chunks: Vec<_> = source.stream.try_collect().await.unwrap();
     let bytes = chunks.concat();

@@ -225,8 +225,8 @@ impl Provider for Guarded {
         self.call(Op::Cancel, self.deadlines.job, self.inner.cancel(ticket)).await
     }
 
-    async fn open(&self, output: &RemoteOutput) -> Result<ByteSource, ProviderError> {
-        self.call(Op::Open, self.deadlines.open, self.inner.open(output)).await
+    async fn open(&self, output: &RemoteOutput, ticket: Option<&Ticket>) -> Result<ByteSource, ProviderError> {
+        self.call(Op::Open, self.deadlines.open, self.inner.open(output, ticket)).await
     }
 
     async fn hear(&self, delivery: &Delivery) -> Result<Heard, HookError> {
@@ -289,7 +289,7 @@ mod tests {
             std::future::pending().await
         }
 
-        async fn open(&self, _: &RemoteOutput) -> Result<ByteSource, ProviderError> {
+        async fn open(&self, _: &RemoteOutput, _: Option<&Ticket>) -> Result<ByteSource, ProviderError> {
             std::future::pending().await
         }
     }
@@ -312,7 +312,7 @@ mod tests {
             (guarded.submit(&order, &key).await.unwrap_err(), Effect::Maybe),
             (guarded.find(&order, &key, Timestamp::now()).await.unwrap_err(), Effect::None),
             (guarded.cancel(&ticket()).await.unwrap_err(), Effect::None),
-            (guarded.open(&output).await.unwrap_err(), Effect::None),
+            (guarded.open(&output, None).await.unwrap_err(), Effect::None),
         ];
         for (error, effect) in errors {
             assert_eq!((error.kind, error.effect), (ErrorKind::Timeout, effect), "{error}");

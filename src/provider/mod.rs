@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod contract;
 pub mod error;
+pub mod fields;
 pub mod guard;
 pub mod http;
 pub mod port;

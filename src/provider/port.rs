@@ -50,8 +50,8 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// Asks to stop a job. The engine polls first, because some vendors' cancel destroys a finished result.
     async fn cancel(&self, ticket: &Ticket) -> Result<CancelOutcome, ProviderError>;
 
-    /// Opens an output for reading from the start.
-    async fn open(&self, output: &RemoteOutput) -> Result<ByteSource, ProviderError>;
+    /// Opens an output for reading from the start. `ticket` is of the job that made it; none if it came with the submit answer.
+    async fn open(&self, output: &RemoteOutput, ticket: Option<&Ticket>) -> Result<ByteSource, ProviderError>;
 
     /// Judges what came to the address of one of its submits: whether the vendor sent it, and lately. Of the job's state nothing is believed.
     async fn hear(&self, _delivery: &Delivery) -> Result<Heard, HookError> {

@@ -176,6 +176,7 @@ impl OptionArgs {
                 (false, false) => None,
             },
             provider_options: (!provider_options.is_empty()).then_some(Struct { fields: provider_options }),
+            ..VideoOptions::default()
         })
     }
 }

@@ -182,6 +182,46 @@ impl Service {
 impl GenerationService for Service {
     type GenerateVideoStream = Out<GenerateVideoResponse>;
     type WatchGenerationStream = Out<WatchGenerationResponse>;
+    type GenerateImageStream = Out<crate::pb::v1::GenerateImageResponse>;
+    type GenerateSpeechStream = Out<crate::pb::v1::GenerateSpeechResponse>;
+    type GenerateMusicStream = Out<crate::pb::v1::GenerateMusicResponse>;
+
+    async fn generate_image(
+        &self,
+        _: Request<crate::pb::v1::GenerateImageRequest>,
+    ) -> Result<Response<Self::GenerateImageStream>, Status> {
+        self.snapshots(|generation| crate::pb::v1::GenerateImageResponse {
+            generation: Some(generation),
+            replayed: false,
+        })
+    }
+
+    async fn generate_speech(
+        &self,
+        _: Request<crate::pb::v1::GenerateSpeechRequest>,
+    ) -> Result<Response<Self::GenerateSpeechStream>, Status> {
+        self.snapshots(|generation| crate::pb::v1::GenerateSpeechResponse {
+            generation: Some(generation),
+            replayed: false,
+        })
+    }
+
+    async fn generate_music(
+        &self,
+        _: Request<crate::pb::v1::GenerateMusicRequest>,
+    ) -> Result<Response<Self::GenerateMusicStream>, Status> {
+        self.snapshots(|generation| crate::pb::v1::GenerateMusicResponse {
+            generation: Some(generation),
+            replayed: false,
+        })
+    }
+
+    async fn estimate_cost(
+        &self,
+        _: Request<crate::pb::v1::EstimateCostRequest>,
+    ) -> Result<Response<crate::pb::v1::EstimateCostResponse>, Status> {
+        Ok(Response::new(crate::pb::v1::EstimateCostResponse::default()))
+    }
 
     async fn generate_video(
         &self,

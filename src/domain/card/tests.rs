@@ -6,7 +6,7 @@ fn card() -> ModelCard {
         name = "veo"
         kind = "video"
         provider_options = ["enhance"]
-        price = { unit = "output_second", micro_usd = 200_000, micro_usd_with_audio = 400_000 }
+        price = { unit = "output_second", micro_usd = 200_000, when = [{ options = { audio = true }, micro_usd = 400_000 }] }
         [prompt]
         max = 10
         [options.duration]
@@ -40,7 +40,7 @@ fn provider_options(json: &Value) -> Map<String, Value> {
 fn defaults_of_the_card_fill_what_was_not_asked() {
     let resolved = card().resolve("a", &Options::new(), &Map::new(), &[], Mode::Strict).unwrap();
     assert_eq!(resolved.options, options(&[(OptionName::Duration, OptionValue::Int(8))]));
-    assert_eq!(card().estimate(&resolved.options).unwrap().0, 1_600_000);
+    assert_eq!(card().estimate(&resolved.options, "a", &[]).unwrap().0, 1_600_000);
 }
 
 #[test]

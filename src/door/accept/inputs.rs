@@ -47,6 +47,10 @@ fn role(role: i32, path: &str, violations: &mut Violations) -> Option<InputRole>
         Ok(Wire::FirstFrame) => Some(InputRole::FirstFrame),
         Ok(Wire::LastFrame) => Some(InputRole::LastFrame),
         Ok(Wire::Reference) => Some(InputRole::Reference),
+        Ok(Wire::Source) => Some(InputRole::Source),
+        Ok(Wire::Mask) => Some(InputRole::Mask),
+        Ok(Wire::Sequence) => Some(InputRole::Sequence),
+        Ok(Wire::Audio) => Some(InputRole::Audio),
         Ok(Wire::Unspecified) | Err(_) => {
             let known = [Wire::FirstFrame, Wire::LastFrame, Wire::Reference].map(|role| role.as_str_name());
             violations.0.push(unknown(format!("{path}.role"), role, &known));

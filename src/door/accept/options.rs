@@ -45,6 +45,7 @@ pub(super) fn video(options: v1::VideoOptions, violations: &mut Violations) -> A
         negative_prompt,
         audio,
         provider_options,
+        ..
     } = options;
     let mut read = Reader { typed: Options::new(), violations };
     read.duration(duration.as_ref());

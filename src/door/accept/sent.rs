@@ -71,6 +71,7 @@ fn video_options(options: &v1::VideoOptions, sent: &mut Sent) {
         negative_prompt,
         audio,
         provider_options,
+        ..
     } = options;
     sent.set("options.duration", duration.as_ref().map(written_duration));
     sent.set("options.fps", *fps);

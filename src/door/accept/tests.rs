@@ -295,6 +295,7 @@ fn the_edges_of_every_range_are_accepted() {
                 negative_prompt: "ä".repeat(MAX_PROMPT),
                 audio: Some(true),
                 provider_options: None,
+                ..v1::VideoOptions::default()
             }
         });
         request.model = "replicate/veo".to_owned();

@@ -26,7 +26,38 @@ use crate::{
 #[tonic::async_trait]
 impl GenerationService for Door {
     type GenerateVideoStream = Answers<v1::GenerateVideoResponse>;
+    type GenerateImageStream = Answers<v1::GenerateImageResponse>;
+    type GenerateSpeechStream = Answers<v1::GenerateSpeechResponse>;
+    type GenerateMusicStream = Answers<v1::GenerateMusicResponse>;
     type WatchGenerationStream = Answers<v1::WatchGenerationResponse>;
+
+    async fn generate_image(
+        &self,
+        _request: Request<v1::GenerateImageRequest>,
+    ) -> Result<Response<Self::GenerateImageStream>, Status> {
+        Err(Status::unimplemented("images come next"))
+    }
+
+    async fn generate_speech(
+        &self,
+        _request: Request<v1::GenerateSpeechRequest>,
+    ) -> Result<Response<Self::GenerateSpeechStream>, Status> {
+        Err(Status::unimplemented("speech comes next"))
+    }
+
+    async fn generate_music(
+        &self,
+        _request: Request<v1::GenerateMusicRequest>,
+    ) -> Result<Response<Self::GenerateMusicStream>, Status> {
+        Err(Status::unimplemented("music comes next"))
+    }
+
+    async fn estimate_cost(
+        &self,
+        _request: Request<v1::EstimateCostRequest>,
+    ) -> Result<Response<v1::EstimateCostResponse>, Status> {
+        Err(Status::unimplemented("estimates come next"))
+    }
 
     async fn generate_video(
         &self,

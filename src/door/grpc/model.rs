@@ -41,6 +41,13 @@ impl ModelService for Door {
         .await
     }
 
+    async fn list_routes(
+        &self,
+        _request: Request<v1::ListRoutesRequest>,
+    ) -> Result<Response<v1::ListRoutesResponse>, Status> {
+        Err(Status::unimplemented("routes come next"))
+    }
+
     async fn list_providers(
         &self,
         request: Request<v1::ListProvidersRequest>,

@@ -101,7 +101,31 @@ mod tests {
             #[tonic::async_trait]
             impl GenerationService for Script {
                 type GenerateVideoStream = Answers<v1::GenerateVideoResponse>;
+                type GenerateImageStream = Answers<v1::GenerateImageResponse>;
+                type GenerateSpeechStream = Answers<v1::GenerateSpeechResponse>;
+                type GenerateMusicStream = Answers<v1::GenerateMusicResponse>;
                 type WatchGenerationStream = Answers<v1::WatchGenerationResponse>;
+
+                async fn generate_image(
+                    &self,
+                    _: Request<v1::GenerateImageRequest>,
+                ) -> Result<Response<Self::GenerateImageStream>, Status> {
+                    unreachable!()
+                }
+
+                async fn generate_speech(
+                    &self,
+                    _: Request<v1::GenerateSpeechRequest>,
+                ) -> Result<Response<Self::GenerateSpeechStream>, Status> {
+                    unreachable!()
+                }
+
+                async fn generate_music(
+                    &self,
+                    _: Request<v1::GenerateMusicRequest>,
+                ) -> Result<Response<Self::GenerateMusicStream>, Status> {
+                    unreachable!()
+                }
 
                 async fn watch_generation(
                     &self,
@@ -127,6 +151,7 @@ mod tests {
     }
 
     not_scripted! {
+        estimate_cost: EstimateCostRequest => EstimateCostResponse,
         get_generation: GetGenerationRequest => GetGenerationResponse,
         list_generations: ListGenerationsRequest => ListGenerationsResponse,
         cancel_generation: CancelGenerationRequest => CancelGenerationResponse,

@@ -1,13 +1,15 @@
 //! Cards and providers in words.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use super::{kind, values};
 use crate::{
     domain::{
-        card::{InputSpec, ModelCard},
+        card::{ExpectedTime, InputSpec, ModelCard, OptionSpec, Size, SizeSpec},
         catalog::ProviderEntry,
-        money::PriceUnit,
         names::ProviderId,
-        order::InputRole,
+        order::{InputRole, OptionName, OptionValue},
+        price::{Price, PriceUnit},
     },
     engine::ProviderState,
     pb::v1,
@@ -21,26 +23,19 @@ pub(in crate::door) fn model(provider: &ProviderId, entry: &ProviderEntry, card:
         kind: kind(card.kind).into(),
         title: card.title.clone(),
         prompt_characters: Some(v1::IntRange { minimum: size(card.prompt.min), maximum: size(card.prompt.max) }),
-        options: card
-            .options
-            .iter()
-            .map(|(name, spec)| v1::ModelOption {
-                field: name.to_string(),
-                allowed: spec.allowed(),
-                default_value: spec.default.as_ref().map(ToString::to_string).unwrap_or_default(),
-            })
-            .collect(),
+        options: card.options.iter().map(option).chain(card.size.iter().flat_map(sides)).collect(),
         inputs: card.inputs.iter().map(|(role, spec)| input(*role, spec)).collect(),
-        price: card.price.as_ref().map(|price| v1::Price {
-            unit: price_unit(price.unit).into(),
-            micro_usd: price.micro_usd.0,
-            micro_usd_with_audio: price.micro_usd_with_audio.map(|amount| amount.0),
-        }),
-        expected_time: card.expected_time().map(values::duration),
+        price: card.price.as_ref().map(price),
+        expected_time: card.expected_time(&card.defaults()).map(values::duration),
         end_of_life: card.end_of_life.map(|day| day.to_string()).unwrap_or_default(),
         source: card.source.clone(),
         available: entry.missing.is_none(),
         aliases: card.aliases.clone(),
+        modes: card.modes().into_iter().map(str::to_owned).collect(),
+        measured_time: None,
+        ready: entry.missing.is_none(),
+        provider_options: card.provider_options.clone(),
+        expected_times: card.expected_when.iter().map(expected_time).collect(),
     }
 }
 
@@ -60,7 +55,57 @@ pub(in crate::door) fn provider(state: &ProviderState) -> v1::Provider {
         n_running: count(state.n_running),
         n_queued: count(state.n_queued),
         concurrency: count(state.concurrency),
+        ..v1::Provider::default()
     }
+}
+
+/// What a model costs.
+pub(in crate::door) fn price(price: &Price) -> v1::Price {
+    v1::Price {
+        unit: price_unit(price.unit).into(),
+        micro_usd: price.micro_usd.0,
+        per: price.per.get().into(),
+        base_micro_usd: price.base.0,
+        step: price.step.unwrap_or_default(),
+        variants: price
+            .when
+            .iter()
+            .map(|variant| v1::PriceVariant { options: words(&variant.options), micro_usd: variant.micro_usd.0 })
+            .collect(),
+    }
+}
+
+fn expected_time(expected: &ExpectedTime) -> v1::ExpectedTime {
+    let time = Duration::try_from_secs_f64(expected.seconds).ok();
+    v1::ExpectedTime { options: words(&expected.options), expected_time: time.map(values::duration) }
+}
+
+fn words(options: &BTreeMap<OptionName, OptionValue>) -> BTreeMap<String, String> {
+    options.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+}
+
+fn option((name, spec): (&OptionName, &OptionSpec)) -> v1::ModelOption {
+    v1::ModelOption {
+        field: name.to_string(),
+        allowed: spec.allowed(),
+        default_value: spec.default.as_ref().map(ToString::to_string).unwrap_or_default(),
+        values: spec.one_of.iter().map(ToString::to_string).collect(),
+        minimum: spec.min,
+        maximum: spec.max,
+    }
+}
+
+/// Width and height of a card that takes them as one.
+fn sides(size: &SizeSpec) -> [v1::ModelOption; 2] {
+    let side = |name: OptionName, of: fn(&Size) -> u32| v1::ModelOption {
+        field: name.to_string(),
+        allowed: format!("width and height together: {}", size.allowed()),
+        default_value: size.default.map(|size| of(&size).to_string()).unwrap_or_default(),
+        values: size.one_of.iter().map(|size| of(size).to_string()).collect(),
+        minimum: size.min_side.map(f64::from),
+        maximum: size.max_side.map(f64::from),
+    };
+    [side(OptionName::Width, |size| size.width), side(OptionName::Height, |size| size.height)]
 }
 
 fn input(role: InputRole, spec: &InputSpec) -> v1::ModelInput {
@@ -76,6 +121,9 @@ fn price_unit(unit: PriceUnit) -> v1::PriceUnit {
         PriceUnit::OutputSecond => v1::PriceUnit::OutputSecond,
         PriceUnit::Output => v1::PriceUnit::Output,
         PriceUnit::ComputeSecond => v1::PriceUnit::ComputeSecond,
+        PriceUnit::Character => v1::PriceUnit::Character,
+        PriceUnit::Megapixel => v1::PriceUnit::Megapixel,
+        PriceUnit::Token => v1::PriceUnit::Token,
     }
 }
 

@@ -55,8 +55,13 @@ fn a_success_is_told_exactly() {
     assert_eq!((shown.session.as_str(), shown.model.as_str()), ("sessions/abc", "replicate/minimax/video-01"));
     assert_eq!(shown.state(), v1::State::Succeeded);
     assert_eq!(shown.generation_time, Some(prost_types::Duration { seconds: 61, nanos: 239_000_000 }));
-    let cost =
-        v1::Cost { estimated_micro_usd: Some(5), held_micro_usd: 0, settled_micro_usd: Some(4), saved_micro_usd: 0 };
+    let cost = v1::Cost {
+        estimated_micro_usd: Some(5),
+        held_micro_usd: 0,
+        settled_micro_usd: Some(4),
+        saved_micro_usd: 0,
+        ..v1::Cost::default()
+    };
     assert_eq!(shown.cost, Some(cost));
     assert_eq!((shown.request_id.as_str(), shown.labels["a"].as_str()), ("key", "b"));
     let artifact = &shown.artifacts[0];

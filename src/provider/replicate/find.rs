@@ -41,7 +41,8 @@ impl Replicate {
             // Sent as a data URI or under the address of an upload that nobody remembers.
             InputFile::Bytes { .. } => Value::Null,
         });
-        let sent = map::input(order, files.collect()).map_err(|why| self.order_error(ErrorKind::InvalidOrder, why))?;
+        let sent = crate::provider::fields::of(order, files.collect())
+            .map_err(|why| self.order_error(ErrorKind::InvalidOrder, why))?;
         let mut jobs = Vec::new();
         let mut request = Some(self.request(Method::GET, &["predictions"]));
         for _ in 0..MOST_PAGES {

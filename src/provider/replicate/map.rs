@@ -34,37 +34,6 @@ const LEAST_QUOTED: usize = 12;
 /// Codes of Replicate's list that name a passing trouble of its own.
 const PASSING_CODES: [&str; 9] = ["E003", "E004", "E1000", "E6716", "E8367", "E8765", "E9243", "E9825", "E9828"];
 
-/// The `input` of an order, with `files` in the place of its inputs, in their order.
-pub(super) fn input(order: &Order, files: Vec<Value>) -> Result<Map<String, Value>, String> {
-    // What is set by hand comes first, so that no typed field can be overridden in silence.
-    let mut input = order.provider_options.clone();
-    let prompt = order.card.as_ref().map_or("prompt", |card| card.prompt.field.as_str());
-    input.insert(prompt.to_owned(), Value::from(order.prompt.as_str()));
-    let Some(card) = &order.card else {
-        return if order.options.is_empty() && files.is_empty() {
-            Ok(input)
-        } else {
-            Err(format!("{} has no card, so it takes the prompt and provider_options only", order.model))
-        };
-    };
-    for (name, value) in &order.options {
-        let spec = card.options.get(name).ok_or_else(|| format!("{} takes no {name}", card.name))?;
-        input.insert(spec.field(*name).to_owned(), spec.written(value));
-    }
-    for (role, file) in order.inputs.iter().map(|input| input.role).zip(files) {
-        let spec = card.inputs.get(&role).ok_or_else(|| format!("{} takes no {role}", card.name))?;
-        if spec.max == 1 {
-            input.insert(spec.field.clone(), file);
-            continue;
-        }
-        match input.entry(spec.field.clone()).or_insert_with(|| Value::Array(Vec::new())) {
-            Value::Array(list) => list.push(file),
-            other => *other = Value::Array(vec![file]),
-        }
-    }
-    Ok(input)
-}
-
 /// How far a prediction is.
 pub(super) fn progress(provider: &ProviderId, prediction: &Prediction, view: View) -> Result<Progress, ProviderError> {
     let word = prediction.status.as_deref().unwrap_or_default();
@@ -258,6 +227,7 @@ fn usage(prediction: &Prediction) -> Usage {
         outputs: outputs.map(|count| count as u32),
         compute_seconds: first(&["predict_time"]),
         audio: flag(&prediction.metrics, "with_audio").or_else(|| flag(&prediction.input, "generate_audio")),
+        ..Usage::default()
     }
 }
 

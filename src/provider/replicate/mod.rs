@@ -37,6 +37,7 @@ use crate::domain::{
 
 use super::{
     error::{Effect, ErrorKind, ProviderError, SetupError},
+    fields,
     http::{
         ANSWER_CAP, Answer, Http, INLINE_CAP,
         links::Links,
@@ -216,7 +217,7 @@ impl Provider for Replicate {
             )
         })?;
         let files = try_join_all(order.inputs.iter().map(|input| self.file_value(&input.file))).await?;
-        let input = map::input(order, files).map_err(|why| self.order_error(ErrorKind::InvalidOrder, why))?;
+        let input = fields::of(order, files).map_err(|why| self.order_error(ErrorKind::InvalidOrder, why))?;
         let mut body = Map::from_iter([("input".to_owned(), Value::Object(input))]);
         self.ask_to_be_told(order, &mut body);
         let request = match target {
@@ -269,7 +270,7 @@ impl Provider for Replicate {
         }
     }
 
-    async fn open(&self, output: &RemoteOutput) -> Result<ByteSource, ProviderError> {
+    async fn open(&self, output: &RemoteOutput, _ticket: Option<&Ticket>) -> Result<ByteSource, ProviderError> {
         match output {
             RemoteOutput::Link(url) => self.links.open(url).await,
             RemoteOutput::Inline(bytes) => Ok(ByteSource::of(bytes.clone())),

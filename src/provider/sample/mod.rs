@@ -192,7 +192,7 @@ impl Provider for Sample {
         Ok(CancelOutcome::Stopped(Charged::No))
     }
 
-    async fn open(&self, output: &RemoteOutput) -> Result<ByteSource, ProviderError> {
+    async fn open(&self, output: &RemoteOutput, _ticket: Option<&Ticket>) -> Result<ByteSource, ProviderError> {
         let url = match output {
             RemoteOutput::Inline(bytes) => return Ok(ByteSource::of(bytes.clone())),
             RemoteOutput::Link(url) => url,

@@ -91,7 +91,7 @@ async fn files_outside_of_the_folder_are_not_served() {
     let sample = Sample::new(Some(dir.path().join("inner")), Duration::ZERO).unwrap();
     std::fs::write(dir.path().join("secret"), b"x").unwrap();
     let link = RemoteOutput::Link(Url::from_file_path(dir.path().join("secret")).unwrap());
-    assert_eq!(sample.open(&link).await.unwrap_err().kind, ErrorKind::Protocol);
+    assert_eq!(sample.open(&link, None).await.unwrap_err().kind, ErrorKind::Protocol);
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_video_card_takes_every_option_and_fills_in_the_fast_defaults() {
     for name in [OptionName::AspectRatio, OptionName::Seed, OptionName::NegativePrompt, OptionName::Audio] {
         assert!(card.options.contains_key(&name), "{name}");
     }
-    assert_eq!(card.estimate(&resolved.options).unwrap().0, 0);
+    assert_eq!(card.estimate(&resolved.options, "a fox", &[]).unwrap().0, 0);
     assert!(card.title.contains("stand-in"));
 }
 

@@ -100,7 +100,13 @@ async fn wrong_pages_and_filters_are_named_together() {
                 => ["kind", "generation", "page_size", "page_token"],
             models.list_providers(ListProvidersRequest {}) => ["page_size", "page_token"],
         );
-        let request = ListModelsRequest { page_size: -1, page_token: token(), kind: 5, provider: "A B".to_owned() };
+        let request = ListModelsRequest {
+            page_size: -1,
+            page_token: token(),
+            kind: 5,
+            provider: "A B".to_owned(),
+            ..ListModelsRequest::default()
+        };
         let refused = refusal(models.list_models(request).await, &"list_models");
         assert!(["kind", "provider", "page_size"].iter().all(|field| refused.fields.contains(&(*field).to_owned())));
     }

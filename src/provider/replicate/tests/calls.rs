@@ -309,7 +309,7 @@ fn a_job_ordered_by_version_is_known_by_it_or_by_its_name_where_the_version_is_h
         let job = json!({"id": "a", "model": model, "version": shown, "input": {"prompt": "a fox in the snow"}});
         let prediction = serde_json::from_value(job).unwrap();
         let order = order(&replicate, ordered);
-        let sent = map::input(&order, Vec::new()).unwrap();
+        let sent = crate::provider::fields::of(&order, Vec::new()).unwrap();
         assert_eq!(map::is_run_of(&prediction, &order, &sent), expected, "{ordered} {prediction:?}");
     };
     let named = format!("me/mine:{version}");

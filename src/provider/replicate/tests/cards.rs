@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::super::{cards, map};
+use super::super::cards;
 use crate::{
     domain::{
         artifact::Kind,
@@ -59,7 +59,11 @@ fn every_card_can_be_ordered_as_it_stands() {
 fn prices_are_estimated_as_documented() {
     let check = |model, asked: &[(OptionName, OptionValue)], expected: Option<i64>| {
         let (order, options) = resolved(model, asked, &[], Mode::Strict);
-        assert_eq!(order.card.unwrap().estimate(&options).map(|price| price.0), expected, "{model} {asked:?}");
+        assert_eq!(
+            order.card.unwrap().estimate(&options, "a fox", &[]).map(|price| price.0),
+            expected,
+            "{model} {asked:?}"
+        );
     };
     let seconds = |seconds| (OptionName::Duration, OptionValue::Int(seconds));
     check("minimax/hailuo-02", &[], Some(200_000));
@@ -76,7 +80,7 @@ fn an_order_is_written_in_the_models_own_fields() {
     let check = |model, asked: &[(OptionName, OptionValue)], inputs: &[InputRole], expected: Value| {
         let (order, _) = resolved(model, asked, inputs, Mode::Adapt);
         let files = (0..inputs.len()).map(|index| json!(format!("file {index}"))).collect();
-        assert_eq!(Value::Object(map::input(&order, files).unwrap()), expected, "{model}");
+        assert_eq!(Value::Object(crate::provider::fields::of(&order, files).unwrap()), expected, "{model}");
     };
     check(
         "google/veo-3.1",

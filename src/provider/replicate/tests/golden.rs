@@ -109,6 +109,7 @@ fn usage_is_read_however_the_numbers_are_written() {
         outputs: Some(1),
         compute_seconds: Some(182.5),
         audio,
+        ..Usage::default()
     };
     assert_eq!(read("succeeded_string").unwrap().usage, expected(10.042, Some(true)));
     assert_eq!(read("succeeded_odd_numbers").unwrap().usage, expected(10.0, None));

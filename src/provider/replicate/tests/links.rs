@@ -20,7 +20,7 @@ use crate::provider::{
 
 async fn refusal(replicate: &Replicate, link: &str) -> ErrorKind {
     let link = RemoteOutput::Link(Url::parse(link).unwrap());
-    replicate.open(&link).await.unwrap_err().kind
+    replicate.open(&link, None).await.unwrap_err().kind
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn a_status_tells_an_expired_link_from_a_busy_host() {
     ] {
         let server = Server::always(Reply::new(status, "x").with("retry-after", 3)).await;
         let link = RemoteOutput::Link(server.at("/x"));
-        let error = replicate(&server.base).open(&link).await.unwrap_err();
+        let error = replicate(&server.base).open(&link, None).await.unwrap_err();
         assert_eq!((error.kind, error.retry_after.map(|wait| wait.as_secs())), (kind, Some(3)), "{status}");
     }
 }
@@ -108,7 +108,7 @@ async fn a_status_tells_an_expired_link_from_a_busy_host() {
 async fn the_length_of_an_encoded_body_is_not_the_files() {
     let length = async |reply: Reply| {
         let server = Server::always(reply).await;
-        replicate(&server.base).open(&RemoteOutput::Link(server.at("/x"))).await.unwrap().length
+        replicate(&server.base).open(&RemoteOutput::Link(server.at("/x")), None).await.unwrap().length
     };
     assert_eq!(length(Reply::new(200, "1234")).await, Some(4));
     assert_eq!(length(Reply::new(200, "1234").with("content-encoding", "br")).await, None);
@@ -128,7 +128,7 @@ async fn a_download_ends_when_it_is_silent_or_cut_off() {
         });
         let link = RemoteOutput::Link(base.join("/x").unwrap());
         let replicate = replicate_with(&base, Duration::from_secs(30), Duration::from_millis(200));
-        let mut source = replicate.open(&link).await.unwrap();
+        let mut source = replicate.open(&link, None).await.unwrap();
         assert_eq!(source.length, Some(10));
         assert_eq!(source.stream.next().await.unwrap().unwrap(), "abc");
         assert_eq!(source.stream.next().await.unwrap().unwrap_err().kind, kind);

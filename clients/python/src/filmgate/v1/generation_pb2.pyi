@@ -48,6 +48,10 @@ class InputRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     INPUT_ROLE_FIRST_FRAME: _ClassVar[InputRole]
     INPUT_ROLE_LAST_FRAME: _ClassVar[InputRole]
     INPUT_ROLE_REFERENCE: _ClassVar[InputRole]
+    INPUT_ROLE_SOURCE: _ClassVar[InputRole]
+    INPUT_ROLE_MASK: _ClassVar[InputRole]
+    INPUT_ROLE_SEQUENCE: _ClassVar[InputRole]
+    INPUT_ROLE_AUDIO: _ClassVar[InputRole]
 
 class Quality(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -90,6 +94,10 @@ INPUT_ROLE_UNSPECIFIED: InputRole
 INPUT_ROLE_FIRST_FRAME: InputRole
 INPUT_ROLE_LAST_FRAME: InputRole
 INPUT_ROLE_REFERENCE: InputRole
+INPUT_ROLE_SOURCE: InputRole
+INPUT_ROLE_MASK: InputRole
+INPUT_ROLE_SEQUENCE: InputRole
+INPUT_ROLE_AUDIO: InputRole
 QUALITY_UNSPECIFIED: Quality
 QUALITY_FAST: Quality
 QUALITY_QUALITY: Quality
@@ -102,7 +110,7 @@ CACHE_POLICY_BYPASS: CachePolicy
 CACHE_POLICY_REFRESH: CachePolicy
 
 class Generation(_message.Message):
-    __slots__ = ("name", "session", "state", "phase", "sequence", "progress_percent", "queue_position", "eta", "model", "attempts", "adjustments", "cost", "artifacts", "sample", "cached", "coalesced", "brief", "provider_logs", "create_time", "start_time", "end_time", "update_time", "deadline", "generation_time", "failure", "unresolved", "labels", "request_id", "provider_error", "expire_time", "video")
+    __slots__ = ("name", "session", "state", "phase", "sequence", "progress_percent", "queue_position", "eta", "model", "attempts", "adjustments", "cost", "artifacts", "sample", "cached", "coalesced", "brief", "provider_logs", "create_time", "start_time", "end_time", "update_time", "deadline", "generation_time", "failure", "unresolved", "labels", "request_id", "provider_error", "expire_time", "video", "image", "speech", "music")
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -141,6 +149,9 @@ class Generation(_message.Message):
     PROVIDER_ERROR_FIELD_NUMBER: _ClassVar[int]
     EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
     VIDEO_FIELD_NUMBER: _ClassVar[int]
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    SPEECH_FIELD_NUMBER: _ClassVar[int]
+    MUSIC_FIELD_NUMBER: _ClassVar[int]
     name: str
     session: str
     state: State
@@ -172,10 +183,13 @@ class Generation(_message.Message):
     provider_error: str
     expire_time: _timestamp_pb2.Timestamp
     video: VideoSpec
-    def __init__(self, name: _Optional[str] = ..., session: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., phase: _Optional[str] = ..., sequence: _Optional[int] = ..., progress_percent: _Optional[int] = ..., queue_position: _Optional[int] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., adjustments: _Optional[_Iterable[_Union[Adjustment, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[_artifact_pb2.Artifact, _Mapping]]] = ..., sample: bool = ..., cached: bool = ..., coalesced: bool = ..., brief: _Optional[str] = ..., provider_logs: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., unresolved: _Optional[_Union[Unresolved, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., provider_error: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., video: _Optional[_Union[VideoSpec, _Mapping]] = ...) -> None: ...
+    image: ImageSpec
+    speech: SpeechSpec
+    music: MusicSpec
+    def __init__(self, name: _Optional[str] = ..., session: _Optional[str] = ..., state: _Optional[_Union[State, str]] = ..., phase: _Optional[str] = ..., sequence: _Optional[int] = ..., progress_percent: _Optional[int] = ..., queue_position: _Optional[int] = ..., eta: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., model: _Optional[str] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., adjustments: _Optional[_Iterable[_Union[Adjustment, _Mapping]]] = ..., cost: _Optional[_Union[Cost, _Mapping]] = ..., artifacts: _Optional[_Iterable[_Union[_artifact_pb2.Artifact, _Mapping]]] = ..., sample: bool = ..., cached: bool = ..., coalesced: bool = ..., brief: _Optional[str] = ..., provider_logs: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., deadline: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., failure: _Optional[_Union[Failure, _Mapping]] = ..., unresolved: _Optional[_Union[Unresolved, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., request_id: _Optional[str] = ..., provider_error: _Optional[str] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., video: _Optional[_Union[VideoSpec, _Mapping]] = ..., image: _Optional[_Union[ImageSpec, _Mapping]] = ..., speech: _Optional[_Union[SpeechSpec, _Mapping]] = ..., music: _Optional[_Union[MusicSpec, _Mapping]] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("model", "outcome", "charged", "provider_job_id", "message", "create_time", "end_time")
+    __slots__ = ("model", "outcome", "charged", "provider_job_id", "message", "create_time", "end_time", "settled_micro_usd", "reason")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     CHARGED_FIELD_NUMBER: _ClassVar[int]
@@ -183,6 +197,8 @@ class Attempt(_message.Message):
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     model: str
     outcome: AttemptOutcome
     charged: Charged
@@ -190,7 +206,9 @@ class Attempt(_message.Message):
     message: str
     create_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
-    def __init__(self, model: _Optional[str] = ..., outcome: _Optional[_Union[AttemptOutcome, str]] = ..., charged: _Optional[_Union[Charged, str]] = ..., provider_job_id: _Optional[str] = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    settled_micro_usd: int
+    reason: _error_reason_pb2.ErrorReason
+    def __init__(self, model: _Optional[str] = ..., outcome: _Optional[_Union[AttemptOutcome, str]] = ..., charged: _Optional[_Union[Charged, str]] = ..., provider_job_id: _Optional[str] = ..., message: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., settled_micro_usd: _Optional[int] = ..., reason: _Optional[_Union[_error_reason_pb2.ErrorReason, str]] = ...) -> None: ...
 
 class Adjustment(_message.Message):
     __slots__ = ("field", "asked", "used", "why")
@@ -205,16 +223,22 @@ class Adjustment(_message.Message):
     def __init__(self, field: _Optional[str] = ..., asked: _Optional[str] = ..., used: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
 
 class Cost(_message.Message):
-    __slots__ = ("estimated_micro_usd", "held_micro_usd", "settled_micro_usd", "saved_micro_usd")
+    __slots__ = ("estimated_micro_usd", "held_micro_usd", "settled_micro_usd", "saved_micro_usd", "suspense_micro_usd", "absorbed_micro_usd", "quoted_micro_usd")
     ESTIMATED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
     HELD_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
     SETTLED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
     SAVED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    SUSPENSE_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    ABSORBED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    QUOTED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
     estimated_micro_usd: int
     held_micro_usd: int
     settled_micro_usd: int
     saved_micro_usd: int
-    def __init__(self, estimated_micro_usd: _Optional[int] = ..., held_micro_usd: _Optional[int] = ..., settled_micro_usd: _Optional[int] = ..., saved_micro_usd: _Optional[int] = ...) -> None: ...
+    suspense_micro_usd: int
+    absorbed_micro_usd: int
+    quoted_micro_usd: int
+    def __init__(self, estimated_micro_usd: _Optional[int] = ..., held_micro_usd: _Optional[int] = ..., settled_micro_usd: _Optional[int] = ..., saved_micro_usd: _Optional[int] = ..., suspense_micro_usd: _Optional[int] = ..., absorbed_micro_usd: _Optional[int] = ..., quoted_micro_usd: _Optional[int] = ...) -> None: ...
 
 class Failure(_message.Message):
     __slots__ = ("reason", "phase", "message", "provider", "field", "retryable", "charged", "next_step")
@@ -256,8 +280,32 @@ class VideoSpec(_message.Message):
     options: VideoOptions
     def __init__(self, prompt: _Optional[str] = ..., options: _Optional[_Union[VideoOptions, _Mapping]] = ...) -> None: ...
 
+class ImageSpec(_message.Message):
+    __slots__ = ("prompt", "options")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    prompt: str
+    options: ImageOptions
+    def __init__(self, prompt: _Optional[str] = ..., options: _Optional[_Union[ImageOptions, _Mapping]] = ...) -> None: ...
+
+class SpeechSpec(_message.Message):
+    __slots__ = ("prompt", "options")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    prompt: str
+    options: SpeechOptions
+    def __init__(self, prompt: _Optional[str] = ..., options: _Optional[_Union[SpeechOptions, _Mapping]] = ...) -> None: ...
+
+class MusicSpec(_message.Message):
+    __slots__ = ("prompt", "options")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    prompt: str
+    options: MusicOptions
+    def __init__(self, prompt: _Optional[str] = ..., options: _Optional[_Union[MusicOptions, _Mapping]] = ...) -> None: ...
+
 class VideoOptions(_message.Message):
-    __slots__ = ("duration", "fps", "width", "height", "aspect_ratio", "steps", "samples", "guidance", "seed", "negative_prompt", "audio", "provider_options")
+    __slots__ = ("duration", "fps", "width", "height", "aspect_ratio", "steps", "samples", "guidance", "seed", "negative_prompt", "audio", "provider_options", "resolution", "motion", "camera", "style")
     DURATION_FIELD_NUMBER: _ClassVar[int]
     FPS_FIELD_NUMBER: _ClassVar[int]
     WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -270,6 +318,10 @@ class VideoOptions(_message.Message):
     NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
     AUDIO_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    MOTION_FIELD_NUMBER: _ClassVar[int]
+    CAMERA_FIELD_NUMBER: _ClassVar[int]
+    STYLE_FIELD_NUMBER: _ClassVar[int]
     duration: _duration_pb2.Duration
     fps: int
     width: int
@@ -282,7 +334,87 @@ class VideoOptions(_message.Message):
     negative_prompt: str
     audio: bool
     provider_options: _struct_pb2.Struct
-    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fps: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., aspect_ratio: _Optional[str] = ..., steps: _Optional[int] = ..., samples: _Optional[int] = ..., guidance: _Optional[float] = ..., seed: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., audio: bool = ..., provider_options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    resolution: str
+    motion: float
+    camera: str
+    style: str
+    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., fps: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., aspect_ratio: _Optional[str] = ..., steps: _Optional[int] = ..., samples: _Optional[int] = ..., guidance: _Optional[float] = ..., seed: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., audio: bool = ..., provider_options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., resolution: _Optional[str] = ..., motion: _Optional[float] = ..., camera: _Optional[str] = ..., style: _Optional[str] = ...) -> None: ...
+
+class ImageOptions(_message.Message):
+    __slots__ = ("width", "height", "aspect_ratio", "resolution", "quality", "style", "samples", "steps", "guidance", "seed", "negative_prompt", "strength", "background", "format", "provider_options")
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ASPECT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    STYLE_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    BACKGROUND_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    width: int
+    height: int
+    aspect_ratio: str
+    resolution: str
+    quality: str
+    style: str
+    samples: int
+    steps: int
+    guidance: float
+    seed: int
+    negative_prompt: str
+    strength: float
+    background: str
+    format: str
+    provider_options: _struct_pb2.Struct
+    def __init__(self, width: _Optional[int] = ..., height: _Optional[int] = ..., aspect_ratio: _Optional[str] = ..., resolution: _Optional[str] = ..., quality: _Optional[str] = ..., style: _Optional[str] = ..., samples: _Optional[int] = ..., steps: _Optional[int] = ..., guidance: _Optional[float] = ..., seed: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., strength: _Optional[float] = ..., background: _Optional[str] = ..., format: _Optional[str] = ..., provider_options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class SpeechOptions(_message.Message):
+    __slots__ = ("voice", "language", "speed", "format", "instructions", "seed", "provider_options")
+    VOICE_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
+    SPEED_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    INSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    voice: str
+    language: str
+    speed: float
+    format: str
+    instructions: str
+    seed: int
+    provider_options: _struct_pb2.Struct
+    def __init__(self, voice: _Optional[str] = ..., language: _Optional[str] = ..., speed: _Optional[float] = ..., format: _Optional[str] = ..., instructions: _Optional[str] = ..., seed: _Optional[int] = ..., provider_options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
+class MusicOptions(_message.Message):
+    __slots__ = ("duration", "lyrics", "instrumental", "format", "samples", "guidance", "seed", "negative_prompt", "steps", "provider_options")
+    DURATION_FIELD_NUMBER: _ClassVar[int]
+    LYRICS_FIELD_NUMBER: _ClassVar[int]
+    INSTRUMENTAL_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLES_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    PROVIDER_OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    duration: _duration_pb2.Duration
+    lyrics: str
+    instrumental: bool
+    format: str
+    samples: int
+    guidance: float
+    seed: int
+    negative_prompt: str
+    steps: int
+    provider_options: _struct_pb2.Struct
+    def __init__(self, duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., lyrics: _Optional[str] = ..., instrumental: bool = ..., format: _Optional[str] = ..., samples: _Optional[int] = ..., guidance: _Optional[float] = ..., seed: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., steps: _Optional[int] = ..., provider_options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
 class Input(_message.Message):
     __slots__ = ("role", "artifact", "uri", "data")

@@ -44,6 +44,26 @@ class GenerationServiceStub(object):
                 request_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateVideoRequest.SerializeToString,
                 response_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateVideoResponse.FromString,
                 _registered_method=True)
+        self.GenerateImage = channel.unary_stream(
+                '/filmgate.v1.GenerationService/GenerateImage',
+                request_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateImageRequest.SerializeToString,
+                response_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateImageResponse.FromString,
+                _registered_method=True)
+        self.GenerateSpeech = channel.unary_stream(
+                '/filmgate.v1.GenerationService/GenerateSpeech',
+                request_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateSpeechRequest.SerializeToString,
+                response_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateSpeechResponse.FromString,
+                _registered_method=True)
+        self.GenerateMusic = channel.unary_stream(
+                '/filmgate.v1.GenerationService/GenerateMusic',
+                request_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateMusicRequest.SerializeToString,
+                response_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateMusicResponse.FromString,
+                _registered_method=True)
+        self.EstimateCost = channel.unary_unary(
+                '/filmgate.v1.GenerationService/EstimateCost',
+                request_serializer=filmgate_dot_v1_dot_generation__service__pb2.EstimateCostRequest.SerializeToString,
+                response_deserializer=filmgate_dot_v1_dot_generation__service__pb2.EstimateCostResponse.FromString,
+                _registered_method=True)
         self.WatchGeneration = channel.unary_stream(
                 '/filmgate.v1.GenerationService/WatchGeneration',
                 request_serializer=filmgate_dot_v1_dot_generation__service__pb2.WatchGenerationRequest.SerializeToString,
@@ -96,14 +116,43 @@ class GenerationServiceServicer(object):
 
     def GenerateVideo(self, request, context):
         """Orders a video and watches it. The trailers `x-session-id`, `x-video-sample` and `x-generation-time` repeat the end in short.
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (PROVIDER_NOT_CONFIGURED, SAMPLE_MISSING, CALLBACK_NOT_CONFIGURED), ALREADY_EXISTS (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (QUEUE_FULL), UNAVAILABLE.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (PROVIDER_NOT_CONFIGURED, SAMPLE_MISSING, CALLBACK_NOT_CONFIGURED, QUOTE_MISMATCH, QUOTE_EXPIRED, PRICE_UNKNOWN), ALREADY_EXISTS (REQUEST_ID_REUSED), RESOURCE_EXHAUSTED (QUEUE_FULL, BUDGET_EXCEEDED), NOT_FOUND (QUOTE_NOT_FOUND), UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateImage(self, request, context):
+        """Orders images and watches it. Trailers and errors are those of GenerateVideo, `x-image-sample` in the place of `x-video-sample`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateSpeech(self, request, context):
+        """Orders a spoken text and watches it. Trailers and errors are those of GenerateVideo, `x-speech-sample` in the place of `x-video-sample`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GenerateMusic(self, request, context):
+        """Orders music and watches it. Trailers and errors are those of GenerateVideo, `x-music-sample` in the place of `x-video-sample`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateCost(self, request, context):
+        """What orders would cost, and on request quotes that bind. Starts nothing and asks no provider.
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (PROVIDER_NOT_CONFIGURED, PRICE_UNKNOWN if a quote was asked for).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchGeneration(self, request, context):
-        """Watches a generation from its current snapshot to its end, with the trailers of GenerateVideo. Errors: INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE.
+        """Watches a generation from its current snapshot to its end, with the trailers of the call that ordered it. Errors: INVALID_ARGUMENT, NOT_FOUND, UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -167,6 +216,26 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     servicer.GenerateVideo,
                     request_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateVideoRequest.FromString,
                     response_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateVideoResponse.SerializeToString,
+            ),
+            'GenerateImage': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateImage,
+                    request_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateImageRequest.FromString,
+                    response_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateImageResponse.SerializeToString,
+            ),
+            'GenerateSpeech': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateSpeech,
+                    request_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateSpeechRequest.FromString,
+                    response_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateSpeechResponse.SerializeToString,
+            ),
+            'GenerateMusic': grpc.unary_stream_rpc_method_handler(
+                    servicer.GenerateMusic,
+                    request_deserializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateMusicRequest.FromString,
+                    response_serializer=filmgate_dot_v1_dot_generation__service__pb2.GenerateMusicResponse.SerializeToString,
+            ),
+            'EstimateCost': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateCost,
+                    request_deserializer=filmgate_dot_v1_dot_generation__service__pb2.EstimateCostRequest.FromString,
+                    response_serializer=filmgate_dot_v1_dot_generation__service__pb2.EstimateCostResponse.SerializeToString,
             ),
             'WatchGeneration': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchGeneration,
@@ -241,6 +310,114 @@ class GenerationService(object):
             '/filmgate.v1.GenerationService/GenerateVideo',
             filmgate_dot_v1_dot_generation__service__pb2.GenerateVideoRequest.SerializeToString,
             filmgate_dot_v1_dot_generation__service__pb2.GenerateVideoResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/filmgate.v1.GenerationService/GenerateImage',
+            filmgate_dot_v1_dot_generation__service__pb2.GenerateImageRequest.SerializeToString,
+            filmgate_dot_v1_dot_generation__service__pb2.GenerateImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateSpeech(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/filmgate.v1.GenerationService/GenerateSpeech',
+            filmgate_dot_v1_dot_generation__service__pb2.GenerateSpeechRequest.SerializeToString,
+            filmgate_dot_v1_dot_generation__service__pb2.GenerateSpeechResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GenerateMusic(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/filmgate.v1.GenerationService/GenerateMusic',
+            filmgate_dot_v1_dot_generation__service__pb2.GenerateMusicRequest.SerializeToString,
+            filmgate_dot_v1_dot_generation__service__pb2.GenerateMusicResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateCost(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/filmgate.v1.GenerationService/EstimateCost',
+            filmgate_dot_v1_dot_generation__service__pb2.EstimateCostRequest.SerializeToString,
+            filmgate_dot_v1_dot_generation__service__pb2.EstimateCostResponse.FromString,
             options,
             channel_credentials,
             insecure,

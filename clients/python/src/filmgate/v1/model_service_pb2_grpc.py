@@ -45,6 +45,11 @@ class ModelServiceStub(object):
                 request_serializer=filmgate_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=filmgate_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
                 _registered_method=True)
+        self.ListRoutes = channel.unary_unary(
+                '/filmgate.v1.ModelService/ListRoutes',
+                request_serializer=filmgate_dot_v1_dot_model__service__pb2.ListRoutesRequest.SerializeToString,
+                response_deserializer=filmgate_dot_v1_dot_model__service__pb2.ListRoutesResponse.FromString,
+                _registered_method=True)
         self.ListProviders = channel.unary_unary(
                 '/filmgate.v1.ModelService/ListProviders',
                 request_serializer=filmgate_dot_v1_dot_model__service__pb2.ListProvidersRequest.SerializeToString,
@@ -70,6 +75,13 @@ class ModelServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListRoutes(self, request, context):
+        """The routes of the settings. Errors: INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListProviders(self, request, context):
         """The providers with their live state. Errors: INVALID_ARGUMENT.
         """
@@ -89,6 +101,11 @@ def add_ModelServiceServicer_to_server(servicer, server):
                     servicer.GetModel,
                     request_deserializer=filmgate_dot_v1_dot_model__service__pb2.GetModelRequest.FromString,
                     response_serializer=filmgate_dot_v1_dot_model__service__pb2.GetModelResponse.SerializeToString,
+            ),
+            'ListRoutes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRoutes,
+                    request_deserializer=filmgate_dot_v1_dot_model__service__pb2.ListRoutesRequest.FromString,
+                    response_serializer=filmgate_dot_v1_dot_model__service__pb2.ListRoutesResponse.SerializeToString,
             ),
             'ListProviders': grpc.unary_unary_rpc_method_handler(
                     servicer.ListProviders,
@@ -151,6 +168,33 @@ class ModelService(object):
             '/filmgate.v1.ModelService/GetModel',
             filmgate_dot_v1_dot_model__service__pb2.GetModelRequest.SerializeToString,
             filmgate_dot_v1_dot_model__service__pb2.GetModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/filmgate.v1.ModelService/ListRoutes',
+            filmgate_dot_v1_dot_model__service__pb2.ListRoutesRequest.SerializeToString,
+            filmgate_dot_v1_dot_model__service__pb2.ListRoutesResponse.FromString,
             options,
             channel_credentials,
             insecure,
