@@ -13,6 +13,8 @@ pub mod port;
 pub mod registry;
 pub mod replicate;
 pub mod sample;
+#[cfg(test)]
+mod tests;
 pub mod webhook;
 
 use crate::domain::names::ProviderId;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{super::map, fixture};
+use super::{super::map, fixture, replicate};
 use crate::{
     domain::{
         artifact::Kind,
@@ -13,9 +13,11 @@ use crate::{
         error::{Effect, ErrorKind, ProviderError},
         port::{Progress, RemoteOutput, Status},
         replicate::{
+            REPLICATE,
             output::{self, View},
             wire::Prediction,
         },
+        tests::failures::mean_what_they_say,
     },
 };
 
@@ -166,6 +168,12 @@ fn a_failure_is_classified_by_what_the_vendor_says() {
     check("failed_silent", Failed, false, "failed without saying why");
     check("failed_object", Failed, false, "{\"code\":7}");
     check("failed_telling", Failed, false, "cannot fetch https://bucket.example/in.png for prompt '[…]'");
+}
+
+#[tokio::test]
+async fn every_failure_on_file_means_what_it_says() {
+    let n_failures = mean_what_they_say(REPLICATE, replicate, |_| None).await;
+    assert!(n_failures >= 11, "{n_failures}");
 }
 
 #[test]

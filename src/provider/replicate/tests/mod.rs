@@ -5,8 +5,9 @@ mod cards;
 mod faults;
 mod golden;
 mod links;
-mod server;
 mod webhooks;
+
+use crate::provider::tests::server;
 
 use std::time::Duration;
 

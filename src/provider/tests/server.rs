@@ -22,58 +22,58 @@ use url::Url;
 
 /// What the server was asked.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(in crate::provider) struct Asked {
     /// Method, path and query, for example `GET /v1/predictions/x`.
-    pub(super) line: String,
+    pub(in crate::provider) line: String,
     /// The server's own address as the caller knows it.
-    pub(super) host: String,
+    pub(in crate::provider) host: String,
     /// The key that came with it.
-    pub(super) authorization: Option<String>,
+    pub(in crate::provider) authorization: Option<String>,
     /// Media type of the body.
-    pub(super) content_type: String,
+    pub(in crate::provider) content_type: String,
     /// The body.
-    pub(super) body: Bytes,
+    pub(in crate::provider) body: Bytes,
 }
 
 impl Asked {
-    pub(super) fn json(&self) -> Value {
+    pub(in crate::provider) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// What the server answers.
 #[derive(Debug, Clone)]
-pub(super) struct Reply {
+pub(in crate::provider) struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
 }
 
 impl Reply {
-    pub(super) fn new(status: u16, body: impl Into<Bytes>) -> Self {
+    pub(in crate::provider) fn new(status: u16, body: impl Into<Bytes>) -> Self {
         Self { status, headers: Vec::new(), body: body.into() }
     }
 
-    pub(super) fn json(status: u16, body: &Value) -> Self {
+    pub(in crate::provider) fn json(status: u16, body: &Value) -> Self {
         Self::new(status, body.to_string()).with("content-type", "application/json")
     }
 
-    pub(super) fn with(mut self, header: &'static str, value: impl fmt::Display) -> Self {
+    pub(in crate::provider) fn with(mut self, header: &'static str, value: impl fmt::Display) -> Self {
         self.headers.push((header, value.to_string()));
         self
     }
 }
 
-pub(super) struct Server {
+pub(in crate::provider) struct Server {
     /// Where its API is.
-    pub(super) base: Url,
+    pub(in crate::provider) base: Url,
     asked: Arc<Mutex<Vec<Asked>>>,
     n_connections: Arc<AtomicUsize>,
 }
 
 impl Server {
     /// Answers with what `answer` says until the test ends.
-    pub(super) async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
+    pub(in crate::provider) async fn start(answer: impl Fn(&Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = Url::parse(&format!("http://{}/v1", listener.local_addr().unwrap())).unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -97,24 +97,24 @@ impl Server {
     }
 
     /// Answers everything with the same.
-    pub(super) async fn always(reply: Reply) -> Self {
+    pub(in crate::provider) async fn always(reply: Reply) -> Self {
         Self::start(move |_| reply.clone()).await
     }
 
-    pub(super) fn asked(&self) -> Vec<Asked> {
+    pub(in crate::provider) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
 
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(in crate::provider) fn lines(&self) -> Vec<String> {
         self.asked().into_iter().map(|asked| asked.line).collect()
     }
 
-    pub(super) fn n_connections(&self) -> usize {
+    pub(in crate::provider) fn n_connections(&self) -> usize {
         self.n_connections.load(Ordering::Relaxed)
     }
 
     /// An address at this server's root.
-    pub(super) fn at(&self, path: &str) -> Url {
+    pub(in crate::provider) fn at(&self, path: &str) -> Url {
         self.base.join(path).unwrap()
     }
 }
