@@ -1,6 +1,6 @@
 //! The one place where the parts are put together: settings in, a running server out.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use tokio::{
@@ -263,17 +263,21 @@ fn drain_of(config: &Config, options: StartOptions) -> DrainConfig {
 
 fn engine_settings(config: &Config) -> EngineSettings {
     let jobs = &config.jobs;
-    let concurrency_of = config.vendors.iter().filter_map(|vendor| {
-        let places = vendor.values.count("concurrency")?;
-        Some((ProviderId::from_id(vendor.id.as_str()).ok()?, places))
-    });
+    let of_vendors = |key: &str| {
+        let given = config
+            .vendors
+            .iter()
+            .filter_map(|vendor| Some((ProviderId::from_id(vendor.id.as_str()).ok()?, vendor.values.count(key)?)));
+        given.collect::<BTreeMap<_, _>>()
+    };
     EngineSettings {
         max_duration: jobs.max_duration,
         unresolved_for: jobs.unresolved_for,
         backoff: Backoff { base: jobs.retry_base, jitter: JITTER },
         pace: Pace { first: jobs.poll_interval, longest: jobs.poll_interval_max },
         concurrency: jobs.concurrency,
-        concurrency_of: concurrency_of.collect(),
+        concurrency_of: of_vendors("concurrency"),
+        rate_of: of_vendors("rate"),
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
         retention: Retention { generations: config.retention.generations, artifacts: config.retention.artifacts },

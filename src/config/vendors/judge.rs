@@ -10,7 +10,7 @@ use crate::{
         Problem, Text, parse,
         resolve::{COUNT, Judge, TIME, URL},
     },
-    provider::vendor::{self, Setting, Shape, Value, Values, Vendor},
+    provider::vendor::{Setting, Shape, Value, Values, Vendor, is_free},
 };
 
 impl Judge {
@@ -24,7 +24,7 @@ impl Judge {
         }
         for (name, instance) in &settings.instances {
             let path = format!("providers.{name}");
-            if !vendor::is_free(name) || known().any(|vendor| vendor.id == name) {
+            if !is_free(name) || known().any(|vendor| vendor.id == name) {
                 self.problems.push(Problem {
                     setting: path.clone(),
                     message: "must be a name of 1 to 32 of a-z 0-9 - that no provider has".to_owned(),
