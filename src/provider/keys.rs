@@ -109,3 +109,41 @@ impl Provider for Keys {
         self.first.serves_undescribed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::provider::sample::Sample;
+
+    fn keyed(account: &str) -> Keyed {
+        let provider = Arc::new(Sample::new(None, Duration::from_secs(1)).unwrap());
+        Keyed { account: account.to_owned(), provider }
+    }
+
+    #[tokio::test]
+    async fn a_job_is_asked_after_with_the_key_that_ordered_it() {
+        let [one, two] = ["one", "two"].map(keyed);
+        let keys = Keys { first: Arc::clone(&one.provider), others: vec![two.clone()] };
+        for (account, expected) in [("one", &one), ("two", &two), ("gone", &one)] {
+            let ticket = Ticket { account: account.to_owned(), job: "j".to_owned(), data: serde_json::Value::Null };
+            let chosen = std::ptr::from_ref(keys.of(&ticket)).cast::<()>();
+            assert_eq!(chosen, Arc::as_ptr(&expected.provider).cast::<()>(), "{account}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_key_needs_nothing_around_it_and_none_is_no_provider() {
+        assert!(with_keys(Vec::new()).is_none());
+        let one = keyed("one");
+        assert!(Arc::ptr_eq(&with_keys(vec![one.clone()]).unwrap(), &one.provider));
+        assert!(with_keys(vec![one, keyed("two")]).unwrap().ready(Kind::Video).is_ok());
+    }
+
+    #[test]
+    fn an_account_is_known_by_its_key_and_does_not_show_it() {
+        let account = account_of(&SecretString::from("not_to_be_seen"));
+        assert!(account.len() == 16 && account != account_of(&SecretString::from("other")), "{account}");
+    }
+}

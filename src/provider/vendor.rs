@@ -36,7 +36,7 @@ pub struct Vendor {
     /// True if it calls back at https addresses only, which is warned of when ours is another.
     pub calls_https_only: bool,
     /// The adapter, or nothing if what it needs is not set. Calls nobody. Is asked once for each key of a [`Shape::Secrets`].
-    pub build: fn(Build) -> Result<Option<Arc<dyn Provider>>, SetupError>,
+    pub build: fn(Build) -> Built,
 }
 
 /// One setting of a vendor.
@@ -137,6 +137,9 @@ impl Setting {
         Self { env, ..self }
     }
 }
+
+/// An adapter, or nothing if what it needs is not set.
+pub type Built = Result<Option<Arc<dyn Provider>>, SetupError>;
 
 /// What an adapter is built from.
 #[derive(Debug)]

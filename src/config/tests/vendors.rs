@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::*;
 use crate::provider::{
     error::SetupError,
-    port::Provider,
     replicate::{Replicate, ReplicateSettings},
-    vendor::{Build, Setting, Shape, Value, Vendor},
+    vendor::{Build, Built, Setting, Shape, Value, Vendor},
 };
 
 pub(in crate::config) const MADE_UP: [&Vendor; 2] = [&ACME, &TEMPLATE];
@@ -34,7 +33,7 @@ const ACME: Vendor = Vendor {
 
 const TEMPLATE: Vendor = Vendor { id: "acme-http", title: "Any", cards: "", usual: &[], is_template: true, ..ACME };
 
-fn build(build: Build) -> Result<Option<Arc<dyn Provider>>, SetupError> {
+fn build(build: Build) -> Built {
     let Some(key) = build.values.secret("keys") else { return Ok(None) };
     let base_url = build.values.url("base_url").cloned();
     let adapter = Replicate::new(ReplicateSettings {

@@ -42,7 +42,7 @@ use super::{
     },
     keys::account_of,
     port::{ByteSource, CancelOutcome, Found, InputFile, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
-    vendor::{Build, Setting, Shape, Vendor},
+    vendor::{Build, Built, Setting, Shape, Vendor},
     webhook::{Delivery, Heard, HookError},
 };
 
@@ -132,7 +132,7 @@ fn is_model(text: &str) -> bool {
         && text.split('/').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-fn build(build: Build) -> Result<Option<Arc<dyn Provider>>, SetupError> {
+fn build(build: Build) -> Built {
     let (Some(api_token), Some(base_url)) = (build.values.secret("api_token"), build.values.url("base_url")) else {
         return Ok(None);
     };
