@@ -1,6 +1,6 @@
 //! The one place where the parts are put together: settings in, a running server out.
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use tokio::{
@@ -17,7 +17,6 @@ use crate::{
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
-    provider::replicate,
     store::{OpenError, port::Store, postgres::Postgres},
     telemetry::Metrics,
 };
@@ -201,6 +200,11 @@ pub fn check(config: &Config) -> Vec<Problem> {
     providers::check(config).into_iter().chain(stores::check(config)).collect()
 }
 
+/// The ids of the providers that have what they need, without the sample.
+pub fn configured(config: &Config) -> Vec<String> {
+    providers::configured(config)
+}
+
 /// As tokio's own, but with a longer queue: many clients come back at once after a restart, and 128 would make the rest wait a second or fail.
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     const BACKLOG: u32 = 4096;
@@ -259,14 +263,21 @@ fn drain_of(config: &Config, options: StartOptions) -> DrainConfig {
 
 fn engine_settings(config: &Config) -> EngineSettings {
     let jobs = &config.jobs;
-    let replicate = ProviderId::from_id(replicate::REPLICATE).ok();
+    let of_vendors = |key: &str| {
+        let given = config
+            .vendors
+            .iter()
+            .filter_map(|vendor| Some((ProviderId::from_id(vendor.id.as_str()).ok()?, vendor.values.count(key)?)));
+        given.collect::<BTreeMap<_, _>>()
+    };
     EngineSettings {
         max_duration: jobs.max_duration,
         unresolved_for: jobs.unresolved_for,
         backoff: Backoff { base: jobs.retry_base, jitter: JITTER },
         pace: Pace { first: jobs.poll_interval, longest: jobs.poll_interval_max },
         concurrency: jobs.concurrency,
-        concurrency_of: replicate.zip(config.replicate.concurrency).into_iter().collect(),
+        concurrency_of: of_vendors("concurrency"),
+        rate_of: of_vendors("rate"),
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
         retention: Retention { generations: config.retention.generations, artifacts: config.retention.artifacts },

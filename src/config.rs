@@ -16,8 +16,9 @@ use url::Url;
 pub use self::{
     callbacks::{CallbackConfig, CallbackSettings, CallbackTarget, TenantCallbackSettings},
     problem::Problem,
-    settings::{ReplicateSettings, SettingDoc, Settings, Text},
+    settings::{SettingDoc, Settings, Text},
     surroundings::{Surroundings, load_dotenv},
+    vendors::{VendorConfig, VendorSettings},
 };
 
 mod callbacks;
@@ -28,6 +29,7 @@ mod settings;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+mod vendors;
 
 /// All settings, valid.
 #[derive(Debug, Clone)]
@@ -51,15 +53,17 @@ pub struct Config {
     pub public_url: Option<Url>,
     /// The stand-in provider.
     pub sample: SampleConfig,
-    /// The Replicate adapter.
-    pub replicate: ReplicateConfig,
+    /// Every vendor in the order of the registry, then the further instances of adapters by name.
+    pub vendors: Vec<VendorConfig>,
+    /// The user's home, where vendors' own tools leave credentials.
+    pub home: Option<PathBuf>,
     /// Who is called back.
     pub callbacks: CallbackConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// Route name → its models (`provider/name`) in order of preference, at least one each.
     pub routes: BTreeMap<String, Vec<String>>,
-    /// The user's model cards as written under `[[models]]`; each adapter judges its own.
+    /// The user's model cards as written under `[[models]]`; the vendor that each names takes it.
     pub models: Vec<toml::Value>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
@@ -143,21 +147,6 @@ pub struct SampleConfig {
     pub latency: Duration,
 }
 
-/// The Replicate adapter.
-#[derive(Debug, Clone)]
-pub struct ReplicateConfig {
-    /// Without it the provider is not configured. Visible ASCII.
-    pub api_token: Option<SecretString>,
-    /// `whsec_` and base64. Asked of Replicate without it.
-    pub webhook_secret: Option<SecretString>,
-    /// http or https, without credentials, query and fragment; may end in a path without slash.
-    pub base_url: Url,
-    /// Replicate's `owner/name` for a request that names no model.
-    pub model: String,
-    /// Jobs in flight, in place of [`JobsConfig::concurrency`]; at least 1.
-    pub concurrency: Option<usize>,
-}
-
 /// Logs, traces, metrics.
 #[derive(Debug, Clone)]
 pub struct TelemetryConfig {
@@ -215,6 +204,11 @@ impl Config {
         let defaults = layer(Settings::defaults().map_err(|error| unreadable("defaults", &error.message())));
 
         resolve::resolve(chosen, defaults, surroundings, problems).map(|config| Self { file, ..config })
+    }
+
+    /// A vendor by its id, or an instance by its name.
+    pub fn vendor(&self, id: &str) -> Option<&VendorConfig> {
+        self.vendors.iter().find(|vendor| vendor.id == id)
     }
 
     /// What documentation says about each setting, from the definitions in force.

@@ -2,8 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use secrecy::SecretString;
+
 use crate::{
-    config::{Config, Problem},
+    config::{Config, Problem, VendorConfig},
     domain::{
         artifact::Kind,
         card::ModelCard,
@@ -12,17 +14,18 @@ use crate::{
     },
     provider::{
         guard::Deadlines,
+        keys::{Keyed, account_of, with_keys},
         port::Provider,
         registry::{Missing, Registry},
-        replicate::{self, Replicate, ReplicateSettings},
         sample::Sample,
+        vendor::{Build, Values},
     },
 };
 
 /// The providers with their credentials, and what can be ordered from them; absent only if there is a problem.
 pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Problem>) {
     let mut problems = Vec::new();
-    let cards = own_cards(config, replicate::REPLICATE, &mut problems);
+    let cards = own_cards(config, &mut problems);
     let routes = routes(config, &mut problems);
     let explicit = config.jobs.default_model.as_ref().map(|model| model.parse::<ModelName>()).transpose();
     let explicit = explicit.map_err(|error| problem("default_model", &error, "name a model as PROVIDER/NAME"));
@@ -32,12 +35,12 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
     });
     let (registry, usual) = match registry(config, cards) {
         Ok(made) => made,
-        Err(problem) => {
-            problems.push(problem);
+        Err(more) => {
+            problems.extend(more);
             return (None, problems);
         }
     };
-    let catalog = registry.catalog(routes, explicit.as_ref(), &[usual]);
+    let catalog = registry.catalog(routes, explicit.as_ref(), &usual);
     let of_routes = catalog.routes.iter().flat_map(|(route, models)| {
         let setting = format!("routes.{}", route.id());
         models.iter().map(move |model| (setting.clone(), model))
@@ -47,41 +50,83 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
     (Some((registry, catalog)), problems)
 }
 
-/// Every provider, and Replicate's model for a request that names none.
-fn registry(config: &Config, cards: Vec<ModelCard>) -> Result<(Registry, ModelName), Problem> {
-    let deadlines = Deadlines::of(config.jobs.provider_timeout, config.artifacts.download_timeout);
-    let sample = Sample::new(config.sample.dir.clone(), config.sample.latency)
-        .map_err(|error| problem("sample_dir", &error, "name a folder with the sample files, or unset it"))?;
-    let mut configured: Vec<(Arc<dyn Provider>, Deadlines)> = vec![(Arc::new(sample), deadlines)];
+/// The user's cards, by the provider they belong to.
+type OwnCards = BTreeMap<String, Vec<ModelCard>>;
 
-    let id = ProviderId::from_id(replicate::REPLICATE).map_err(|error| problem("replicate", &error, ""))?;
-    let missing = match &config.replicate.api_token {
-        Some(api_token) => {
-            let settings = ReplicateSettings {
-                api_token: api_token.clone(),
-                webhook_secret: config.replicate.webhook_secret.clone(),
-                base_url: config.replicate.base_url.clone(),
-                timeout: config.jobs.provider_timeout,
-                download_timeout: config.artifacts.download_timeout,
-                cards,
-            };
-            let replicate = Replicate::new(settings)
-                .map_err(|error| problem("replicate", &error, "correct the settings of [replicate]"))?;
-            configured.push((Arc::new(replicate), deadlines));
-            None
+/// Every provider, and their models for a request that names none, in order of preference.
+fn registry(config: &Config, mut cards: OwnCards) -> Result<(Registry, Vec<ModelName>), Vec<Problem>> {
+    let call = config.jobs.provider_timeout;
+    let sample = Sample::new(config.sample.dir.clone(), config.sample.latency)
+        .map_err(|error| vec![problem("sample_dir", &error, "name a folder with the sample files, or unset it")])?;
+    let mut problems = Vec::new();
+    let mut configured: Vec<(Arc<dyn Provider>, Deadlines)> =
+        vec![(Arc::new(sample), Deadlines::of(call, config.artifacts.download_timeout))];
+    let (mut missing, mut usual) = (Vec::new(), Vec::new());
+    for settings in &config.vendors {
+        match vendor(config, settings, cards.remove(&settings.id).unwrap_or_default()) {
+            Ok(Vendor { id, made, preferred }) => {
+                usual.extend(preferred);
+                match made {
+                    Ok(provider) => configured.push(provider),
+                    Err(without) => missing.push((id, without)),
+                }
+            }
+            Err(problem) => problems.push(problem),
         }
-        None => {
-            let cards = replicate::cards(cards).map_err(|error| problem("models", &error, "correct the card"))?;
-            Some(Missing { cards, how: replicate::HOW_TO_CONFIGURE.to_owned() })
-        }
-    };
-    let mut registry = Registry::new(configured);
-    if let Some(missing) = missing {
-        registry = registry.without(id.clone(), missing);
     }
-    let usual = ModelName::new(id, config.replicate.model.clone())
-        .map_err(|error| problem("replicate.model", &error, "name a model as OWNER/NAME"))?;
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let registry = Registry::new(configured);
+    let registry = missing.into_iter().fold(registry, |registry, (id, missing)| registry.without(id, missing));
     Ok((registry, usual))
+}
+
+/// What became of one vendor's settings.
+struct Vendor {
+    id: ProviderId,
+    made: Result<(Arc<dyn Provider>, Deadlines), Missing>,
+    preferred: Vec<ModelName>,
+}
+
+fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Result<Vendor, Problem> {
+    let VendorConfig { id, table, vendor, values } = settings;
+    let fix = format!("correct the settings of [{table}]");
+    let id = ProviderId::from_id(id.as_str()).map_err(|error| problem(table, &error, &fix))?;
+    let model = values.text("model");
+    let preferred = model.into_iter().chain(vendor.usual.iter().copied());
+    let preferred: Result<Vec<ModelName>, _> = preferred.map(|name| ModelName::new(id.clone(), name)).collect();
+    let preferred = preferred
+        .map_err(|error| problem(&format!("{table}.model"), &error, "name a model as the provider names it"))?;
+
+    let cards = vendor.all_cards(own).map_err(|error| problem("models", &error, "correct the card"))?;
+    let timeout = values.time("timeout").unwrap_or(config.jobs.provider_timeout);
+    let download_timeout = config.artifacts.download_timeout;
+    let mut keyed = Vec::new();
+    for values in values.clone().one_key_each() {
+        let account = key_of(settings, &values).map(account_of).unwrap_or_default();
+        let build = Build {
+            id: id.clone(),
+            account: account.clone(),
+            values,
+            cards: cards.clone(),
+            timeout,
+            download_timeout,
+            home: config.home.clone(),
+        };
+        let built = (vendor.build)(build).map_err(|error| problem(table, &error, &fix))?;
+        keyed.extend(built.map(|provider| Keyed { account, provider }));
+    }
+    let made = match with_keys(keyed) {
+        Some(provider) => Ok((provider, Deadlines::of(timeout, download_timeout))),
+        None => Err(Missing { cards, how: vendor.how_to_configure.to_owned() }),
+    };
+    Ok(Vendor { id, made, preferred })
+}
+
+/// The key that an adapter is built with, if it has one.
+fn key_of<'a>(settings: &VendorConfig, values: &'a Values) -> Option<&'a SecretString> {
+    settings.vendor.settings.iter().filter(|it| it.shape.is_key()).find_map(|key| values.secret(key.key))
 }
 
 fn problem(setting: &str, error: &dyn std::fmt::Display, fix: &str) -> Problem {
@@ -118,28 +163,38 @@ fn routes(config: &Config, problems: &mut Vec<Problem>) -> BTreeMap<RouteName, V
     routes
 }
 
-/// The user's cards of one provider: `[[models]]` with `provider` beside the card's own fields.
-fn own_cards(config: &Config, provider: &str, problems: &mut Vec<Problem>) -> Vec<ModelCard> {
+/// The user's cards: `[[models]]` with `provider` beside the card's own fields.
+fn own_cards(config: &Config, problems: &mut Vec<Problem>) -> OwnCards {
     let fix = "compare it with a card of `filmgate models --json`; `provider` and `name` are needed";
-    let mut cards = Vec::new();
+    let mut cards = OwnCards::new();
     for (index, card) in config.models.iter().enumerate() {
-        match own_card(card, provider) {
-            Ok(card) => cards.push(card),
+        match own_card(card, config) {
+            Ok((provider, card)) => cards.entry(provider).or_default().push(card),
             Err(message) => problems.push(problem(&format!("models[{index}]"), &message, fix)),
         }
     }
     cards
 }
 
-fn own_card(card: &toml::Value, provider: &str) -> Result<ModelCard, String> {
+fn own_card(card: &toml::Value, config: &Config) -> Result<(String, ModelCard), String> {
     let mut card = card.as_table().cloned().ok_or_else(|| "is no table".to_owned())?;
-    match card.remove("provider") {
-        Some(toml::Value::String(of)) if of == provider => {
-            card.try_into().map_err(|error: toml::de::Error| error.message().to_owned())
-        }
-        Some(toml::Value::String(of)) => Err(format!("provider {of} takes no cards; allowed: {provider}")),
-        _ => Err("has no provider".to_owned()),
+    let Some(toml::Value::String(provider)) = card.remove("provider") else {
+        return Err("has no provider".to_owned());
+    };
+    if config.vendor(&provider).is_none() {
+        let known: Vec<&str> = config.vendors.iter().map(|vendor| vendor.id.as_str()).collect();
+        return Err(format!("provider {provider} takes no cards; allowed: {}", known.join(", ")));
     }
+    let card = card.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    Ok((provider, card))
+}
+
+/// The providers besides the sample that could be built, by id.
+pub(super) fn configured(config: &Config) -> Vec<String> {
+    let (parts, _) = providers(config);
+    let ids =
+        parts.iter().flat_map(|(registry, _)| registry.configured()).map(|provider| provider.id().id().to_owned());
+    ids.filter(|id| id != SAMPLE).collect()
 }
 
 /// Every problem that would keep [`super::start`] from starting, and what would let it start only to refuse orders. Asks no provider.
@@ -167,3 +222,6 @@ fn default_without_key(config: &Config, catalog: &Catalog) -> Option<Problem> {
     let message = format!("names {model}, but {} has no key here", model.provider.id());
     Some(problem("default_model", &message, how))
 }
+
+#[cfg(test)]
+mod tests;

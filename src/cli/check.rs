@@ -1,6 +1,7 @@
 //! `filmgate check`: the doctor. Names every problem of the settings and of the machine with its fix; asks no vendor anything.
 
 use std::{
+    borrow::Cow,
     io::{self, Write},
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -45,7 +46,7 @@ struct Findings {
     /// What is fine, or good to know.
     facts: Vec<(&'static str, String)>,
     /// The settings in use, without secrets.
-    settings: Vec<(&'static str, String)>,
+    settings: Vec<(Cow<'static, str>, String)>,
 }
 
 /// Looks at everything and tells; [`Exit::Config`] if anything must be mended.
@@ -64,6 +65,7 @@ pub(super) async fn check(check: Check, tenant: Tenant, terminal: &mut Terminal)
 async fn examine(config: Config, tenant: Tenant) -> Findings {
     let settings = host::effective(&config);
     let problems = host::problems(&config).await;
+    let providers = host::providers(&config);
     let database = host::database(&config).await;
     let mut findings = Findings { problems, warnings: config.warnings, facts: Vec::new(), settings };
     match writable(&config.data_dir) {
@@ -98,12 +100,12 @@ async fn examine(config: Config, tenant: Tenant) -> Findings {
             fix: "end the program that holds the port, or set FILMGATE_LISTEN to another one".to_owned(),
         }),
     }
-    if config.replicate.api_token.is_some() {
-        findings.facts.push(("providers", "replicate is configured".to_owned()));
-    } else {
-        let hint = "none is configured: samples are served, marked as such. Set REPLICATE_API_TOKEN to generate";
-        findings.facts.push(("providers", hint.to_owned()));
-    }
+    let told = match providers.as_slice() {
+        [] => "none is configured: samples are served, marked as such. Set REPLICATE_API_TOKEN to generate".to_owned(),
+        [one] => format!("{one} is configured"),
+        [..] => format!("{} are configured", providers.join(", ")),
+    };
+    findings.facts.push(("providers", told));
     let ffprobe = match on_path("ffprobe") {
         Some(path) => format!("found at {}", path.display()),
         None => "not found; optional".to_owned(),
@@ -181,12 +183,12 @@ impl Findings {
     }
 
     fn json(&self) -> serde_json::Value {
+        fn map<K: AsRef<str>>(pairs: &[(K, String)]) -> serde_json::Value {
+            pairs.iter().map(|(key, value)| (key.as_ref().to_owned(), json!(value))).collect()
+        }
         let list = |problems: &[Problem]| {
             let one = |problem: &Problem| json!({ "setting": problem.setting, "message": problem.message, "fix": problem.fix });
             problems.iter().map(one).collect::<serde_json::Value>()
-        };
-        let map = |pairs: &[(&'static str, String)]| {
-            pairs.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>()
         };
         json!({
             "problems": list(&self.problems),

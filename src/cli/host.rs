@@ -1,6 +1,6 @@
 //! The only file of the command line that knows the server's own parts: settings, start, telemetry.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, path::Path, time::Duration};
 
 use futures_util::{Stream, StreamExt, future::BoxFuture};
 use tokio::time::{Instant, sleep};
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     app::{self, Running, StartError, StartOptions},
-    config::{Config, Problem, Settings, Text},
+    config::{Config, Problem, Settings, Text, VendorConfig},
     lifecycle::{self, Signal},
 };
 
@@ -164,13 +164,13 @@ impl Home {
 }
 
 /// The settings in use, for people; secrets only as "set".
-pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
+pub(super) fn effective(config: &Config) -> Vec<(Cow<'static, str>, String)> {
     let time = |time| humantime::format_duration(time).to_string();
     let path = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
     let routes: Vec<String> =
         config.routes.iter().map(|(name, models)| format!("{name} ({})", models.join(", "))).collect();
     let set = |is_set| if is_set { "set" } else { "not set" }.to_owned();
-    vec![
+    let first = [
         ("file", path(config.file.as_deref())),
         ("listen", config.listen.to_string()),
         ("data_dir", path(Some(&config.data_dir))),
@@ -185,15 +185,32 @@ pub(super) fn effective(config: &Config) -> Vec<(&'static str, String)> {
         ("concurrency", config.jobs.concurrency.to_string()),
         ("max_unfinished", config.jobs.max_unfinished.to_string()),
         ("sample_dir", path(config.sample.dir.as_deref())),
-        ("replicate.api_token", set(config.replicate.api_token.is_some())),
-        ("replicate.base_url", config.replicate.base_url.to_string()),
-        ("replicate.model", config.replicate.model.clone()),
+    ];
+    let last = [
         ("callbacks.url", if config.callbacks.default.url.is_some() { "set" } else { "not set" }.to_owned()),
         ("callbacks.secret", if config.callbacks.default.secrets.is_empty() { "not set" } else { "set" }.to_owned()),
         ("log", config.telemetry.log.clone()),
         ("log_dir", path(config.telemetry.log_dir.as_deref())),
         ("otlp_endpoint", config.telemetry.otlp_endpoint.as_ref().map(ToString::to_string).unwrap_or_default()),
-    ]
+    ];
+    let plain = |(key, value)| (Cow::Borrowed(key), value);
+    first.into_iter().map(plain).chain(of_vendors(config)).chain(last.into_iter().map(plain)).collect()
+}
+
+/// What is set of each vendor, and which keys are not.
+fn of_vendors(config: &Config) -> impl Iterator<Item = (Cow<'static, str>, String)> + '_ {
+    config.vendors.iter().flat_map(|VendorConfig { table, vendor, values, .. }| {
+        vendor.all_settings().filter_map(move |setting| {
+            let unset = || setting.shape.is_key().then(|| "not set".to_owned());
+            let value = values.get(setting.key).map(ToString::to_string).or_else(unset)?;
+            Some((Cow::Owned(format!("{table}.{}", setting.key)), value))
+        })
+    })
+}
+
+/// The providers that have what they need, without the sample.
+pub(super) fn providers(config: &Config) -> Vec<String> {
+    app::configured(config)
 }
 
 /// What is wrong with providers, routes, cards, the default model, the address of the database and the bucket of artifacts.

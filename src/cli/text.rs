@@ -78,8 +78,9 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
 }
 
 /// `label  value` lines; a line with an empty value is left out.
-pub(super) fn facts(facts: &[(&str, String)]) -> String {
-    let told: Vec<_> = facts.iter().filter(|(_, value)| !value.is_empty()).collect();
+pub(super) fn facts<L: AsRef<str>>(facts: &[(L, String)]) -> String {
+    let told = facts.iter().map(|(label, value)| (label.as_ref(), value));
+    let told: Vec<_> = told.filter(|(_, value)| !value.is_empty()).collect();
     let width = told.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     told.iter().map(|(label, value)| format!("{label:<width$}  {value}")).collect::<Vec<_>>().join("\n")
 }

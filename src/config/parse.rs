@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 /// `30m`, `1h 30m`, `250ms`: above zero.
@@ -99,6 +100,11 @@ pub(super) fn is_token(text: &str) -> bool {
 /// Visible ASCII only, at least one character: what may stand in an HTTP header.
 pub(super) fn is_visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Visible ASCII only: a key.
+pub(super) fn is_key(secret: &SecretString) -> bool {
+    is_visible(secret.expose_secret())
 }
 
 #[cfg(test)]

@@ -7,22 +7,20 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
-use url::Url;
 
 use super::{
-    ArtifactsConfig, Config, DatabaseConfig, DrainConfig, JobsConfig, LogFormat, Problem, ReplicateConfig,
-    ReplicateSettings, RetentionConfig, SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
+    ArtifactsConfig, Config, DatabaseConfig, DrainConfig, JobsConfig, LogFormat, Problem, RetentionConfig,
+    SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
 };
 
-const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
+pub(super) const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
 const JOB_TIME: &str = "a time from 1s to 24h such as 90s or 30m";
 const KEEPING: &str = "a time of at least 1m such as 12h or 30d";
 const TIME_OR_ZERO: &str = "a time such as 0s, 500ms, 30s or 15m";
-const COUNT: &str = "a whole number of at least 1";
-const URL: &str = "an address such as https://host/path, without user, query and fragment";
+pub(super) const COUNT: &str = "a whole number of at least 1";
+pub(super) const URL: &str = "an address such as https://host/path, without user, query and fragment";
 const ARTIFACTS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without user, query and fragment; a prefix may be left out";
 const MODEL: &str = "provider/name, such as sample/video";
 
@@ -66,7 +64,7 @@ impl Judge {
             artifacts: self.value("keep_artifacts", &settings.keep_artifacts, KEEPING, parse::keeping),
         };
         let telemetry = self.telemetry(settings);
-        let replicate = self.replicate(&settings.replicate);
+        let vendors = self.vendors(&settings.vendors);
         let callbacks = self.callbacks(&settings.callbacks);
         let routes = self.routes(settings.routes.as_ref());
 
@@ -79,7 +77,7 @@ impl Judge {
                 "use a loopback address, or let only trusted callers through the network",
             ));
         }
-        warnings.extend(self.unreachable_by(replicate.as_ref(), public_url.as_ref()));
+        warnings.extend(vendors.iter().filter_map(|vendor| self.unreachable_by(vendor, public_url.as_ref())));
         warnings.extend(self.kept_apart(settings));
         Some(Config {
             listen,
@@ -91,7 +89,8 @@ impl Judge {
             retention,
             public_url,
             sample: SampleConfig { dir: settings.sample_dir.clone().map(path), latency: sample_latency? },
-            replicate: replicate?,
+            vendors,
+            home: surroundings.home.clone(),
             callbacks: callbacks?,
             telemetry: telemetry?,
             routes,
@@ -185,34 +184,6 @@ impl Judge {
         })
     }
 
-    fn replicate(&mut self, settings: &ReplicateSettings) -> Option<ReplicateConfig> {
-        let model_shape = "owner/name, such as minimax/video-01";
-        let is_model =
-            |text: &str| (text.contains('/') && text.split('/').all(parse::is_visible)).then(|| text.to_owned());
-        let base_url = self.value("replicate.base_url", &settings.base_url, URL, parse::base_url);
-        let model = self.value("replicate.model", &settings.model, model_shape, is_model);
-        let concurrency = self.value("replicate.concurrency", &settings.concurrency, COUNT, parse::count);
-        self.secret("replicate.api_token", settings.api_token.as_ref());
-        self.webhook_secret("replicate.webhook_secret", settings.webhook_secret.as_ref());
-        Some(ReplicateConfig {
-            api_token: settings.api_token.clone(),
-            webhook_secret: settings.webhook_secret.clone(),
-            base_url: base_url?,
-            model: model?,
-            concurrency,
-        })
-    }
-
-    /// Replicate calls HTTPS addresses only, so it is not asked to call any other.
-    fn unreachable_by(&self, replicate: Option<&ReplicateConfig>, public_url: Option<&Url>) -> Option<Problem> {
-        let replicate = replicate.filter(|replicate| replicate.api_token.is_some())?;
-        let unreachable = public_url?.scheme() == "http" && replicate.base_url.scheme() == "https";
-        unreachable.then(|| {
-            let message = "is no https address, so Replicate is not asked to call back; its jobs are polled only";
-            self.problem("public_url", message.to_owned(), "put a TLS proxy in front and set its https address")
-        })
-    }
-
     fn telemetry(&mut self, settings: &Settings) -> Option<TelemetryConfig> {
         let filter_shape = "a level (error, warn, info, debug, trace) or target=level pairs with commas";
         let is_filter = |text: &str| EnvFilter::try_new(text).is_ok().then(|| text.to_owned());
@@ -279,14 +250,17 @@ impl Judge {
         value
     }
 
-    fn secret(&mut self, key: &str, secret: Option<&SecretString>) {
-        if secret.is_some_and(|secret| !parse::is_visible(secret.expose_secret())) {
+    /// Whether there is none or it has the form of a key; a problem otherwise.
+    pub(super) fn secret(&mut self, key: &str, secret: Option<&SecretString>) -> bool {
+        let fits = secret.is_none_or(parse::is_key);
+        if !fits {
             let message =
                 "holds a blank or another character that no key has; it must be visible ASCII (value not shown)"
                     .to_owned();
             let problem = self.problem(key, message, "copy the key again, without quotes and line ends");
             self.problems.push(problem);
         }
+        fits
     }
 
     fn link_key(&mut self, key: Option<&SecretString>) {
@@ -295,18 +269,6 @@ impl Judge {
         if key.is_some_and(|key| key.expose_secret().len() < LEAST) {
             let message = format!("is too short; it must have {LEAST} visible characters or more (value not shown)");
             let problem = self.problem("link_key", message, "make one, for example with: openssl rand -hex 32");
-            self.problems.push(problem);
-        }
-    }
-
-    fn webhook_secret(&mut self, key: &str, secret: Option<&SecretString>) {
-        let is_one = |secret: &SecretString| {
-            let base64 = secret.expose_secret().strip_prefix("whsec_");
-            base64.and_then(|text| BASE64.decode(text).ok()).is_some_and(|bytes| !bytes.is_empty())
-        };
-        if secret.is_some_and(|secret| !is_one(secret)) {
-            let message = "must be whsec_ followed by base64 (value not shown)".to_owned();
-            let problem = self.problem(key, message, "copy it again, or unset it so that Replicate is asked for it");
             self.problems.push(problem);
         }
     }

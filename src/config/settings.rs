@@ -6,11 +6,10 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, de};
 
-use super::CallbackSettings;
+use super::{CallbackSettings, VendorSettings, vendors};
 
 /// A second environment variable of a setting, asked after the one in [`Settings`].
-const OTHER_VARIABLES: [(&str, &str); 2] =
-    [("system_prompt", "SYSTEM_PROMPT"), ("replicate.api_token", "REPLICATE_API_KEY")];
+const OTHER_VARIABLES: [(&str, &str); 1] = [("system_prompt", "SYSTEM_PROMPT")];
 
 const DEFAULTS: &str = include_str!("defaults.toml");
 
@@ -132,68 +131,14 @@ pub struct Settings {
     #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "0..1", hide_env_values = true)]
     pub trace_ratio: Option<Text>,
     #[command(flatten)]
-    pub replicate: ReplicateSettings,
+    #[serde(skip)]
+    pub vendors: VendorSettings,
     #[command(flatten)]
     pub callbacks: CallbackSettings,
     #[arg(skip)]
     pub routes: Option<toml::Table>,
     #[arg(skip)]
     pub models: Option<Vec<toml::Value>>,
-}
-
-#[expect(missing_docs, reason = "the doc comment of each field is its help text")]
-#[derive(Debug, Clone, Default, Args, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReplicateSettings {
-    /// Key of the Replicate account; better in the environment, where no process list shows it
-    #[arg(
-        id = "replicate.api_token",
-        long = "replicate-api-token",
-        env = "REPLICATE_API_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true,
-        value_parser = secret
-    )]
-    #[serde(deserialize_with = "secret_in_file")]
-    pub api_token: Option<SecretString>,
-    /// Secret that signs the Replicate account's webhooks, `whsec_…`; Replicate is asked for it when it is not set
-    #[arg(
-        id = "replicate.webhook_secret",
-        long = "replicate-webhook-secret",
-        env = "REPLICATE_WEBHOOK_SECRET",
-        value_name = "SECRET",
-        hide_env_values = true,
-        value_parser = secret
-    )]
-    #[serde(deserialize_with = "secret_in_file")]
-    pub webhook_secret: Option<SecretString>,
-    /// Where Replicate's API is (default `https://api.replicate.com/v1`)
-    #[arg(
-        id = "replicate.base_url",
-        long = "replicate-base-url",
-        env = "FILMGATE_REPLICATE_BASE_URL",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    pub base_url: Option<Text>,
-    /// Replicate's model for a request that names none (default minimax/video-01)
-    #[arg(
-        id = "replicate.model",
-        long = "replicate-model",
-        env = "REPLICATE_MODEL",
-        value_name = "OWNER/NAME",
-        hide_env_values = true
-    )]
-    pub model: Option<Text>,
-    /// Jobs in flight at Replicate, in place of `concurrency`
-    #[arg(
-        id = "replicate.concurrency",
-        long = "replicate-concurrency",
-        env = "FILMGATE_REPLICATE_CONCURRENCY",
-        value_name = "COUNT",
-        hide_env_values = true
-    )]
-    pub concurrency: Option<Text>,
 }
 
 /// What documentation says about one setting, derived from the definitions that are in force.
@@ -249,7 +194,7 @@ impl Settings {
                     $($field: first_given(self.$field, lower.$field, Text::is_given),)*
                     link_key: first_given(self.link_key, lower.link_key, is_given_secret),
                     database_url: first_given(self.database_url, lower.database_url, is_given_secret),
-                    replicate: self.replicate.over(lower.replicate),
+                    vendors: self.vendors.over(lower.vendors),
                     callbacks: self.callbacks.over(lower.callbacks),
                     routes: self.routes.or(lower.routes),
                     models: self.models.or(lower.models),
@@ -261,18 +206,6 @@ impl Settings {
             poll_interval_max concurrency max_unfinished keep_generations keep_artifacts max_artifact_bytes artifacts_url public_url
             download_timeout provider_timeout default_model sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint
             service_name trace_ratio
-        }
-    }
-}
-
-impl ReplicateSettings {
-    fn over(self, lower: Self) -> Self {
-        Self {
-            api_token: first_given(self.api_token, lower.api_token, is_given_secret),
-            webhook_secret: first_given(self.webhook_secret, lower.webhook_secret, is_given_secret),
-            base_url: first_given(self.base_url, lower.base_url, Text::is_given),
-            model: first_given(self.model, lower.model, Text::is_given),
-            concurrency: first_given(self.concurrency, lower.concurrency, Text::is_given),
         }
     }
 }
@@ -292,12 +225,19 @@ fn describe(argument: &clap::Arg, defaults: &toml::Table) -> SettingDoc {
         None => defaults.get(&key),
     };
     let default = default.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let first = argument.get_env().map(|name| name.to_string_lossy().into_owned());
-    let second = OTHER_VARIABLES.iter().find(|(of, _)| *of == key).map(|(_, name)| (*name).to_owned());
+    let of_vendor = vendors::setting(&key);
+    let env = of_vendor.map_or_else(
+        || {
+            let first = argument.get_env().map(|name| name.to_string_lossy().into_owned());
+            let second = OTHER_VARIABLES.iter().find(|(of, _)| *of == key).map(|(_, name)| (*name).to_owned());
+            first.into_iter().chain(second).collect()
+        },
+        |(vendor, setting)| vendor.env(&setting),
+    );
     SettingDoc {
         flag: format!("--{}", argument.get_long().unwrap_or_default()),
-        env: first.into_iter().chain(second).collect(),
-        default,
+        env,
+        default: default.or_else(|| Some(of_vendor?.1.default?.to_owned())),
         help: argument.get_help().map(ToString::to_string).unwrap_or_default(),
         key,
     }

@@ -6,8 +6,10 @@ use std::{
 
 use etcetera::BaseStrategy;
 use secrecy::SecretString;
+use serde::Deserialize;
+use toml::{Spanned, de::DeTable};
 
-use super::{Problem, Settings};
+use super::{Problem, Settings, VendorSettings, vendors::Wrong};
 
 /// Variables of ours that are no settings of the server: the command line's and the test scripts'.
 const NO_SETTINGS: [&str; 2] = ["FILMGATE_BIN", "FILMGATE_SERVER"];
@@ -26,6 +28,8 @@ pub struct Surroundings {
     pub config_home: Option<PathBuf>,
     /// XDG data folder, if there is a home.
     pub data_home: Option<PathBuf>,
+    /// The user's home, where vendors' own tools leave credentials.
+    pub home: Option<PathBuf>,
 }
 
 // Variables may hold secrets, so only their names are shown.
@@ -36,6 +40,7 @@ impl std::fmt::Debug for Surroundings {
             .field("folder", &self.folder)
             .field("config_home", &self.config_home)
             .field("data_home", &self.data_home)
+            .field("home", &self.home)
             .finish()
     }
 }
@@ -51,6 +56,7 @@ impl Surroundings {
             folder: PathBuf::from("."),
             config_home: home.as_ref().map(BaseStrategy::config_dir),
             data_home: home.as_ref().map(BaseStrategy::data_dir),
+            home: home.as_ref().map(|home| home.home_dir().to_path_buf()),
         }
     }
 
@@ -132,11 +138,27 @@ impl Settings {
             }
             _ => problem(format!("cannot be read: {error}"), "make it a readable text file"),
         })?;
-        toml::from_str(&text).map_err(|error| {
-            let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        Self::parse(&text).map_err(|Wrong { place, message }| {
+            let line = place.map(|place| text[..place.start.min(text.len())].matches('\n').count() + 1);
             let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            problem(format!("{place}{}", without_values(error.message())), "correct or remove that line")
+            problem(format!("{place}{}", without_values(&message)), "correct or remove that line")
         })
+    }
+
+    fn parse(text: &str) -> Result<Self, Wrong> {
+        let document = DeTable::parse(text)?;
+        let (span, mut document) = (document.span(), document.into_inner());
+        let vendors = VendorSettings::take_from(&mut document)?;
+        let keys: Vec<_> = document.keys().map(Spanned::span).collect();
+        let read = Self::deserialize(toml::Deserializer::from(Spanned::new(span, document)));
+        let settings = read.map_err(Wrong::from).map_err(|mut wrong| {
+            // A slip in the name of a vendor's table ends up here.
+            if wrong.message.starts_with("unknown field") && wrong.place.as_ref().is_some_and(|at| keys.contains(at)) {
+                wrong.message = format!("{}, {}", wrong.message, VendorSettings::names_of_tables());
+            }
+            wrong
+        })?;
+        Ok(Self { vendors, ..settings })
     }
 }
 

@@ -6,6 +6,10 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
+mod vendors;
+
+pub(super) use self::vendors::MADE_UP;
+
 const TOKEN: &str = "r8_not_to_be_seen";
 
 struct Case {
@@ -71,8 +75,9 @@ fn nothing_set_gives_the_defaults() {
     assert_eq!((config.jobs.concurrency, config.jobs.max_unfinished), (100, 50_000));
     assert_eq!(config.drain, DrainConfig { delay: Duration::from_secs(5), deadline: Duration::from_secs(30) });
     assert_eq!(config.artifacts.max_bytes, 2 << 30);
-    assert_eq!(config.replicate.base_url.as_str(), "https://api.replicate.com/v1");
-    assert!(config.replicate.api_token.is_none() && config.file.is_none() && config.warnings.is_empty());
+    let replicate = &config.vendor("replicate").unwrap().values;
+    assert_eq!(replicate.url("base_url").unwrap().as_str(), "https://api.replicate.com/v1");
+    assert!(replicate.get("api_token").is_none() && config.file.is_none() && config.warnings.is_empty());
 }
 
 #[test]
@@ -84,7 +89,7 @@ fn a_flag_wins_over_the_environment_which_wins_over_the_file() {
     assert_eq!(config.jobs.retry_base, Duration::from_secs(4));
     assert_eq!(config.jobs.poll_interval, Duration::from_secs(3));
     assert_eq!(config.jobs.concurrency, 1);
-    assert_eq!(config.replicate.model, "env/model");
+    assert_eq!(config.vendor("replicate").unwrap().values.text("model"), Some("env/model"));
 }
 
 #[test]
@@ -106,18 +111,17 @@ fn an_empty_value_counts_as_not_set() {
     let config = case.config();
     assert_eq!(config.telemetry.log, "debug");
     assert_eq!(config.telemetry.log_format, LogFormat::Text);
-    assert!(config.replicate.api_token.is_none());
+    assert!(!config.vendor("replicate").unwrap().has_key());
 }
 
 #[test]
 fn second_names_of_variables_are_asked_after_the_first() {
-    use secrecy::ExposeSecret;
     let config = case()
         .env("REPLICATE_API_KEY", TOKEN)
         .env("SYSTEM_PROMPT", "second")
         .env("FILMGATE_SYSTEM_PROMPT", "first")
         .config();
-    assert_eq!(config.replicate.api_token.unwrap().expose_secret(), TOKEN);
+    assert_eq!(vendors::keys(&config, "replicate"), [TOKEN]);
     assert_eq!(config.jobs.system_prompt.as_deref(), Some("first"));
 }
 
@@ -195,7 +199,7 @@ fn a_wrong_line_of_dotenv_is_told_and_never_quoted() {
 fn no_debug_output_shows_a_secret() {
     let case = case().env("REPLICATE_API_TOKEN", TOKEN);
     let settings = Settings::from_variables(|name| case.surroundings.variables.get(name).cloned()).unwrap();
-    assert!(settings.replicate.api_token.is_some());
+    assert!(format!("{:?}", settings.vendors).contains("api_token"));
     let shown = format!("{:?} {:?} {settings:?}", case.config(), case.surroundings);
     assert!(!shown.contains(TOKEN), "{shown}");
 }
@@ -262,7 +266,10 @@ fn a_public_address_that_replicate_would_not_call_is_warned_about() {
 fn a_secret_of_webhooks_has_one_form_and_is_never_shown() {
     let secret = "whsec_bm90X3RvX2JlX3NlZW4=";
     let config = case().env("REPLICATE_WEBHOOK_SECRET", secret).config();
-    assert!(config.replicate.webhook_secret.is_some() && !format!("{config:?}").contains(secret));
+    assert!(
+        config.vendor("replicate").unwrap().values.secret("webhook_secret").is_some()
+            && !format!("{config:?}").contains(secret)
+    );
     for wrong in ["bm90X3RvX2JlX3NlZW4=", "whsec_", "whsec_not_to_be_seen"] {
         let problems = case().env("REPLICATE_WEBHOOK_SECRET", wrong).problems();
         assert!(problems[0].contains("REPLICATE_WEBHOOK_SECRET") && problems[0].contains("whsec_"), "{problems:?}");
@@ -302,7 +309,10 @@ fn the_table_documents_every_setting_truthfully() {
         }
     }
     let with_default = table.iter().filter(|setting| setting.default.is_some()).count();
-    assert_eq!(with_default, 22, "every line of defaults.toml belongs to a setting");
+    let of_vendors =
+        super::vendors::known().filter(|vendor| !vendor.is_template).flat_map(|vendor| vendor.all_settings());
+    let of_vendors = of_vendors.filter(|setting| setting.default.is_some()).count();
+    assert_eq!(with_default, 20 + of_vendors, "every line of defaults.toml belongs to a setting");
 }
 
 #[test]

@@ -1,20 +1,49 @@
 //! A bounded number of generations at work at one provider; the rest wait in order and know their place.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
 
 use crate::domain::names::GenerationId;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The places at one provider.
 #[derive(Debug)]
 pub(super) struct Gate {
     places: Arc<Semaphore>,
     n_places: usize,
+    rate: Option<Rate>,
     queue: Mutex<Queue>,
+}
+
+/// At most so many jobs handed over in any minute.
+#[derive(Debug)]
+struct Rate {
+    most: usize,
+    /// When the latest were, at most `most` of them. Who waits for the minute to pass holds the lock, so all wait in order.
+    latest: tokio::sync::Mutex<VecDeque<Instant>>,
+}
+
+impl Rate {
+    /// Waits until one more may be handed over, and counts it. Dropping the future counts nothing.
+    async fn pass(&self) {
+        let mut latest = self.latest.lock().await;
+        if latest.len() >= self.most
+            && let Some(oldest) = latest.front()
+        {
+            sleep_until(*oldest + MINUTE).await;
+            latest.pop_front();
+        }
+        latest.push_back(Instant::now());
+    }
 }
 
 /// A place at a provider, until dropped.
@@ -31,17 +60,23 @@ struct Queue {
 }
 
 impl Gate {
-    /// A gate with this many places.
-    pub(super) fn new(n_places: usize) -> Self {
+    /// A gate with this many places, through which at most `rate` go in a minute.
+    pub(super) fn new(n_places: usize, rate: Option<usize>) -> Self {
         let n_places = n_places.clamp(1, Semaphore::MAX_PERMITS);
-        Self { places: Arc::new(Semaphore::new(n_places)), n_places, queue: Mutex::default() }
+        let rate = rate.map(|most| Rate { most: most.max(1), latest: tokio::sync::Mutex::default() });
+        Self { places: Arc::new(Semaphore::new(n_places)), n_places, rate, queue: Mutex::default() }
     }
 
-    /// Waits for a place, first come first served. Dropping the future leaves the queue.
+    /// Waits for a place and for the rate, first come first served. Dropping the future leaves the queue.
     pub(super) async fn enter(&self, id: GenerationId) -> Slot {
         let _queued = self.join(id);
         match Arc::clone(&self.places).acquire_owned().await {
-            Ok(permit) => Slot { _permit: permit },
+            Ok(permit) => {
+                if let Some(rate) = &self.rate {
+                    rate.pass().await;
+                }
+                Slot { _permit: permit }
+            }
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
@@ -106,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_queue_moves_up_as_places_are_freed() {
-        let gate = Gate::new(1);
+        let gate = Gate::new(1, None);
         let [first, second, third] = [(); 3].map(|()| GenerationId::fresh());
         let slot = gate.enter(first).await;
         let mut waits_second = Box::pin(gate.enter(second));
@@ -121,9 +156,23 @@ mod tests {
         assert_eq!(gate.n_queued(), 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn no_more_go_through_in_a_minute_than_the_rate_allows() {
+        let gate = Gate::new(10, Some(2));
+        let began = Instant::now();
+        for seconds in [0, 0, 60, 60, 120, 120] {
+            drop(gate.enter(GenerationId::fresh()).await);
+            assert_eq!(began.elapsed().as_secs(), seconds);
+        }
+        let mut waits = Box::pin(gate.enter(GenerationId::fresh()));
+        assert!((&mut waits).now_or_never().is_none(), "both of this minute are gone");
+        drop(waits);
+        assert_eq!(gate.n_queued(), 0);
+    }
+
     #[test]
     fn a_job_already_at_the_provider_takes_a_place_only_if_one_is_free() {
-        let gate = Gate::new(1);
+        let gate = Gate::new(1, None);
         let adopted = gate.adopt();
         assert!(adopted.is_some() && gate.adopt().is_none());
     }

@@ -113,6 +113,8 @@ pub struct EngineSettings {
     pub concurrency: usize,
     /// The same for single providers.
     pub concurrency_of: BTreeMap<ProviderId, usize>,
+    /// Most jobs handed to single providers in a minute.
+    pub rate_of: BTreeMap<ProviderId, usize>,
     /// Most unfinished generations.
     pub max_unfinished: u64,
     /// Put before every brief.
@@ -143,7 +145,7 @@ impl Engine {
     pub fn new(parts: Parts) -> Self {
         let gates = parts.catalog.providers.keys().map(|id| {
             let n_places = parts.settings.concurrency_of.get(id).copied().unwrap_or(parts.settings.concurrency);
-            (id.clone(), Arc::new(Gate::new(n_places)))
+            (id.clone(), Arc::new(Gate::new(n_places, parts.settings.rate_of.get(id).copied())))
         });
         let gates = gates.collect();
         let lease = Lease::new(parts.store.is_shared().then_some(parts.settings.lease));
@@ -375,7 +377,7 @@ impl Engine {
     }
 
     fn gate(&self, id: &ProviderId) -> Arc<Gate> {
-        self.0.gates.get(id).map_or_else(|| Arc::new(Gate::new(self.settings().concurrency)), Arc::clone)
+        self.0.gates.get(id).map_or_else(|| Arc::new(Gate::new(self.settings().concurrency, None)), Arc::clone)
     }
 
     fn drivers(&self) -> &Drivers {

@@ -190,6 +190,7 @@ impl Stage {
                 pace: Pace { first: 2 * second, longest: 2 * second },
                 concurrency: 1,
                 concurrency_of: BTreeMap::new(),
+                rate_of: BTreeMap::new(),
                 max_unfinished: 10,
                 system_prompt: None,
                 retention: Retention::default(),

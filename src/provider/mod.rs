@@ -1,7 +1,8 @@
 //! The port every vendor is plugged into, and one folder a vendor.
 //!
 //! Invariant: an adapter maps and calls, nothing else. It never retries, sleeps, spawns, logs bodies or reads settings; the engine retries,
-//! `guard` times, limits and measures. Adding a vendor is one folder, one registry line, one card file and one fixture folder.
+//! `guard` times, limits and measures. Adding a vendor is one folder with its card file and its descriptor, one line of [`vendor::VENDORS`]
+//! and one fixture folder.
 
 #[cfg(test)]
 mod contract;
@@ -9,12 +10,15 @@ pub mod error;
 pub mod fields;
 pub mod guard;
 pub mod http;
+pub mod keys;
 pub mod port;
 pub mod registry;
 pub mod replicate;
 pub mod sample;
 #[cfg(test)]
 mod tests;
+pub mod values;
+pub mod vendor;
 pub mod webhook;
 
 use crate::domain::names::ProviderId;

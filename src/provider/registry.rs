@@ -134,14 +134,15 @@ mod tests {
             base_url: "https://api.replicate.com/v1".parse().unwrap(),
             timeout: SECOND,
             download_timeout: SECOND,
-            cards: Vec::new(),
+            id: ProviderId::from_id(replicate::REPLICATE).unwrap(),
+            cards: replicate::VENDOR.all_cards(Vec::new()).unwrap(),
         });
         Registry::new([sample(), (Arc::new(replicate.unwrap()), Deadlines::of(SECOND, SECOND))])
     }
 
     fn without_replicate() -> Registry {
-        let cards = replicate::cards(Vec::new()).unwrap();
-        let missing = Missing { cards, how: replicate::HOW_TO_CONFIGURE.to_owned() };
+        let cards = replicate::VENDOR.all_cards(Vec::new()).unwrap();
+        let missing = Missing { cards, how: replicate::VENDOR.how_to_configure.to_owned() };
         Registry::new([sample()]).without(ProviderId::from_id(replicate::REPLICATE).unwrap(), missing)
     }
 

@@ -22,7 +22,8 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("simulator", &[]),
     ("lifecycle", &["config"]),
     ("telemetry", &["config"]),
-    ("config", &["outbound"]),
+    // Of `provider` the descriptors of vendors only, from which their settings are derived.
+    ("config", &["outbound", "provider"]),
     ("failpoint", &[]),
     ("outbound", &[]),
 ];
@@ -156,6 +157,19 @@ fn every_arrow_of_the_house_points_inwards() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn settings_know_vendors_by_their_descriptors_alone() {
+    let wrong: Vec<String> = rooms()
+        .into_iter()
+        .filter(|(room, _, code)| {
+            let mut of_provider = code.match_indices("provider::").map(|(at, mark)| &code[at + mark.len()..]);
+            room == "config" && of_provider.any(|inner| !inner.starts_with("vendor::"))
+        })
+        .map(|(_, file, _)| file.display().to_string())
+        .collect();
+    assert!(wrong.is_empty(), "of provider, config may name vendor alone: {wrong:?}");
 }
 
 #[test]

@@ -24,9 +24,7 @@ use reqwest::{
     multipart::{Form, Part},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::domain::{
@@ -43,8 +41,9 @@ use super::{
         links::Links,
         outcome::{self, Call, Said},
     },
-    id_of,
+    keys::account_of,
     port::{ByteSource, CancelOutcome, Found, InputFile, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
+    vendor::{Build, Built, Setting, Shape, Vendor},
     webhook::{Delivery, Heard, HookError},
 };
 
@@ -56,8 +55,41 @@ use self::{
 
 /// Its id.
 pub const REPLICATE: &str = "replicate";
-/// What to set to configure it.
-pub const HOW_TO_CONFIGURE: &str = "set REPLICATE_API_TOKEN to a key from the account page of Replicate";
+/// The vendor, for settings and wiring.
+pub const VENDOR: Vendor = Vendor {
+    id: REPLICATE,
+    title: "Replicate",
+    settings: &[
+        Setting::new(
+            "api_token",
+            Shape::Secrets,
+            "TOKEN",
+            "Key of the Replicate account; better in the environment, where no process list shows it",
+        )
+        .env(&["REPLICATE_API_TOKEN", "REPLICATE_API_KEY"]),
+        Setting::new(
+            "webhook_secret",
+            Shape::WebhookSecret,
+            "SECRET",
+            "Secret that signs the Replicate account's webhooks, `whsec_…`; Replicate is asked for it when it is not set",
+        )
+        .env(&["REPLICATE_WEBHOOK_SECRET"]),
+        Setting::BASE_URL.or("https://api.replicate.com/v1"),
+        Setting {
+            env: &["REPLICATE_MODEL"],
+            value_name: "OWNER/NAME",
+            default: Some("minimax/video-01"),
+            shape: Shape::Form("owner/name, such as minimax/video-01", is_model),
+            ..Setting::MODEL
+        },
+    ],
+    how_to_configure: "set REPLICATE_API_TOKEN to a key from the account page of Replicate",
+    cards: include_str!("models.toml"),
+    usual: &[],
+    is_template: false,
+    calls_https_only: true,
+    build,
+};
 
 /// Replicate advises data URIs up to 256 kB; a larger file is uploaded.
 const INLINE_INPUT_BYTES: usize = 256 * 1024;
@@ -77,8 +109,10 @@ pub struct ReplicateSettings {
     pub timeout: Duration,
     /// Longest silence of a download, and longest time of an upload.
     pub download_timeout: Duration,
-    /// Cards that add to ours or take their place.
-    pub cards: Vec<ModelCard>,
+    /// Its id.
+    pub id: ProviderId,
+    /// The cards it serves.
+    pub cards: Vec<Arc<ModelCard>>,
 }
 
 /// The adapter.
@@ -94,34 +128,40 @@ pub struct Replicate {
     cards: Vec<Arc<ModelCard>>,
 }
 
-/// Our cards, with `own` added or in the place of those with the same name.
-pub fn cards(own: Vec<ModelCard>) -> Result<Vec<Arc<ModelCard>>, SetupError> {
-    #[derive(Deserialize)]
-    struct Cards {
-        model: Vec<ModelCard>,
-    }
-    let embedded: Cards = toml::from_str(include_str!("models.toml"))
-        .map_err(|error| SetupError::new(REPLICATE, format!("its model cards are broken: {error}")))?;
-    let is_own = |card: &ModelCard| own.iter().any(|it| it.name == card.name);
-    let mut cards: Vec<ModelCard> = embedded.model.into_iter().filter(|card| !is_own(card)).collect();
-    cards.extend(own);
-    Ok(cards.into_iter().map(Arc::new).collect())
+fn is_model(text: &str) -> bool {
+    text.contains('/')
+        && text.split('/').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_graphic()))
+}
+
+fn build(build: Build) -> Built {
+    let (Some(api_token), Some(base_url)) = (build.values.secret("api_token"), build.values.url("base_url")) else {
+        return Ok(None);
+    };
+    let replicate = Replicate::new(ReplicateSettings {
+        api_token: api_token.clone(),
+        webhook_secret: build.values.secret("webhook_secret").cloned(),
+        base_url: base_url.clone(),
+        timeout: build.timeout,
+        download_timeout: build.download_timeout,
+        id: build.id,
+        cards: build.cards,
+    })?;
+    Ok(Some(Arc::new(replicate)))
 }
 
 impl Replicate {
     /// Of its settings. Calls nobody.
     pub fn new(settings: ReplicateSettings) -> Result<Self, SetupError> {
-        let ReplicateSettings { api_token, webhook_secret, base_url, timeout, download_timeout, cards: own } = settings;
-        let id = id_of(REPLICATE)?;
+        let ReplicateSettings { api_token, webhook_secret, base_url, timeout, download_timeout, id, cards } = settings;
         if base_url.cannot_be_a_base() || !matches!(base_url.scheme(), "http" | "https") {
             return Err(SetupError::new(id, "its base URL must start with https:// or http://"));
         }
         Ok(Self {
-            account: hex::encode(&Sha256::digest(api_token.expose_secret())[..8]),
+            account: account_of(&api_token),
             http: Http::new(&id, timeout)?,
             links: Links::new(&id, &base_url, api_token.clone(), &KEY_HOSTS, download_timeout)?,
             webhook_secret: Secret::of(webhook_secret.as_ref())?,
-            cards: cards(own)?,
+            cards,
             base: base_url,
             token: api_token,
             upload_timeout: download_timeout,

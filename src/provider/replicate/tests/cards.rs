@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::super::cards;
+use super::super::VENDOR;
 use crate::{
     domain::{
         artifact::Kind,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 fn resolved(model: &str, asked: &[(OptionName, OptionValue)], inputs: &[InputRole], mode: Mode) -> (Order, Options) {
-    let card = cards(Vec::new()).unwrap().into_iter().find(|card| card.name == model).unwrap();
+    let card = VENDOR.all_cards(Vec::new()).unwrap().into_iter().find(|card| card.name == model).unwrap();
     let asked: Options = asked.iter().cloned().collect();
     let fit = card.resolve("a fox", &asked, &Map::new(), inputs, mode).unwrap();
     let file = InputFile::Bytes { media_type: "image/png".to_owned(), data: Bytes::new() };
@@ -33,7 +33,7 @@ fn resolved(model: &str, asked: &[(OptionName, OptionValue)], inputs: &[InputRol
 
 #[test]
 fn every_card_can_be_ordered_as_it_stands() {
-    let cards = cards(Vec::new()).unwrap();
+    let cards = VENDOR.all_cards(Vec::new()).unwrap();
     let mut names = BTreeSet::new();
     for card in &cards {
         for name in card.aliases.iter().chain([&card.name]) {
@@ -112,8 +112,8 @@ fn an_order_is_written_in_the_models_own_fields() {
 fn a_users_card_takes_the_place_of_ours() {
     let own: ModelCard = toml::from_str("name = \"minimax/video-01\"\nkind = \"video\"\ntitle = \"mine\"").unwrap();
     let new: ModelCard = toml::from_str("name = \"me/mine\"\nkind = \"music\"").unwrap();
-    let n_ours = cards(Vec::new()).unwrap().len();
-    let cards = cards(vec![own, new]).unwrap();
+    let n_ours = VENDOR.all_cards(Vec::new()).unwrap().len();
+    let cards = VENDOR.all_cards(vec![own, new]).unwrap();
     assert_eq!(cards.len(), n_ours + 1);
     let titles: Vec<&str> =
         cards.iter().filter(|card| card.name == "minimax/video-01").map(|card| card.title.as_str()).collect();

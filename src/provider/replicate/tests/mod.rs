@@ -15,11 +15,11 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
-use super::{Replicate, ReplicateSettings};
+use super::{REPLICATE, Replicate, ReplicateSettings, VENDOR};
 use crate::{
     domain::artifact::Kind,
     provider::{
-        contract,
+        contract, id_of,
         port::{Order, Ticket},
     },
 };
@@ -39,7 +39,8 @@ fn replicate_with(base: &Url, timeout: Duration, download_timeout: Duration) -> 
         base_url: base.clone(),
         timeout,
         download_timeout,
-        cards: Vec::new(),
+        id: id_of(REPLICATE).unwrap(),
+        cards: VENDOR.all_cards(Vec::new()).unwrap(),
     })
     .unwrap()
 }

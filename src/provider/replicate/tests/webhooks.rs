@@ -28,8 +28,9 @@ use crate::{
         names::{GenerationId, SubmitKey},
     },
     provider::{
+        id_of,
         port::{Found, Order, Provider},
-        replicate::{Replicate, ReplicateSettings},
+        replicate::{REPLICATE, Replicate, ReplicateSettings, VENDOR},
         webhook::{Address, Delivery, Heard, HookError},
     },
 };
@@ -153,7 +154,8 @@ async fn a_secret_that_is_given_is_not_asked_for() {
         base_url: server.base.clone(),
         timeout: Duration::from_secs(5),
         download_timeout: Duration::from_secs(5),
-        cards: Vec::new(),
+        id: id_of(REPLICATE).unwrap(),
+        cards: VENDOR.all_cards(Vec::new()).unwrap(),
     };
     let replicate = Replicate::new(settings(SECRETS[0])).unwrap();
     hear(&replicate, SECRETS[0]).await.unwrap();
