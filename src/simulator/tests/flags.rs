@@ -1,3 +1,5 @@
+use std::{net::Ipv4Addr, time::Duration};
+
 use clap::{Args as _, Command, FromArgMatches as _};
 
 use crate::simulator::{SimulateArgs, bind};
