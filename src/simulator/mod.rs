@@ -12,7 +12,7 @@
 //! - Memory is bounded: 200 000 jobs a vendor (a setting), beyond which the oldest finished one is dropped, and 512 MiB
 //!   of inputs.
 //!
-//! To add a vendor (`tests.rs` has a whole one in some sixty lines):
+//! To add a vendor (`tests/example.rs` is a whole one):
 //!
 //! 1. Make `simulator/NAME/` with a struct that has an `Arc<Desk<D>>`, where `D` is what you want to remember of a job
 //!    (`()` if nothing), and a `static` [`desk::Dialect`] with the name, where id and status stand in its answers, and its

@@ -28,7 +28,7 @@ pub(crate) struct Dialect {
     pub(crate) id: &'static str,
     /// The job's status word.
     pub(crate) status: &'static str,
-    /// The jobs of a list's page; none of them counts as an id or a status of its own if the answer has no such list.
+    /// The jobs of a list's page; an answer without such a list, as always if this is empty, is itself the job.
     pub(crate) items: &'static str,
     /// Fields that `extra_fields` shows as null where they are absent.
     pub(crate) optional: &'static [&'static str],

@@ -28,6 +28,9 @@ use crate::simulator::{
 /// Padding is sent in pieces of this size, so that a large file costs no memory.
 static PADDING: [u8; 256 << 10] = [0; 256 << 10];
 
+/// A file within an answer is in memory as a whole, so it ends here whatever size a fault wants.
+const MAX_INLINE_BYTES: u64 = 256 << 20;
+
 impl<D: Send + Sync + 'static> Desk<D> {
     /// The paths of [`Job::links`]: `/{vendor}/delivery/{id}/{epoch}/{file}`.
     pub(crate) fn delivery(self: &Arc<Self>) -> Router {
@@ -154,7 +157,7 @@ impl Content {
     /// The first `n_bytes` of the file, in memory.
     fn bytes(&self, n_bytes: u64) -> Bytes {
         let mut bytes = self.head.to_vec();
-        bytes.resize(usize::try_from(n_bytes).unwrap_or(usize::MAX), 0);
+        bytes.resize(usize::try_from(n_bytes.min(MAX_INLINE_BYTES)).unwrap_or_default(), 0);
         bytes.into()
     }
 
