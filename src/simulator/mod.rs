@@ -1,15 +1,31 @@
 //! The vendors' HTTP contracts as a server: `filmgate simulate`.
 //!
-//! It is a peer, not a part: it uses nothing else of this crate, and the vendors' own clients work against it. Today it
-//! is Replicate, at the base URL `http://HOST:PORT/replicate/v1`; output files are below `/replicate/delivery`.
+//! It is a peer, not a part: it uses nothing else of this crate, and the vendors' own clients work against it. Each
+//! vendor has its own first path segment: Replicate is at the base URL `http://HOST:PORT/replicate/v1`, its output files
+//! below `/replicate/delivery`.
 //!
 //! - A job's state follows from the time since its creation; nothing runs between calls. Only callbacks have tasks.
 //! - What goes wrong is said by fault rules: on the command line, in a scenario file, or through `/_control`. One rule
 //!   is one line, `OPERATION[:WHEN]:WHAT`, for example `create:first=2:status=429,retry_after=1`; `--help` has the
-//!   grammar.
-//! - `/_control` tells what was asked (`counts`, `predictions`) and takes `faults`, `settings`, `release` and `reset`.
-//! - Memory is bounded: 200 000 predictions (a setting), beyond which the oldest finished one is dropped, and 512 MiB
+//!   grammar. A rule can also play a recorded answer.
+//! - `/_control` tells what was asked (`counts`, `jobs`) and takes `faults`, `settings`, `release` and `reset`.
+//! - Memory is bounded: 200 000 jobs a vendor (a setting), beyond which the oldest finished one is dropped, and 512 MiB
 //!   of inputs.
+//!
+//! To add a vendor (`tests/example.rs` is a whole one):
+//!
+//! 1. Make `simulator/NAME/` with a struct that has an `Arc<Desk<D>>`, where `D` is what you want to remember of a job
+//!    (`()` if nothing), and a `static` [`desk::Dialect`] with the name, where id and status stand in its answers, and its
+//!    error document.
+//! 2. Write `open(world, scenario)`, `impl Vendor`, and below that `mod NAME;` and one line in [`VENDORS`].
+//! 3. A handler that creates takes [`desk::Received`], asks `desk.call(Operation::Create, subject).await?`, checks the
+//!    body (`Err(call.refuse(status, text))`), makes the job with `desk.make(&call, draft)` and ends with
+//!    `call.answer(status, body).await`. Every fault of calls then works.
+//! 4. One about a job asks `desk.call_about(operation, id).await?` and puts `job.stage()` into the vendor's words.
+//! 5. Outputs: `job.links(origin)` with `desk.delivery()` merged into the router, `desk.deliver` at a path of the
+//!    vendor's own, or `desk.inline_base64(&job)` within an answer.
+//! 6. A synchronous vendor waits with `desk.outcome(&job).await?` between `make` and `answer`.
+//! 7. Callbacks: `desk.tell_at_end(&job, |job| Letter { … })`; its `sign` must heed `Stamp::forged`.
 //!
 //! A scenario file is TOML, or JSON if named so:
 //!
@@ -24,12 +40,16 @@
 //! ```
 
 mod control;
-mod counts;
+#[cfg_attr(not(test), expect(dead_code, reason = "each vendor uses some of it, and not all are here yet"))]
+mod desk;
 mod fault;
 mod output;
 mod replicate;
 mod server;
 mod settings;
+#[cfg(test)]
+mod tests;
+mod vendor;
 
 use std::{
     future::Future,
@@ -43,6 +63,7 @@ use std::{
     time::Duration,
 };
 
+use axum::extract::DefaultBodyLimit;
 use sha2::{Digest, Sha256};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,7 +71,21 @@ pub use self::fault::{Rule, RuleError};
 use self::{
     fault::{Faults, GRAMMAR, Operation, Rules, Subject},
     settings::{Change, Scenario, Settings},
+    vendor::{Open, Vendor},
 };
+
+/// The vendors, by name: one line each.
+const VENDORS: &[(&str, Open)] = &[
+    ("replicate", replicate::open),
+    #[cfg(test)]
+    ("example", tests::open),
+];
+
+/// The receiver of a callback is to answer within this.
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Larger requests are refused, unless a vendor says otherwise.
+const MAX_REQUEST_BYTES: usize = 64 << 20;
 
 /// Flags of `filmgate simulate`.
 #[derive(Debug, Clone, clap::Args)]
@@ -93,12 +128,17 @@ impl Default for SimulateArgs {
 pub fn bind(args: SimulateArgs) -> io::Result<Bound> {
     let SimulateArgs { listen, seed, scenario, latency, faults } = args;
     let scenario = scenario.as_deref().map(Scenario::read).transpose()?.unwrap_or_default();
-    let mut settings = scenario.settings.applied_to(&Settings::default());
+    let mut settings = scenario.settings.clone().applied_to(&Settings::default());
     if let Some(latency) = latency {
         settings.latency = latency;
     }
-    let rules: Vec<Rule> = faults.into_iter().chain(scenario.faults).collect();
-    let world = World {
+    let rules: Vec<Rule> = faults.into_iter().chain(scenario.faults.iter().cloned()).collect();
+    let http = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(CALLBACK_TIMEOUT)
+        .build()
+        .map_err(io::Error::other)?;
+    let world = Arc::new(World {
         seed,
         settings: RwLock::new(Arc::new(settings.clone())),
         rules: RwLock::new(Arc::new(Rules::new(rules.iter().cloned(), seed))),
@@ -106,12 +146,13 @@ pub fn bind(args: SimulateArgs) -> io::Result<Bound> {
         ids: AtomicU64::new(0),
         stop: CancellationToken::new(),
         tasks: TaskTracker::new(),
-        replicate: replicate::Replicate::new(seed, scenario.models)?,
-    };
+        http,
+    });
+    let vendors = VENDORS.iter().map(|(_, open)| open(&world, &scenario)).collect::<io::Result<_>>()?;
     let listener = TcpListener::bind(listen)?;
     listener.set_nonblocking(true)?;
     let addr = listener.local_addr()?;
-    Ok(Bound { listener, addr, world: Arc::new(world) })
+    Ok(Bound { listener, addr, house: Arc::new(House { world, vendors }) })
 }
 
 /// A simulator that has its address.
@@ -119,7 +160,7 @@ pub fn bind(args: SimulateArgs) -> io::Result<Bound> {
 pub struct Bound {
     listener: TcpListener,
     addr: SocketAddr,
-    world: Arc<World>,
+    house: Arc<House>,
 }
 
 impl Bound {
@@ -139,12 +180,34 @@ impl Bound {
     /// Outside a tokio runtime.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let router = replicate::router().merge(control::router()).with_state(Arc::clone(&self.world));
-        server::serve(listener, router, self.world, shutdown).await
+        let control = control::router().with_state(Arc::clone(&self.house));
+        let vendors = self.house.vendors.iter().map(|vendor| Arc::clone(vendor).router());
+        let limit = DefaultBodyLimit::max(MAX_REQUEST_BYTES);
+        let router = vendors.fold(control, |router, vendor| router.merge(vendor.layer(limit)));
+        server::serve(listener, router, Arc::clone(&self.house.world), shutdown).await
     }
 }
 
-/// All state of a running simulator.
+/// The vendors and what they share.
+#[derive(Debug)]
+struct House {
+    world: Arc<World>,
+    vendors: Vec<Arc<dyn Vendor>>,
+}
+
+impl House {
+    /// Lets held jobs end: the one named, or the `limit` oldest of each vendor in turn. Says how many.
+    fn release(&self, id: Option<&str>, limit: usize) -> usize {
+        self.vendors.iter().fold(0, |released, vendor| released + vendor.desk().release(id, limit - released))
+    }
+
+    fn reset(&self) {
+        self.world.reset();
+        self.vendors.iter().for_each(|vendor| vendor.reset());
+    }
+}
+
+/// What the vendors share: settings, rules, ids, and the tasks.
 #[derive(Debug)]
 struct World {
     seed: u64,
@@ -157,7 +220,8 @@ struct World {
     stop: CancellationToken,
     /// Connections and callbacks.
     tasks: TaskTracker,
-    replicate: replicate::Replicate,
+    /// For callbacks.
+    http: reqwest::Client,
 }
 
 impl World {
@@ -182,7 +246,6 @@ impl World {
         let (settings, rules) = &self.start;
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings.clone());
         self.set_rules(rules.iter().cloned());
-        self.replicate.reset();
     }
 
     fn judge(&self, operation: Operation, subject: Subject<'_>) -> Faults {
@@ -195,39 +258,5 @@ impl World {
         let n = self.ids.fetch_add(1, Ordering::Relaxed);
         let digest = Sha256::digest(format!("{}/{n}", self.seed));
         digest.iter().take(26).map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{Args as _, Command, FromArgMatches as _};
-
-    use super::*;
-
-    fn command() -> Command {
-        SimulateArgs::augment_args(Command::new("simulate"))
-    }
-
-    #[test]
-    fn flags_are_read_and_help_has_the_grammar() {
-        let flags = ["simulate", "--listen", "127.0.0.1:0", "--latency", "250ms", "--fault", "get:drop"];
-        let args = SimulateArgs::from_arg_matches(&command().get_matches_from(flags)).unwrap();
-        assert_eq!(args.listen.port(), 0);
-        assert_eq!(args.latency, Some(Duration::from_millis(250)));
-        assert_eq!(args.faults, ["get:drop".parse().unwrap()]);
-        assert!(command().render_help().to_string().contains("OPERATION:WHEN:WHAT"));
-    }
-
-    #[test]
-    fn a_bad_rule_is_refused_on_the_command_line_with_its_reason() {
-        let error = command().try_get_matches_from(["simulate", "--fault", "get:dorp"]).unwrap_err();
-        assert!(error.to_string().contains("dorp"), "{error}");
-    }
-
-    #[test]
-    fn a_taken_address_is_an_error() {
-        let args = SimulateArgs { listen: (Ipv4Addr::LOCALHOST, 0).into(), ..SimulateArgs::default() };
-        let bound = bind(args.clone()).unwrap();
-        assert!(bind(SimulateArgs { listen: bound.addr(), ..args }).is_err());
     }
 }

@@ -1,11 +1,15 @@
 //! The text of a rule.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{
-    Answer, CallbackFault, Count, Damage, Edit, JobFault, Operation, Rule, Scope, Timing, What, When,
+    Answer, CallbackFault, Count, Damage, Edit, JobFault, Operation, Played, Rule, Scope, Timing, What, When,
     terms::{Terms, duration, flag, number, required, split, status},
 };
+use crate::simulator::VENDORS;
 
 /// The grammar for people, shown by `--help` and in errors.
 pub(crate) const GRAMMAR: &str = r#"A fault rule is OPERATION:WHAT or OPERATION:WHEN:WHAT. Values may be "quoted".
@@ -14,9 +18,12 @@ WHEN       conditions joined by commas; all must hold
              first=N nth=N from=N every=N   which of the calls (one of them)
              per=job                        number the calls of each job apart
              chance=0.2                     by --seed
-             prompt=TEXT model=OWNER/NAME   the job's prompt contains TEXT; its model
+             vendor=NAME                    calls to this vendor; without it, to all
+             prompt=TEXT model=NAME         the job's prompt contains TEXT; its model
 WHAT, any call (effect=before: the call does nothing; effect=after: it does its work, then this)
   status=CODE[,retry_after=S][,retry_after_header=S][,retry_after_body=S][,effect=before|after]
+  answer=FILE[,effect=...]   a recorded answer, JSON: {"status": 422, "headers": {...}, "body": {...}}
+                             (or "text": "..." or "base64": "..." in place of body)
   drop[,effect=...]  hang[,effect=...]  html[=CODE][,effect=...]  forgotten (404)
   malformed (half of the true JSON)  slow=DURATION
   no_id  unknown_status[=WORD]  extra_fields  floats (integers as floats)
@@ -26,7 +33,9 @@ WHAT, create (the life of the job it makes)
   latency=DURATION  retention=DURATION  size=BYTES  expires=FETCHES[,status=403|404]
   output=url|array|object[.KEY...]|data_uri|base64|null|text|webm
 WHAT, webhook: duplicate  late=DURATION  lost  forged  stale
-Example: create:first=2:status=429,retry_after=1"#;
+Example: create:first=2:status=429,retry_after=1
+In a scenario file and at /_control/faults a rule may also be an object, without a file:
+  {"rule": "create:vendor=replicate,first=1", "answer": {"status": 422, "body": {...}}, "effect": "after"}"#;
 
 /// A fault rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,17 +53,59 @@ impl FromStr for Rule {
     }
 }
 
-impl TryFrom<String> for Rule {
+/// A recorded answer and the calls that get it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Playing {
+    /// `OPERATION` or `OPERATION:WHEN`.
+    rule: String,
+    answer: Played,
+    effect: Option<String>,
+}
+
+impl TryFrom<Value> for Rule {
     type Error = RuleError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+    fn try_from(written: Value) -> Result<Self, Self::Error> {
+        if let Value::String(text) = &written {
+            return text.parse();
+        }
+        let rule = written.get("rule").and_then(Value::as_str).unwrap_or_default().to_owned();
+        serde_json::from_value(written)
+            .map_err(|error| format!("not text, and not {{\"rule\", \"answer\", \"effect\"}}: {error}"))
+            .and_then(play)
+            .map_err(|problem| RuleError { rule, problem })
+    }
+}
+
+fn play(playing: Playing) -> Result<Rule, String> {
+    let Playing { rule, answer, effect } = playing;
+    let clauses = split(&rule, ':')?;
+    let (operation, when) = match clauses.as_slice() {
+        [operation] => (operation, None),
+        [operation, when] => (operation, Some(when)),
+        _ => return Err("beside an answer, expected OPERATION or OPERATION:WHEN".to_owned()),
+    };
+    let source = json!({ "rule": rule, "answer": answer, "effect": effect.as_deref().unwrap_or("before") });
+    let what = What::Answer(timing(effect.as_deref())?, Answer::Played(answer));
+    Rule::new(source, operation, when, what)
+}
+
+impl Rule {
+    fn new(source: Value, operation: &str, when: Option<&String>, what: What) -> Result<Self, String> {
+        let operation = self::operation(operation)?;
+        let when = when.map(|clause| conditions(Terms::read(clause)?)).transpose()?.unwrap_or_default();
+        agree(operation, &when, &what)?;
+        Ok(Self { source, operation, when, what })
     }
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        match &self.source {
+            Value::String(text) => f.write_str(text),
+            other => other.fmt(f),
+        }
     }
 }
 
@@ -65,11 +116,8 @@ fn parse(text: &str) -> Result<Rule, String> {
         [operation, when, what] => (operation, Some(when), what),
         _ => return Err("expected OPERATION:WHAT or OPERATION:WHEN:WHAT".to_owned()),
     };
-    let operation = self::operation(operation)?;
-    let when = when.map(|clause| conditions(Terms::read(clause)?)).transpose()?.unwrap_or_default();
-    let what = self::what(Terms::read(what)?)?;
-    agree(operation, &when, &what)?;
-    Ok(Rule { text: text.to_owned(), operation, when, what })
+    self::operation(operation)?;
+    Rule::new(json!(text), operation, when, self::what(Terms::read(what)?)?)
 }
 
 fn operation(word: &str) -> Result<Operation, String> {
@@ -116,7 +164,15 @@ fn conditions(mut terms: Terms) -> Result<When, String> {
     if chance.is_some_and(|chance| !(0.0..=1.0).contains(&chance)) {
         return Err("chance is between 0 and 1".to_owned());
     }
-    let when = When { count: counts.pop(), scope, chance, prompt: terms.value("prompt"), model: terms.value("model") };
+    let vendor = terms.value("vendor");
+    if let Some(name) = &vendor
+        && !VENDORS.iter().any(|(known, _)| known == name)
+    {
+        let known: Vec<_> = VENDORS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("vendor={name}: known are {}", known.join(", ")));
+    }
+    let (prompt, model) = (terms.value("prompt"), terms.value("model"));
+    let when = When { count: counts.pop(), scope, chance, vendor, prompt, model };
     terms.done()?;
     Ok(when)
 }
@@ -124,7 +180,7 @@ fn conditions(mut terms: Terms) -> Result<When, String> {
 fn what(mut terms: Terms) -> Result<What, String> {
     let (word, value) = terms.head()?;
     let what = match word.as_str() {
-        "status" | "drop" | "hang" | "html" | "forgotten" | "malformed" => answer(&word, value, &mut terms)?,
+        "answer" | "status" | "drop" | "hang" | "html" | "forgotten" | "malformed" => answer(&word, value, &mut terms)?,
         "slow" => What::Slow(duration(&word, value)?),
         "no_id" => flag(&word, value, What::Edit(Edit::NoId))?,
         "unknown_status" => What::Edit(Edit::StatusWord(value.unwrap_or_else(|| "pondering".to_owned()))),
@@ -146,11 +202,7 @@ fn what(mut terms: Terms) -> Result<What, String> {
 }
 
 fn answer(word: &str, value: Option<String>, terms: &mut Terms) -> Result<What, String> {
-    let timing = match terms.value("effect").as_deref() {
-        None | Some("before") => Timing::Before,
-        Some("after") => Timing::After,
-        Some(other) => return Err(format!("effect={other}: before or after")),
-    };
+    let timing = timing(terms.value("effect").as_deref())?;
     Ok(match word {
         "status" => {
             let both = terms.number("retry_after")?;
@@ -161,6 +213,7 @@ fn answer(word: &str, value: Option<String>, terms: &mut Terms) -> Result<What, 
             };
             What::Answer(timing, answer)
         }
+        "answer" => What::Answer(timing, Answer::Played(Played::read(Path::new(&required(word, value)?))?)),
         "html" if value.is_none() => What::Answer(timing, Answer::Html(502)),
         "html" => What::Answer(timing, Answer::Html(status(word, value)?)),
         "drop" => flag(word, value, What::Answer(timing, Answer::Drop))?,
@@ -169,6 +222,14 @@ fn answer(word: &str, value: Option<String>, terms: &mut Terms) -> Result<What, 
         // Half of the true answer exists only once the call has had its effect.
         _ => flag(word, value, What::Answer(Timing::After, Answer::Malformed))?,
     })
+}
+
+fn timing(word: Option<&str>) -> Result<Timing, String> {
+    match word {
+        None | Some("before") => Ok(Timing::Before),
+        Some("after") => Ok(Timing::After),
+        Some(other) => Err(format!("effect={other}: before or after")),
+    }
 }
 
 fn job(word: &str, value: Option<String>, terms: &mut Terms) -> Result<JobFault, String> {
@@ -321,5 +382,33 @@ mod tests {
         check("list:prompt=x:drop", "no job");
         check("create:prompt=\"x:drop", "not closed");
         check("create:first=1,first=2:drop", "given twice");
+        check("create:vendor=acme:drop", "known are replicate");
+        check("create:answer=/nowhere/at/all.json", "/nowhere/at/all.json");
+    }
+
+    #[test]
+    fn a_recorded_answer_comes_from_a_file_or_from_the_rule_itself() {
+        let recorded = json!({ "status": 422, "headers": { "x-request-id": "7" }, "body": { "detail": [1] } });
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), recorded.to_string()).unwrap();
+        let (_, _, from_file) = read(&format!("get:answer=\"{}\",effect=after", file.path().display()));
+        let written = json!({ "rule": "get:first=1", "answer": recorded, "effect": "after" });
+        let rule: Rule = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(rule.what, from_file);
+        assert_eq!(rule.when.count, Some(Count::First(1)));
+        assert_eq!(rule.source, written);
+    }
+
+    #[test]
+    fn a_wrong_recorded_answer_is_refused_with_its_reason() {
+        let check = |written: Value, expected: &str| {
+            let error = serde_json::from_value::<Rule>(written).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(json!({ "rule": "get:nth=1:drop", "answer": {} }), "beside an answer");
+        check(json!({ "rule": "webhook", "answer": {} }), "cannot happen");
+        check(json!({ "rule": "get", "answer": {}, "effect": "later" }), "before or after");
+        check(json!({ "rule": "get", "answer": { "status": 99 } }), "200 to 599");
+        check(json!({ "rule": "get" }), "missing field `answer`");
     }
 }

@@ -4,6 +4,7 @@
 //! the same rules and seed over the same order of calls always do the same.
 
 mod grammar;
+mod played;
 mod terms;
 
 use std::{
@@ -13,13 +14,17 @@ use std::{
 
 pub(crate) use grammar::GRAMMAR;
 pub use grammar::RuleError;
+pub(crate) use played::Played;
 
 /// One fault rule: at this operation, when these conditions hold, do that.
+///
+/// As text it is one line. As JSON or TOML it may also be a recorded answer with the calls that get it:
+/// `{"rule": "create:first=1", "answer": {"status": 422, "body": {…}}, "effect": "before"}`.
 #[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "serde_json::Value")]
 pub struct Rule {
-    /// The text it was read from.
-    pub(crate) text: String,
+    /// What it was read from: its text, or the object.
+    pub(crate) source: serde_json::Value,
     operation: Operation,
     when: When,
     what: What,
@@ -50,6 +55,8 @@ struct When {
     scope: Scope,
     /// 0..=1, drawn from the seed.
     chance: Option<f64>,
+    /// The vendor is this.
+    vendor: Option<String>,
     /// The job's prompt contains this.
     prompt: Option<String>,
     /// The job's model is this.
@@ -101,6 +108,8 @@ pub(crate) enum Answer {
     Status { code: u16, header_wait: Option<u32>, body_wait: Option<u32> },
     /// A gateway's HTML page with this status.
     Html(u16),
+    /// A recorded one.
+    Played(Played),
     /// The connection is closed without an answer.
     Drop,
     /// No answer until the simulator stops.
@@ -168,6 +177,8 @@ pub(crate) enum CallbackFault {
 /// What a rule may look at.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Subject<'a> {
+    /// The desk fills it in.
+    pub(crate) vendor: &'a str,
     pub(crate) prompt: &'a str,
     pub(crate) model: &'a str,
     /// Number of this call among those of its operation to this job, from 1; 0 without a job.
@@ -225,9 +236,9 @@ impl Rules {
         Self { seed, rules: rules.into_iter().map(|rule| (rule, AtomicU64::new(0))).collect() }
     }
 
-    /// The rules' texts, in order.
-    pub(crate) fn texts(&self) -> Vec<&str> {
-        self.rules.iter().map(|(rule, _)| rule.text.as_str()).collect()
+    /// The rules as they were written, in order.
+    pub(crate) fn sources(&self) -> Vec<&serde_json::Value> {
+        self.rules.iter().map(|(rule, _)| &rule.source).collect()
     }
 
     /// Counts this call and says what goes wrong with it.
@@ -254,7 +265,8 @@ impl Rules {
 
 impl When {
     fn concerns(&self, subject: Subject<'_>) -> bool {
-        self.prompt.as_deref().is_none_or(|marker| subject.prompt.contains(marker))
+        self.vendor.as_deref().is_none_or(|vendor| subject.vendor == vendor)
+            && self.prompt.as_deref().is_none_or(|marker| subject.prompt.contains(marker))
             && self.model.as_deref().is_none_or(|model| subject.model == model)
     }
 }
@@ -317,6 +329,14 @@ mod tests {
         assert!(!judge("a [bad] fox"));
         assert!(!judge("a fox"));
         assert!(judge("another [bad] fox"));
+    }
+
+    #[test]
+    fn a_rule_for_one_vendor_leaves_the_others_alone() {
+        let rules = rules(&["create:vendor=replicate,nth=1:drop"]);
+        let judge = |vendor| rules.judge(Operation::Create, Subject { vendor, ..Subject::default() }).answer.is_some();
+        assert!(!judge("example"));
+        assert!(judge("replicate"));
     }
 
     #[test]

@@ -9,20 +9,25 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use super::problem;
-use crate::simulator::World;
+use super::{Replicate, problem};
 
 /// `GET /models/{owner}/{name}`
-pub(super) async fn model(State(world): State<Arc<World>>, Path((owner, name)): Path<(String, String)>) -> Response {
-    match world.replicate.catalogue.named(&format!("{owner}/{name}")) {
+pub(super) async fn model(
+    State(replicate): State<Arc<Replicate>>,
+    Path((owner, name)): Path<(String, String)>,
+) -> Response {
+    match replicate.catalogue.named(&format!("{owner}/{name}")) {
         Some(model) => Json(model.page()).into_response(),
         None => problem::not_found(),
     }
 }
 
 /// `GET /models/{owner}/{name}/versions`
-pub(super) async fn versions(State(world): State<Arc<World>>, Path((owner, name)): Path<(String, String)>) -> Response {
-    match world.replicate.catalogue.named(&format!("{owner}/{name}")) {
+pub(super) async fn versions(
+    State(replicate): State<Arc<Replicate>>,
+    Path((owner, name)): Path<(String, String)>,
+) -> Response {
+    match replicate.catalogue.named(&format!("{owner}/{name}")) {
         Some(model) => {
             Json(json!({ "previous": null, "next": null, "results": [model.version_page()] })).into_response()
         }
@@ -32,10 +37,10 @@ pub(super) async fn versions(State(world): State<Arc<World>>, Path((owner, name)
 
 /// `GET /models/{owner}/{name}/versions/{version}`
 pub(super) async fn version(
-    State(world): State<Arc<World>>,
+    State(replicate): State<Arc<Replicate>>,
     Path((owner, name, version)): Path<(String, String, String)>,
 ) -> Response {
-    match world.replicate.catalogue.named(&format!("{owner}/{name}")) {
+    match replicate.catalogue.named(&format!("{owner}/{name}")) {
         Some(model) if model.version() == version => Json(model.version_page()).into_response(),
         Some(_) | None => problem::not_found(),
     }
@@ -58,6 +63,6 @@ pub(super) async fn hardware() -> Json<Value> {
 }
 
 /// `GET /webhooks/default/secret`
-pub(super) async fn webhook_secret(State(world): State<Arc<World>>) -> Json<Value> {
-    Json(json!({ "key": &*world.replicate.webhook_secret }))
+pub(super) async fn webhook_secret(State(replicate): State<Arc<Replicate>>) -> Json<Value> {
+    Json(json!({ "key": &*replicate.webhook_secret }))
 }

@@ -1,9 +1,6 @@
 //! `POST /predictions` and `POST /models/{owner}/{name}/predictions`.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{Path, State},
@@ -14,18 +11,16 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::{
-    Origin,
-    life::{Cancelling, Ending, Outcome, Pace, Plan},
+    Replicate,
     models::Kind,
     order::{Order, header},
-    prediction::{Draft, Expiry, Outputs, Prediction, prompt_of},
-    problem, reply, webhook,
+    prediction::{Asked, Prediction, prompt_of},
+    problem, webhook,
 };
 use crate::simulator::{
-    World,
-    fault::{Faults, JobFault, Operation, Subject},
+    desk::{Draft, Instead, Origin, Outcome, Received},
+    fault::{Operation, Subject},
     output::Shape,
-    settings::Settings,
 };
 
 /// Request headers kept with a prediction.
@@ -34,80 +29,75 @@ const HEADERS_OF_NOTE: [&str; 7] =
 
 /// `POST /predictions`: the body names the version.
 pub(super) async fn by_version(
-    State(world): State<Arc<World>>,
+    State(replicate): State<Arc<Replicate>>,
     origin: Origin,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    create(&world, &origin.0, &headers, &body, None).await
+) -> Result<Response, Instead> {
+    create(&replicate, &origin.0, &headers, &body, None).await
 }
 
 /// `POST /models/{owner}/{name}/predictions`: the path names an official model.
 pub(super) async fn by_model(
-    State(world): State<Arc<World>>,
+    State(replicate): State<Arc<Replicate>>,
     Path((owner, name)): Path<(String, String)>,
     origin: Origin,
     headers: HeaderMap,
     body: Bytes,
-) -> Response {
-    create(&world, &origin.0, &headers, &body, Some(format!("{owner}/{name}"))).await
+) -> Result<Response, Instead> {
+    create(&replicate, &origin.0, &headers, &body, Some(format!("{owner}/{name}"))).await
 }
 
 async fn create(
-    world: &Arc<World>,
+    replicate: &Arc<Replicate>,
     origin: &str,
     headers: &HeaderMap,
     bytes: &Bytes,
     named: Option<String>,
-) -> Response {
-    let replicate = &world.replicate;
-    replicate.counts.creates_received.fetch_add(1, Ordering::Relaxed);
-    let body: Map<String, Value> = match serde_json::from_slice(bytes) {
-        Ok(body) => body,
-        Err(error) => return problem::unreadable(&format!("the body is not a JSON object: {error}")),
-    };
+) -> Result<Response, Instead> {
+    let body = serde_json::from_slice::<Map<String, Value>>(bytes);
+    let version = body.as_ref().ok().and_then(|body| body.get("version")).and_then(Value::as_str);
     let model = match &named {
         Some(name) => replicate.catalogue.named(name).filter(|model| model.kind == Kind::Official),
-        None => body.get("version").and_then(Value::as_str).and_then(|version| replicate.catalogue.meant_by(version)),
+        None => version.and_then(|version| replicate.catalogue.meant_by(version)),
     };
+    let input = body.as_ref().ok().and_then(|body| body.get("input")).and_then(Value::as_object);
     let subject = Subject {
-        prompt: body.get("input").and_then(Value::as_object).map(prompt_of).unwrap_or_default(),
+        prompt: input.map(prompt_of).unwrap_or_default(),
         model: model.map(|model| model.name.as_str()).unwrap_or_default(),
-        nth_of_job: 0,
+        ..Subject::default()
     };
-    let faults = world.judge(Operation::Create, subject);
-    if let Some(instead) = reply::before(world, &faults).await {
-        return instead;
-    }
-    let order = match Order::read(body, headers, named.as_deref(), model) {
-        Ok(order) => order,
-        Err(refusal) => return *refusal,
-    };
+    let call = replicate.desk.call(Operation::Create, subject).await?;
+    let body = body.map_err(|error| problem::unreadable(&format!("the body is not a JSON object: {error}")))?;
+    let order = Order::read(body, headers, named.as_deref(), model).map_err(|refusal| *refusal)?;
     let wait = order.wait;
-    let prediction = Arc::new(make(order, world, headers, &faults));
-    replicate.book.insert(&prediction, bytes.len(), world.settings().max_predictions);
-    replicate.counts.creates_effective.fetch_add(1, Ordering::Relaxed);
-    webhook::start(world, &prediction, origin);
+    let prediction = replicate.desk.make(&call, draft(order, replicate, headers, bytes.len()));
+    webhook::start(replicate, &prediction, origin);
 
     let (status, page) = match wait {
         None => (StatusCode::CREATED, as_begun(prediction.page(origin), "starting", Value::Null)),
-        Some(wait) => synchronous(world, &prediction, origin, wait).await,
+        Some(wait) => synchronous(replicate, &prediction, origin, wait).await,
     };
-    let mut response = reply::after(world, &faults, status, page).await;
+    let mut response = call.answer(status, page).await;
     decorate(response.headers_mut(), wait);
-    response
+    Ok(response)
 }
 
 /// The vendor's synchronous answer: in time, it says `processing` and already carries the output; too late, it says
 /// `starting` whatever the job does.
-async fn synchronous(world: &World, prediction: &Prediction, origin: &str, wait: Duration) -> (StatusCode, Value) {
+async fn synchronous(
+    replicate: &Replicate,
+    prediction: &Prediction,
+    origin: &str,
+    wait: Duration,
+) -> (StatusCode, Value) {
     let end = prediction.ended_within(wait).await;
     let mut page = prediction.page(origin);
     match end.map(|end| end.outcome) {
         Some(Outcome::Failed(_) | Outcome::Canceled | Outcome::Aborted) => (StatusCode::CREATED, page),
         Some(Outcome::Succeeded) => {
-            let output = if world.settings().sync_inline {
-                Shape::DataUri.render(prediction.model.native(), &[], prediction.outputs.media)
+            let output = if replicate.desk.world.settings().sync_inline {
+                Shape::DataUri.render(prediction.outputs.native, &[], prediction.outputs.media)
             } else {
                 page["output"].take()
             };
@@ -140,62 +130,20 @@ fn decorate(headers: &mut HeaderMap, wait: Option<Duration>) {
     }
 }
 
-/// The prediction this order makes, with the faults chosen for it.
-fn make(order: Order, world: &World, headers: &HeaderMap, faults: &Faults) -> Prediction {
-    let (plan, outputs) = decide(&order, &world.settings(), &faults.job);
+/// The prediction this order makes. The input is kept once, as what was asked.
+fn draft(order: Order, replicate: &Replicate, headers: &HeaderMap, n_bytes: usize) -> Draft<Asked> {
+    let Order { model, input, callback, wait: _, deadline } = order;
     let of_note = HEADERS_OF_NOTE.into_iter();
-    Prediction::new(Draft {
-        id: world.new_id(),
-        sequence: world.replicate.sequence.fetch_add(1, Ordering::Relaxed),
-        headers: of_note.filter_map(|name| Some((name.to_owned(), header(headers, name)?.to_owned()))).collect(),
-        model: order.model,
-        input: order.input,
-        callback: order.callback,
-        plan,
-        outputs,
-    })
-}
-
-/// How the new job will live, and what it hands out.
-fn decide(order: &Order, settings: &Settings, faults: &[JobFault]) -> (Plan, Outputs) {
-    let mut latency = settings.latency;
-    let mut plan = Plan {
-        boot: Duration::ZERO,
-        run: Duration::ZERO,
-        ending: Ending::Succeeded,
-        pace: if settings.hold { Pace::Held } else { Pace::Clock },
-        cancelling: Cancelling::Honoured,
-        deadline: order.deadline,
-        retention: settings.retention,
-    };
-    let mut shape = settings.output.clone();
-    let (mut size, mut expiry) = (0, None);
-    for fault in faults {
-        match fault {
-            JobFault::Failed(text) => plan.ending = Ending::Failed(text.clone()),
-            JobFault::Canceled => plan.ending = Ending::Canceled,
-            JobFault::Aborted => plan.ending = Ending::Aborted,
-            JobFault::StuckStarting => plan.ending = Ending::StuckStarting,
-            JobFault::StuckProcessing => plan.ending = Ending::StuckProcessing,
-            JobFault::Uncancellable => plan.cancelling = Cancelling::Ignored,
-            JobFault::Hold => plan.pace = Pace::Held,
-            JobFault::Latency(chosen) => latency = *chosen,
-            JobFault::Retention(chosen) => plan.retention = *chosen,
-            JobFault::Output(chosen) => shape = chosen.clone(),
-            JobFault::Size(bytes) => size = *bytes,
-            JobFault::Expires { fetches, status } => {
-                expiry = Some(Expiry { fetches: *fetches, status: *status });
-            }
-        }
+    let headers = of_note.filter_map(|name| Some((name.to_owned(), header(headers, name)?.to_owned()))).collect();
+    Draft {
+        id: replicate.desk.world.new_id(),
+        model: model.name.clone(),
+        prompt: prompt_of(&input).to_owned(),
+        received: Received { headers, n_bytes, ..Received::default() },
+        media: model.media(&input),
+        n_files: model.n_outputs(&input),
+        native: model.native(),
+        deadline,
+        data: Asked { model, input, callback },
     }
-    let usual = (latency / 4).min(Duration::from_millis(500));
-    plan.boot = match plan.pace {
-        // A test that holds jobs wants to see them in `processing` without waiting.
-        Pace::Held => Duration::ZERO,
-        Pace::Clock => settings.boot.unwrap_or(usual).min(latency),
-    };
-    plan.run = latency - plan.boot;
-    let media = order.model.media(&order.input, &shape);
-    let n_files = order.model.n_outputs(&order.input);
-    (plan, Outputs { shape, media, n_files, size, expiry })
 }

@@ -23,14 +23,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Origin,
+    Replicate,
     prediction::shown,
     problem::{self, Violation},
-    reply,
 };
 use crate::simulator::{
-    World,
-    fault::{Faults, Operation, Subject},
+    desk::{Call, Instead, Origin},
+    fault::{Operation, Subject},
 };
 
 const MAX_FILE_BYTES: u64 = 100 << 20;
@@ -93,69 +92,54 @@ impl Files {
 }
 
 /// `POST /files`: the part `content` with an optional part `metadata`.
-pub(super) async fn upload(State(world): State<Arc<World>>, origin: Origin, parts: Multipart) -> Response {
-    let faults = match begin(&world).await {
-        Ok(faults) => faults,
-        Err(instead) => return *instead,
-    };
+pub(super) async fn upload(
+    State(replicate): State<Arc<Replicate>>,
+    origin: Origin,
+    parts: Multipart,
+) -> Result<Response, Instead> {
+    let call = begin(&replicate).await?;
     let upload = match Upload::read(parts).await {
         Ok(Some(upload)) => upload,
-        Ok(None) => return problem::invalid(&[Violation::required("", "content")]),
-        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => return too_large(),
-        Err(error) => return problem::unreadable(&error.body_text()),
+        Ok(None) => return Ok(problem::invalid(&[Violation::required("", "content")])),
+        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => return Ok(too_large()),
+        Err(error) => return Ok(problem::unreadable(&error.body_text())),
     };
     if upload.size > MAX_FILE_BYTES {
-        return too_large();
+        return Ok(too_large());
     }
-    let id = world.new_id();
+    let id = replicate.desk.world.new_id();
     let page = upload.page(&id, &origin.0);
-    world.replicate.files.insert(&id, page.clone());
-    reply::after(&world, &faults, StatusCode::CREATED, page).await
+    replicate.files.insert(&id, page.clone());
+    Ok(call.answer(StatusCode::CREATED, page).await)
 }
 
 /// `GET /files`
-pub(super) async fn list(State(world): State<Arc<World>>) -> Response {
-    match begin(&world).await {
-        Ok(faults) => {
-            let results = world.replicate.files.newest(world.settings().page_size);
-            let page = json!({ "previous": null, "next": null, "results": results });
-            reply::after(&world, &faults, StatusCode::OK, page).await
-        }
-        Err(instead) => *instead,
-    }
+pub(super) async fn list(State(replicate): State<Arc<Replicate>>) -> Result<Response, Instead> {
+    let call = begin(&replicate).await?;
+    let results = replicate.files.newest(replicate.desk.world.settings().page_size);
+    Ok(call.answer(StatusCode::OK, json!({ "previous": null, "next": null, "results": results })).await)
 }
 
 /// `GET /files/{id}`
-pub(super) async fn get(State(world): State<Arc<World>>, Path(id): Path<String>) -> Response {
-    match begin(&world).await {
-        Ok(faults) => match world.replicate.files.get(&id) {
-            Some(page) => reply::after(&world, &faults, StatusCode::OK, page).await,
-            None => problem::not_found(),
-        },
-        Err(instead) => *instead,
-    }
+pub(super) async fn get(State(replicate): State<Arc<Replicate>>, Path(id): Path<String>) -> Result<Response, Instead> {
+    let call = begin(&replicate).await?;
+    let page = replicate.files.get(&id).ok_or_else(problem::not_found)?;
+    Ok(call.answer(StatusCode::OK, page).await)
 }
 
 /// `DELETE /files/{id}`
-pub(super) async fn delete(State(world): State<Arc<World>>, Path(id): Path<String>) -> Response {
-    match begin(&world).await {
-        Ok(faults) => match (world.replicate.files.remove(&id), faults.afterwards()) {
-            (Some(page), Some(answer)) => reply::spoilt(&world, answer, &page).await,
-            (Some(_), None) => StatusCode::NO_CONTENT.into_response(),
-            (None, _) => problem::not_found(),
-        },
-        Err(instead) => *instead,
-    }
+pub(super) async fn delete(
+    State(replicate): State<Arc<Replicate>>,
+    Path(id): Path<String>,
+) -> Result<Response, Instead> {
+    let call = begin(&replicate).await?;
+    replicate.files.remove(&id).ok_or_else(problem::not_found)?;
+    Ok(call.answer_whole(StatusCode::NO_CONTENT.into_response()).await)
 }
 
-/// Counts the call; gives its faults, or the answer that replaces it.
-async fn begin(world: &World) -> Result<Faults, Box<Response>> {
-    world.replicate.counts.files.fetch_add(1, Ordering::Relaxed);
-    let faults = world.judge(Operation::File, Subject::default());
-    match reply::before(world, &faults).await {
-        Some(instead) => Err(Box::new(instead)),
-        None => Ok(faults),
-    }
+/// Counts the call and begins it.
+async fn begin(replicate: &Replicate) -> Result<Call, Instead> {
+    replicate.desk.call(Operation::File, Subject::default()).await
 }
 
 fn too_large() -> Response {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{field::Field, problem::Violation};
-use crate::simulator::output::{Media, Native, Shape};
+use crate::simulator::output::{Media, Native};
 
 /// A model as `models.toml` describes it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -71,10 +71,9 @@ impl Model {
     }
 
     /// The file this input asks for.
-    pub(super) fn media(&self, input: &Map<String, Value>, shape: &Shape) -> Media {
+    pub(super) fn media(&self, input: &Map<String, Value>) -> Media {
         let format = input.get("output_format").and_then(Value::as_str);
         match (self.makes, format) {
-            (Makes::Video, _) if *shape == Shape::Webm => Media::Webm,
             (Makes::Video, _) => Media::Mp4,
             (Makes::Image, Some("jpg")) => Media::Jpg,
             (Makes::Image, Some("png")) => Media::Png,

@@ -1,6 +1,6 @@
 //! Reading, listing and cancelling predictions.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::Arc;
 
 use axum::{
     extract::{Path, Query as UrlQuery, State},
@@ -11,44 +11,31 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    Origin,
-    book::{Cursor, Query},
-    prediction::Prediction,
-    problem, reply,
-};
+use super::{Replicate, problem};
 use crate::simulator::{
-    World,
+    desk::{Cursor, Instead, Origin, Query},
     fault::{Operation, Subject},
 };
 
 /// `GET /predictions/{id}`
-pub(super) async fn get(State(world): State<Arc<World>>, Path(id): Path<String>, origin: Origin) -> Response {
-    world.replicate.counts.gets.fetch_add(1, Ordering::Relaxed);
-    let prediction = world.replicate.book.get(&id);
-    let nth = prediction.as_ref().map_or(0, |found| found.tally.gets.fetch_add(1, Ordering::Relaxed) + 1);
-    let faults = world.judge(Operation::Get, subject(prediction.as_deref(), nth));
-    if let Some(instead) = reply::before(&world, &faults).await {
-        return instead;
-    }
-    match prediction {
-        Some(prediction) => reply::after(&world, &faults, StatusCode::OK, prediction.page(&origin.0)).await,
-        None => problem::not_found(),
-    }
+pub(super) async fn get(
+    State(replicate): State<Arc<Replicate>>,
+    Path(id): Path<String>,
+    origin: Origin,
+) -> Result<Response, Instead> {
+    let (call, prediction) = replicate.desk.call_about(Operation::Get, &id).await?;
+    Ok(call.answer(StatusCode::OK, prediction.page(&origin.0)).await)
 }
 
 /// `POST /predictions/{id}/cancel`: 200 and the object, also when it had ended already.
-pub(super) async fn cancel(State(world): State<Arc<World>>, Path(id): Path<String>, origin: Origin) -> Response {
-    world.replicate.counts.cancels.fetch_add(1, Ordering::Relaxed);
-    let prediction = world.replicate.book.get(&id);
-    let nth = prediction.as_ref().map_or(0, |found| found.tally.cancels.fetch_add(1, Ordering::Relaxed) + 1);
-    let faults = world.judge(Operation::Cancel, subject(prediction.as_deref(), nth));
-    if let Some(instead) = reply::before(&world, &faults).await {
-        return instead;
-    }
-    let Some(prediction) = prediction else { return problem::not_found() };
+pub(super) async fn cancel(
+    State(replicate): State<Arc<Replicate>>,
+    Path(id): Path<String>,
+    origin: Origin,
+) -> Result<Response, Instead> {
+    let (call, prediction) = replicate.desk.call_about(Operation::Cancel, &id).await?;
     prediction.cancel();
-    reply::after(&world, &faults, StatusCode::OK, prediction.page(&origin.0)).await
+    Ok(call.answer(StatusCode::OK, prediction.page(&origin.0)).await)
 }
 
 /// The query of a list.
@@ -62,25 +49,18 @@ pub(super) struct Listing {
 
 /// `GET /predictions`: newest first.
 pub(super) async fn list(
-    State(world): State<Arc<World>>,
+    State(replicate): State<Arc<Replicate>>,
     UrlQuery(listing): UrlQuery<Listing>,
     origin: Origin,
-) -> Response {
-    world.replicate.counts.lists.fetch_add(1, Ordering::Relaxed);
-    let faults = world.judge(Operation::List, Subject::default());
-    if let Some(instead) = reply::before(&world, &faults).await {
-        return instead;
-    }
-    let query = match listing.query(world.settings().page_size) {
-        Ok(query) => query,
-        Err(detail) => return problem::unreadable(detail),
-    };
+) -> Result<Response, Instead> {
+    let call = replicate.desk.call(Operation::List, Subject::default()).await?;
+    let query = listing.query(replicate.desk.world.settings().page_size).map_err(problem::unreadable)?;
     let page = match listing.source.as_deref() {
         // Every prediction here came by the API.
         Some("web") => json!({ "previous": null, "next": null, "results": [] }),
         Some(_) | None => {
-            let page = world.replicate.book.page(query);
-            let results: Vec<_> = page.predictions.iter().map(|prediction| prediction.page(&origin.0)).collect();
+            let page = replicate.desk.book.page(query);
+            let results: Vec<_> = page.jobs.iter().map(|prediction| prediction.page(&origin.0)).collect();
             json!({
                 "previous": page.previous.map(|cursor| listing.link(&origin.0, cursor)),
                 "next": page.next.map(|cursor| listing.link(&origin.0, cursor)),
@@ -88,7 +68,7 @@ pub(super) async fn list(
             })
         }
     };
-    reply::after(&world, &faults, StatusCode::OK, page).await
+    Ok(call.answer(StatusCode::OK, page).await)
 }
 
 impl Listing {
@@ -112,13 +92,5 @@ impl Listing {
             }
         }
         format!("{origin}/replicate/v1/predictions?{}", query.finish())
-    }
-}
-
-/// What a rule may see of a call about this prediction.
-pub(super) fn subject(prediction: Option<&Prediction>, nth_of_job: u64) -> Subject<'_> {
-    match prediction {
-        Some(prediction) => Subject { prompt: prediction.prompt(), model: prediction.model_name(), nth_of_job },
-        None => Subject { nth_of_job, ..Subject::default() },
     }
 }

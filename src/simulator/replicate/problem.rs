@@ -7,6 +7,8 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
+use crate::simulator::desk::Refusal;
+
 /// One reason why a request body is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Violation {
@@ -39,6 +41,20 @@ pub(super) fn problem(status: StatusCode, body: Value) -> Response {
     let mut response = (status, Json(body)).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
+}
+
+/// The document for a refusal that a fault wants. Credit and credential have a title.
+pub(super) fn refuse(refusal: &Refusal) -> Response {
+    let mut body = json!({ "detail": refusal.text, "status": refusal.status.as_u16() });
+    match refusal.status {
+        StatusCode::PAYMENT_REQUIRED => body["title"] = json!("Insufficient credit"),
+        StatusCode::UNAUTHORIZED => body["title"] = json!("Unauthenticated"),
+        _ => {}
+    }
+    if let Some(wait) = refusal.wait {
+        body["retry_after"] = json!(wait);
+    }
+    problem(refusal.status, body)
 }
 
 /// 401; the text depends on whether a token came at all.

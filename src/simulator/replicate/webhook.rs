@@ -1,26 +1,18 @@
 //! Callbacks: one task per prediction that asked for them, signed as Standard Webhooks says.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
-use jiff::Timestamp;
 use serde_json::Value;
 use sha2::Sha256;
-use tokio::time::sleep;
 
 use super::{
-    life::{Outcome, Stage},
+    Replicate,
     prediction::{Callback, Prediction},
 };
-use crate::simulator::{
-    World,
-    fault::{CallbackFault, Operation, Subject},
-};
+use crate::simulator::desk::{Letter, Outcome, Stage};
 
 /// Pause between two callbacks of one prediction that are not its start or its end.
 const THROTTLE: Duration = Duration::from_millis(500);
@@ -28,8 +20,8 @@ const THROTTLE: Duration = Duration::from_millis(500);
 /// Tries of a completion callback after the first; with the pause doubling from 1 s the last is after about a minute.
 const RETRIES: u32 = 6;
 
-/// What a stale callback pretends its age to be.
-const STALE: Duration = Duration::from_secs(3600);
+/// The key of a forger.
+const FORGED_SECRET: &str = "whsec_Zm9yZ2VyeQ==";
 
 /// What a callback tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,43 +54,24 @@ impl Callback {
     }
 }
 
-/// Starts the callbacks of a new prediction, if it asked for them. Beyond the limit of such predictions at a time they
-/// are only counted as skipped.
-pub(super) fn start(world: &Arc<World>, prediction: &Arc<Prediction>, origin: &str) {
-    let Some(callback) = prediction.callback.clone() else { return };
-    let Ok(slot) = Arc::clone(&world.replicate.callers).try_acquire_owned() else {
-        world.replicate.counts.webhooks_skipped.fetch_add(1, Ordering::Relaxed);
-        return;
-    };
+/// Starts the callbacks of a new prediction, if it asked for them.
+pub(super) fn start(replicate: &Arc<Replicate>, prediction: &Arc<Prediction>, origin: &str) {
+    let Some(callback) = prediction.data.callback.clone() else { return };
     let caller = Caller {
-        world: Arc::clone(world),
+        replicate: Arc::clone(replicate),
         prediction: Arc::clone(prediction),
-        origin: Arc::from(origin),
-        callback: Arc::new(callback),
+        origin: origin.to_owned(),
+        callback,
     };
-    world.tasks.spawn(async move {
-        let stop = caller.world.stop.clone();
-        stop.run_until_cancelled(caller.follow()).await;
-        drop(slot);
-    });
+    replicate.desk.follow(caller.follow());
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Caller {
-    world: Arc<World>,
+    replicate: Arc<Replicate>,
     prediction: Arc<Prediction>,
-    origin: Arc<str>,
-    callback: Arc<Callback>,
-}
-
-/// A callback ready to go.
-#[derive(Debug, Clone)]
-struct Letter {
-    id: String,
-    event: Event,
-    body: Bytes,
-    sent_at: i64,
-    secret: Arc<str>,
+    origin: String,
+    callback: Callback,
 }
 
 impl Caller {
@@ -152,81 +125,20 @@ impl Caller {
         if !self.callback.wants(event) {
             return;
         }
-        let prediction = &self.prediction;
-        let nth = prediction.tally.webhooks.fetch_add(1, Ordering::Relaxed) + 1;
-        let subject = Subject { prompt: prediction.prompt(), model: &prediction.model.name, nth_of_job: nth };
-        let faults = self.world.judge(Operation::Webhook, subject).callback;
-        let mut letter = Letter {
-            id: format!("msg_{}", &self.world.new_id()[..24]),
-            event,
-            body: Bytes::from(prediction.page(&self.origin).to_string()),
-            sent_at: Timestamp::now().as_second(),
-            secret: Arc::clone(&self.world.replicate.webhook_secret),
+        let secret = Arc::clone(&self.replicate.webhook_secret);
+        let letter = Letter {
+            url: self.callback.url.clone(),
+            body: Bytes::from(self.prediction.page(&self.origin).to_string()),
+            retries: if event == Event::Completed { RETRIES } else { 0 },
+            sign: Arc::new(move |stamp, body| {
+                let secret = if stamp.forged { FORGED_SECRET } else { &secret };
+                let id = format!("msg_{}", stamp.id);
+                let signature = sign(secret, &id, stamp.sent_at, body);
+                let sent_at = stamp.sent_at.to_string();
+                vec![("webhook-id", id), ("webhook-timestamp", sent_at), ("webhook-signature", signature)]
+            }),
         };
-        let mut late = Duration::ZERO;
-        let mut n_copies = 1;
-        for fault in faults {
-            match fault {
-                CallbackFault::Duplicate => n_copies += 1,
-                CallbackFault::Late(delay) => late += delay,
-                CallbackFault::Lost => n_copies = 0,
-                CallbackFault::Forged => letter.secret = Arc::from("whsec_Zm9yZ2VyeQ=="),
-                CallbackFault::Stale => letter.sent_at -= i64::try_from(STALE.as_secs()).unwrap_or(i64::MAX),
-            }
-        }
-        if n_copies == 0 {
-            return;
-        }
-        if late.is_zero() {
-            return self.send(&letter, n_copies).await;
-        }
-        // A late callback does not hold up the next one: that is how they get out of order.
-        let caller = self.clone();
-        self.world.tasks.spawn(async move {
-            let stop = caller.world.stop.clone();
-            stop.run_until_cancelled(async {
-                sleep(late).await;
-                caller.send(&letter, n_copies).await;
-            })
-            .await;
-        });
-    }
-
-    /// Sends every copy; a failed completion is repeated with growing pauses.
-    async fn send(&self, letter: &Letter, n_copies: u32) {
-        for _ in 0..n_copies {
-            let mut pause = self.world.settings().webhook_retry;
-            let retries = if letter.event == Event::Completed { RETRIES } else { 0 };
-            for attempt in 0..=retries {
-                if self.post(letter).await || attempt == retries {
-                    break;
-                }
-                sleep(pause).await;
-                pause *= 2;
-            }
-        }
-    }
-
-    /// One try; true if the receiver took it.
-    async fn post(&self, letter: &Letter) -> bool {
-        let replicate = &self.world.replicate;
-        let Ok(_turn) = replicate.posting.acquire().await else { return false };
-        replicate.counts.webhooks_sent.fetch_add(1, Ordering::Relaxed);
-        let answer = replicate
-            .http
-            .post(&self.callback.url)
-            .header("content-type", "application/json")
-            .header("webhook-id", &letter.id)
-            .header("webhook-timestamp", letter.sent_at)
-            .header("webhook-signature", sign(&letter.secret, &letter.id, letter.sent_at, &letter.body))
-            .body(letter.body.clone())
-            .send()
-            .await;
-        let taken = answer.is_ok_and(|answer| answer.status().is_success());
-        if !taken {
-            replicate.counts.webhooks_failed.fetch_add(1, Ordering::Relaxed);
-        }
-        taken
+        self.replicate.desk.tell(&self.prediction, letter).await;
     }
 }
 

@@ -175,3 +175,17 @@ async fn files_can_be_spoilt_in_every_way() {
     assert_eq!(large.len(), 3_000_000);
     assert_eq!(large[..whole.len()], whole);
 }
+
+#[tokio::test]
+async fn a_recorded_answer_is_played_for_one_vendor() {
+    let simulator = Simulator::start(&[]);
+    let recorded = json!({ "status": 422, "headers": { "x-trace": "7" }, "body": { "detail": "as recorded" } });
+    let rule = json!({ "rule": "create:vendor=replicate,first=1", "answer": recorded });
+    simulator.control("faults", json!({ "faults": [rule, "create:nth=2:html"] })).await;
+    let played = simulator.order("a fox").send().await.unwrap();
+    assert_eq!((played.status().as_u16(), &played.headers()["x-trace"]), (422, &"7".parse().unwrap()));
+    assert_eq!(played.json::<Value>().await.unwrap(), recorded["body"]);
+    assert_eq!(simulator.order("a fox").send().await.unwrap().status(), StatusCode::BAD_GATEWAY);
+    assert_eq!(simulator.create("a fox").await["status"], "starting");
+    assert_eq!(simulator.count("creates_effective").await, 1);
+}

@@ -1,4 +1,4 @@
-//! The stored predictions: found by id at once, listed by time, and bounded.
+//! The stored jobs: found by id at once, listed by time, and bounded.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -9,45 +9,57 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 
-use super::prediction::Prediction;
+use super::{job::Job, life::Pace};
 
-/// Input bytes kept over all predictions; beyond that old ones are dropped although their number would do.
+/// Input bytes kept over all jobs; beyond that old ones are dropped although their number would do.
 const MAX_INPUT_BYTES: usize = 512 << 20;
 
-/// How many of the oldest predictions are looked at for a finished one to drop; if none is, the oldest goes.
+/// How many of the oldest jobs are looked at for a finished one to drop; if none is, the oldest goes.
 const EVICTION_REACH: usize = 64;
 
-/// All predictions of one simulated account.
-#[derive(Debug, Default)]
-pub(super) struct Book {
-    shelf: Mutex<Shelf>,
+/// All jobs of one vendor.
+#[derive(Debug)]
+pub(crate) struct Book<D> {
+    shelf: Mutex<Shelf<D>>,
+}
+
+impl<D> Default for Book<D> {
+    fn default() -> Self {
+        Self { shelf: Mutex::default() }
+    }
 }
 
 /// Place in the list: time, then order of creation.
 type Place = (Timestamp, u64);
 
-#[derive(Debug, Default)]
-struct Shelf {
-    by_id: HashMap<String, Arc<Prediction>>,
-    by_time: BTreeMap<Place, (Arc<Prediction>, usize)>,
-    held: BTreeMap<u64, Arc<Prediction>>,
+#[derive(Debug)]
+struct Shelf<D> {
+    by_id: HashMap<String, Arc<Job<D>>>,
+    by_time: BTreeMap<Place, (Arc<Job<D>>, usize)>,
+    held: BTreeMap<u64, Arc<Job<D>>>,
     input_bytes: usize,
+}
+
+impl<D> Default for Shelf<D> {
+    fn default() -> Self {
+        Self { by_id: HashMap::new(), by_time: BTreeMap::new(), held: BTreeMap::new(), input_bytes: 0 }
+    }
 }
 
 /// Which part of the list is wanted.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Query {
+pub(crate) struct Query {
     /// Created after this, exclusively.
-    pub(super) after: Option<Timestamp>,
+    pub(crate) after: Option<Timestamp>,
     /// Created before this, exclusively.
-    pub(super) before: Option<Timestamp>,
-    pub(super) cursor: Option<Cursor>,
-    pub(super) page_size: usize,
+    pub(crate) before: Option<Timestamp>,
+    pub(crate) cursor: Option<Cursor>,
+    pub(crate) page_size: usize,
 }
 
 /// Where a page begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cursor {
+pub(crate) enum Cursor {
     /// Just older than this place.
     Older(Timestamp, u64),
     /// Just newer than this place.
@@ -56,55 +68,55 @@ pub(super) enum Cursor {
 
 /// A page, newest first.
 #[derive(Debug)]
-pub(super) struct Page {
-    pub(super) predictions: Vec<Arc<Prediction>>,
-    pub(super) next: Option<Cursor>,
-    pub(super) previous: Option<Cursor>,
+pub(crate) struct Page<D> {
+    pub(crate) jobs: Vec<Arc<Job<D>>>,
+    pub(crate) next: Option<Cursor>,
+    pub(crate) previous: Option<Cursor>,
 }
 
-impl Book {
-    /// Stores a prediction whose input came in as `input_bytes`, and drops old ones beyond `limit`.
-    pub(super) fn insert(&self, prediction: &Arc<Prediction>, input_bytes: usize, limit: usize) {
+impl<D> Book<D> {
+    /// Stores a job whose input came in as `input_bytes`, and drops old ones beyond `limit`.
+    pub(crate) fn insert(&self, job: &Arc<Job<D>>, input_bytes: usize, limit: usize) {
         let mut shelf = self.shelf();
-        let place = (prediction.created_at, prediction.sequence);
-        shelf.by_id.insert(prediction.id.clone(), Arc::clone(prediction));
-        shelf.by_time.insert(place, (Arc::clone(prediction), input_bytes));
+        let place = (job.created_at, job.sequence);
+        shelf.by_id.insert(job.id.clone(), Arc::clone(job));
+        shelf.by_time.insert(place, (Arc::clone(job), input_bytes));
         shelf.input_bytes += input_bytes;
-        if prediction.plan.pace == super::life::Pace::Held {
-            shelf.held.insert(prediction.sequence, Arc::clone(prediction));
+        if job.plan.pace == Pace::Held {
+            shelf.held.insert(job.sequence, Arc::clone(job));
         }
         while shelf.by_time.len() > limit || (shelf.input_bytes > MAX_INPUT_BYTES && shelf.by_time.len() > 1) {
             shelf.drop_one();
         }
     }
 
-    pub(super) fn get(&self, id: &str) -> Option<Arc<Prediction>> {
+    pub(crate) fn get(&self, id: &str) -> Option<Arc<Job<D>>> {
         self.shelf().by_id.get(id).cloned()
     }
 
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         *self.shelf() = Shelf::default();
     }
 
-    /// Every prediction, oldest first.
-    pub(super) fn all(&self) -> Vec<Arc<Prediction>> {
-        self.shelf().by_time.values().map(|(prediction, _)| Arc::clone(prediction)).collect()
+    /// Every job, oldest first.
+    pub(crate) fn all(&self) -> Vec<Arc<Job<D>>> {
+        self.shelf().by_time.values().map(|(job, _)| Arc::clone(job)).collect()
     }
 
-    /// Takes up to `limit` held predictions out of the queue, oldest first.
-    pub(super) fn take_held(&self, limit: usize) -> Vec<Arc<Prediction>> {
+    /// Takes up to `limit` held jobs out of the queue, oldest first.
+    pub(crate) fn take_held(&self, limit: usize) -> Vec<Arc<Job<D>>> {
         let mut shelf = self.shelf();
-        std::iter::from_fn(|| shelf.held.pop_first()).take(limit).map(|(_, prediction)| prediction).collect()
+        std::iter::from_fn(|| shelf.held.pop_first()).take(limit).map(|(_, job)| job).collect()
     }
 
-    /// Takes this one held prediction out of the queue.
-    pub(super) fn take_held_one(&self, id: &str) -> Option<Arc<Prediction>> {
+    /// Takes this one held job out of the queue.
+    pub(crate) fn take_held_one(&self, id: &str) -> Option<Arc<Job<D>>> {
         let mut shelf = self.shelf();
         let sequence = shelf.by_id.get(id)?.sequence;
         shelf.held.remove(&sequence)
     }
 
-    pub(super) fn page(&self, query: Query) -> Page {
+    pub(crate) fn page(&self, query: Query) -> Page<D> {
         let shelf = self.shelf();
         let mut low = query.after.map_or(Bound::Unbounded, |time| Bound::Excluded((time, u64::MAX)));
         let mut high = query.before.map_or(Bound::Unbounded, |time| Bound::Excluded((time, 0)));
@@ -114,43 +126,43 @@ impl Book {
             None => {}
         }
         if is_empty(low, high) {
-            return Page { predictions: Vec::new(), next: None, previous: None };
+            return Page { jobs: Vec::new(), next: None, previous: None };
         }
-        let range = shelf.by_time.range((low, high)).map(|(_, (prediction, _))| Arc::clone(prediction));
+        let range = shelf.by_time.range((low, high)).map(|(_, (job, _))| Arc::clone(job));
         // One more than a page tells whether there is another.
-        let mut predictions: Vec<_> = match query.cursor {
+        let mut jobs: Vec<_> = match query.cursor {
             Some(Cursor::Newer(..)) => range.take(query.page_size + 1).collect(),
             Some(Cursor::Older(..)) | None => range.rev().take(query.page_size + 1).collect(),
         };
-        let has_more = predictions.len() > query.page_size;
-        predictions.truncate(query.page_size);
+        let has_more = jobs.len() > query.page_size;
+        jobs.truncate(query.page_size);
         let (has_newer, has_older) = match query.cursor {
             Some(Cursor::Newer(..)) => {
-                predictions.reverse();
+                jobs.reverse();
                 (has_more, true)
             }
             Some(Cursor::Older(..)) => (true, has_more),
             None => (false, has_more),
         };
-        let edge = |prediction: Option<&Arc<Prediction>>| prediction.map(|found| (found.created_at, found.sequence));
-        let next = edge(predictions.last()).filter(|_| has_older).map(|(time, n)| Cursor::Older(time, n));
-        let previous = edge(predictions.first()).filter(|_| has_newer).map(|(time, n)| Cursor::Newer(time, n));
-        Page { predictions, next, previous }
+        let edge = |job: Option<&Arc<Job<D>>>| job.map(|found| (found.created_at, found.sequence));
+        let next = edge(jobs.last()).filter(|_| has_older).map(|(time, n)| Cursor::Older(time, n));
+        let previous = edge(jobs.first()).filter(|_| has_newer).map(|(time, n)| Cursor::Newer(time, n));
+        Page { jobs, next, previous }
     }
 
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+    fn shelf(&self) -> MutexGuard<'_, Shelf<D>> {
         // No code panics while it holds the lock, so a poisoned one still guards whole data.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Shelf {
+impl<D> Shelf<D> {
     fn drop_one(&mut self) {
-        let finished = self.by_time.iter().take(EVICTION_REACH).find(|(_, (prediction, _))| prediction.is_ended());
+        let finished = self.by_time.iter().take(EVICTION_REACH).find(|(_, (job, _))| job.is_ended());
         let Some(place) = finished.or_else(|| self.by_time.first_key_value()).map(|(place, _)| *place) else { return };
-        if let Some((prediction, input_bytes)) = self.by_time.remove(&place) {
-            self.by_id.remove(&prediction.id);
-            self.held.remove(&prediction.sequence);
+        if let Some((job, input_bytes)) = self.by_time.remove(&place) {
+            self.by_id.remove(&job.id);
+            self.held.remove(&job.sequence);
             self.input_bytes -= input_bytes;
         }
     }
@@ -166,7 +178,7 @@ fn is_empty(low: Bound<Place>, high: Bound<Place>) -> bool {
 
 impl Cursor {
     /// Opaque text for a link.
-    pub(super) fn encode(self) -> String {
+    pub(crate) fn encode(self) -> String {
         let (direction, time, sequence) = match self {
             Self::Older(time, sequence) => ('n', time, sequence),
             Self::Newer(time, sequence) => ('p', time, sequence),
@@ -174,7 +186,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(format!("{direction}:{}:{sequence}", time.as_nanosecond()))
     }
 
-    pub(super) fn decode(text: &str) -> Option<Self> {
+    pub(crate) fn decode(text: &str) -> Option<Self> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         let mut parts = text.split(':');
         let direction = parts.next()?;
@@ -192,21 +204,17 @@ impl Cursor {
 mod tests {
     use std::time::Duration;
 
-    use serde_json::{Map, json};
-
     use super::*;
     use crate::simulator::{
-        output::{Media, Shape},
-        replicate::{
-            life::{Cancelling, Ending, Pace, Plan},
-            models::Catalogue,
-            prediction::{Draft, Outputs},
+        desk::{
+            Draft, Received,
+            job::Outputs,
+            life::{Cancelling, Ending, Plan},
         },
+        output::{Media, Native, Shape},
     };
 
-    fn prediction(sequence: u64, ending: Ending) -> Arc<Prediction> {
-        let model = Arc::clone(Catalogue::new(Vec::new()).unwrap().named("minimax/video-01").unwrap());
-        let input: Map<_, _> = [("prompt".to_owned(), json!(format!("prompt {sequence}")))].into_iter().collect();
+    fn job(sequence: u64, ending: Ending) -> Arc<Job<()>> {
         let plan = Plan {
             boot: Duration::ZERO,
             run: Duration::ZERO,
@@ -216,21 +224,31 @@ mod tests {
             deadline: None,
             retention: Duration::MAX,
         };
-        let outputs = Outputs { shape: Shape::Native, media: Media::Mp4, n_files: 1, size: 0, expiry: None };
-        let id = format!("id{sequence}");
-        let draft = Draft { id, sequence, model, input, callback: None, headers: Vec::new(), plan, outputs };
-        Arc::new(Prediction::new(draft))
+        let native = Native::One;
+        let outputs = Outputs { shape: Shape::Native, native, media: Media::Mp4, n_files: 1, size: 0, expiry: None };
+        let draft = Draft {
+            id: format!("id{sequence}"),
+            model: "acme/clips".to_owned(),
+            prompt: format!("prompt {sequence}"),
+            received: Received::default(),
+            media: Media::Mp4,
+            n_files: 1,
+            native,
+            deadline: None,
+            data: (),
+        };
+        Arc::new(Job::new("acme", sequence, draft, plan, outputs))
     }
 
-    fn book(n: u64) -> (Book, Vec<Arc<Prediction>>) {
+    fn book(n: u64) -> (Book<()>, Vec<Arc<Job<()>>>) {
         let book = Book::default();
-        let all: Vec<_> = (0..n).map(|sequence| prediction(sequence, Ending::Succeeded)).collect();
-        all.iter().for_each(|prediction| book.insert(prediction, 10, 1000));
+        let all: Vec<_> = (0..n).map(|sequence| job(sequence, Ending::Succeeded)).collect();
+        all.iter().for_each(|job| book.insert(job, 10, 1000));
         (book, all)
     }
 
-    fn sequences(page: &Page) -> Vec<u64> {
-        page.predictions.iter().map(|prediction| prediction.sequence).collect()
+    fn sequences(page: &Page<()>) -> Vec<u64> {
+        page.jobs.iter().map(|job| job.sequence).collect()
     }
 
     #[test]
@@ -252,10 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_prediction_does_not_shift_the_next_page() {
+    fn a_new_job_does_not_shift_the_next_page() {
         let (book, _) = book(4);
         let first = book.page(Query { page_size: 2, ..Query::default() });
-        book.insert(&prediction(4, Ending::Succeeded), 10, 1000);
+        book.insert(&job(4, Ending::Succeeded), 10, 1000);
         let second = book.page(Query { cursor: first.next, page_size: 2, ..Query::default() });
         assert_eq!(sequences(&second), [1, 0]);
     }
@@ -283,7 +301,7 @@ mod tests {
         let book = Book::default();
         let endings = [Ending::StuckProcessing, Ending::Succeeded, Ending::Succeeded, Ending::Succeeded];
         for (sequence, ending) in (0..).zip(endings) {
-            book.insert(&prediction(sequence, ending), 10, 3);
+            book.insert(&job(sequence, ending), 10, 3);
         }
         assert_eq!(sequences(&book.page(Query { page_size: 9, ..Query::default() })), [3, 2, 0]);
         assert!(book.get("id1").is_none() && book.get("id0").is_some());

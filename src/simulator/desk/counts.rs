@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 
+use crate::simulator::fault::Operation;
+
 /// Calls and effects since the start or the last reset. A call counts when it arrives, whatever is answered.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -38,6 +40,20 @@ impl Counts {
             ("webhooks_failed", &self.webhooks_failed),
             ("webhooks_skipped", &self.webhooks_skipped),
         ]
+    }
+
+    /// Counts a call that arrived. A webhook is counted where it is sent.
+    pub(super) fn add(&self, operation: Operation) {
+        let count = match operation {
+            Operation::Create => &self.creates_received,
+            Operation::Get => &self.gets,
+            Operation::List => &self.lists,
+            Operation::Cancel => &self.cancels,
+            Operation::Download => &self.downloads,
+            Operation::File => &self.files,
+            Operation::Webhook => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// All counts by name.

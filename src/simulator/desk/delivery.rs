@@ -1,73 +1,106 @@
 //! Output files.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
+    Router,
     body::Body,
     extract::{Path, State},
     response::{IntoResponse, Response},
+    routing::get,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::stream;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::{
+    Desk, Instead,
+    call::{html, html_page, status},
+    job::Job,
     life::{End, Outcome, Stage},
-    prediction::Prediction,
-    predictions::subject,
-    problem, reply,
 };
 use crate::simulator::{
-    World,
-    fault::{Damage, Operation},
+    fault::{Damage, Operation, Subject},
     output::Media,
 };
 
 /// Padding is sent in pieces of this size, so that a large file costs no memory.
 static PADDING: [u8; 256 << 10] = [0; 256 << 10];
 
-/// `GET /replicate/delivery/{id}/{epoch}/{file}`
-pub(super) async fn download(
-    State(world): State<Arc<World>>,
-    Path((id, epoch, file)): Path<(String, u64, String)>,
-    headers: HeaderMap,
-) -> Response {
-    world.replicate.counts.downloads.fetch_add(1, Ordering::Relaxed);
-    let prediction = world.replicate.book.get(&id);
-    let nth = prediction.as_ref().map_or(0, |found| found.tally.downloads.fetch_add(1, Ordering::Relaxed) + 1);
-    let faults = world.judge(Operation::Download, subject(prediction.as_deref(), nth));
-    if let Some(instead) = reply::before(&world, &faults).await {
-        return instead;
+/// A file within an answer is in memory as a whole, so it ends here whatever size a fault wants.
+const MAX_INLINE_BYTES: u64 = 256 << 20;
+
+impl<D: Send + Sync + 'static> Desk<D> {
+    /// The paths of [`Job::links`]: `/{vendor}/delivery/{id}/{epoch}/{file}`.
+    pub(crate) fn delivery(self: &Arc<Self>) -> Router {
+        let path = format!("/{}/delivery/{{id}}/{{epoch}}/{{file}}", self.dialect.name);
+        Router::new().route(&path, get(Self::download)).with_state(Arc::clone(self))
     }
-    // A read has no effect to come after, so both timings are the same here.
-    if let Some(answer) = faults.afterwards() {
-        return reply::spoilt(&world, answer, &serde_json::Value::Null).await;
+
+    async fn download(
+        State(desk): State<Arc<Self>>,
+        Path((id, epoch, file)): Path<(String, u64, String)>,
+        headers: HeaderMap,
+    ) -> Result<Response, Instead> {
+        let (call, job) = desk.call_about(Operation::Download, &id).await?;
+        let index = file.strip_prefix("output-").and_then(|rest| rest.strip_suffix(job.outputs.media.extension()));
+        let index: Option<u64> = index.and_then(|index| index.strip_suffix('.')?.parse().ok());
+        let index = index.ok_or_else(|| call.unknown())?;
+        let response = job.hand_out(index, epoch, call.faults().damage, &headers).ok_or_else(|| call.unknown())?;
+        Ok(call.answer_whole(response).await)
     }
-    let Some(prediction) = prediction.filter(|found| hands_out(found, &file)) else { return problem::not_found() };
-    if let Err(status) = prediction.fetch(epoch) {
-        return (reply::status(status), "this link has expired\n").into_response();
+
+    /// Serves a file at a path of the vendor's own, such as `/videos/{id}/content`.
+    ///
+    /// # Errors
+    /// What a fault answers instead, or the vendor's 404: no such job, not succeeded, data removed, or no such file.
+    pub(crate) async fn deliver(&self, id: &str, index: u64, headers: &HeaderMap) -> Result<Response, Instead> {
+        let (call, job) = self.call_about(Operation::Download, id).await?;
+        let response = job.hand_out(index, 0, call.faults().damage, headers).ok_or_else(|| call.unknown())?;
+        Ok(call.answer_whole(response).await)
     }
-    let media = prediction.outputs.media;
-    let content = Content::new(media, prediction.outputs.size);
-    match faults.damage {
-        None => whole_or_range(&content, media, &headers),
-        Some(Damage::Empty) => content.serve(StatusCode::OK, media, 0..0, 0),
-        Some(Damage::Truncated) => content.serve(StatusCode::OK, media, 0..content.size / 2, content.size / 2),
-        Some(Damage::WrongLength) => content.serve(StatusCode::OK, media, 0..content.size, content.size * 2),
-        Some(Damage::Page) => reply::html(StatusCode::OK),
+
+    /// A file for an answer that carries it whole, spoilt by the rules for downloads: `empty`, `truncated` (also for
+    /// `wrong_length`, which an answer cannot have) and `page`. No download is counted.
+    pub(crate) fn inline(&self, job: &Job<D>) -> Bytes {
+        let subject = Subject { vendor: self.dialect.name, ..job.subject(0) };
+        let whole = Content::new(job.outputs.media, job.outputs.size);
+        match self.world.judge(Operation::Download, subject).damage {
+            None => whole.bytes(whole.size),
+            Some(Damage::Empty) => Bytes::new(),
+            Some(Damage::Truncated | Damage::WrongLength) => whole.bytes(whole.size / 2),
+            Some(Damage::Page) => Bytes::from(html_page(StatusCode::OK)),
+        }
+    }
+
+    /// [`Desk::inline`] in base64.
+    pub(crate) fn inline_base64(&self, job: &Job<D>) -> String {
+        STANDARD.encode(self.inline(job))
     }
 }
 
-/// The prediction succeeded, kept its data, and has a file of this name.
-fn hands_out(prediction: &Prediction, file: &str) -> bool {
-    let outputs = &prediction.outputs;
-    let index = file.strip_prefix("output-").and_then(|rest| rest.strip_suffix(outputs.media.extension()));
-    let index: Option<u64> = index.and_then(|index| index.strip_suffix('.')?.parse().ok());
-    let succeeded = matches!(prediction.stage(), Stage::Ended(End { outcome: Outcome::Succeeded, .. }));
-    succeeded && !prediction.is_removed() && index.is_some_and(|index| index < outputs.n_files)
+impl<D> Job<D> {
+    /// The answer to a download, or `None` where there is nothing to hand out.
+    fn hand_out(&self, index: u64, epoch: u64, damage: Option<Damage>, headers: &HeaderMap) -> Option<Response> {
+        let outputs = &self.outputs;
+        let succeeded = matches!(self.stage(), Stage::Ended(End { outcome: Outcome::Succeeded, .. }));
+        if !succeeded || self.is_removed() || index >= outputs.n_files {
+            return None;
+        }
+        if let Err(code) = self.fetch(epoch) {
+            return Some((status(code), "this link has expired\n").into_response());
+        }
+        let media = outputs.media;
+        let content = Content::new(media, outputs.size);
+        Some(match damage {
+            None => whole_or_range(&content, media, headers),
+            Some(Damage::Empty) => content.serve(StatusCode::OK, media, 0..0, 0),
+            Some(Damage::Truncated) => content.serve(StatusCode::OK, media, 0..content.size / 2, content.size / 2),
+            Some(Damage::WrongLength) => content.serve(StatusCode::OK, media, 0..content.size, content.size * 2),
+            Some(Damage::Page) => html(StatusCode::OK),
+        })
+    }
 }
 
 fn whole_or_range(content: &Content, media: Media, headers: &HeaderMap) -> Response {
@@ -119,6 +152,13 @@ impl Content {
         boxed.put_slice(b"free");
         boxed.put_u64(free);
         Self { head: boxed.freeze(), size: n_head + free }
+    }
+
+    /// The first `n_bytes` of the file, in memory.
+    fn bytes(&self, n_bytes: u64) -> Bytes {
+        let mut bytes = self.head.to_vec();
+        bytes.resize(usize::try_from(n_bytes.min(MAX_INLINE_BYTES)).unwrap_or_default(), 0);
+        bytes.into()
     }
 
     /// These bytes of the file, announced as `announced` bytes.

@@ -6,23 +6,23 @@ use std::{fmt::Write as _, time::Duration};
 
 /// What was decided for a job when it was made.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// Time in `starting`.
-    pub(super) boot: Duration,
+    pub(crate) boot: Duration,
     /// Time in `processing`, unless `pace` says otherwise.
-    pub(super) run: Duration,
-    pub(super) ending: Ending,
-    pub(super) pace: Pace,
-    pub(super) cancelling: Cancelling,
+    pub(crate) run: Duration,
+    pub(crate) ending: Ending,
+    pub(crate) pace: Pace,
+    pub(crate) cancelling: Cancelling,
     /// The caller's `Cancel-After`.
-    pub(super) deadline: Option<Duration>,
+    pub(crate) deadline: Option<Duration>,
     /// From the end until the data is removed.
-    pub(super) retention: Duration,
+    pub(crate) retention: Duration,
 }
 
 /// How a job ends if nobody interferes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Ending {
+pub(crate) enum Ending {
     Succeeded,
     Failed(String),
     /// Stopped by the vendor while running.
@@ -37,7 +37,7 @@ pub(super) enum Ending {
 
 /// What moves a job on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     Clock,
     /// Waits in `processing` until released, then ends at once.
     Held,
@@ -45,21 +45,21 @@ pub(super) enum Pace {
 
 /// What a cancel request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cancelling {
+pub(crate) enum Cancelling {
     Honoured,
     Ignored,
 }
 
 /// What happened to a job from outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Marks {
-    pub(super) canceled: Option<Duration>,
-    pub(super) released: Option<Duration>,
+pub(crate) struct Marks {
+    pub(crate) canceled: Option<Duration>,
+    pub(crate) released: Option<Duration>,
 }
 
 /// Where a job is.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     Starting,
     /// `done` is between 0 and 1.
     Processing {
@@ -70,22 +70,38 @@ pub(super) enum Stage {
 
 /// How and when a job ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct End {
-    pub(super) at: Duration,
-    pub(super) outcome: Outcome,
+pub(crate) struct End {
+    pub(crate) at: Duration,
+    pub(crate) outcome: Outcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Succeeded,
     Failed(String),
     Canceled,
     Aborted,
 }
 
+impl Stage {
+    /// The status in the words of Replicate, which are also those of the control side.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Processing { .. } => "processing",
+            Self::Ended(End { outcome, .. }) => match outcome {
+                Outcome::Succeeded => "succeeded",
+                Outcome::Failed(_) => "failed",
+                Outcome::Canceled => "canceled",
+                Outcome::Aborted => "aborted",
+            },
+        }
+    }
+}
+
 impl Plan {
     /// Where the job is after `elapsed`.
-    pub(super) fn stage(&self, marks: Marks, elapsed: Duration) -> Stage {
+    pub(crate) fn stage(&self, marks: Marks, elapsed: Duration) -> Stage {
         if let Some(end) = self.end(marks)
             && elapsed >= end.at
         {
@@ -102,7 +118,7 @@ impl Plan {
     }
 
     /// The job's end, if it is known by now to have one. A cancel counts only before the job ended by itself.
-    pub(super) fn end(&self, marks: Marks) -> Option<End> {
+    pub(crate) fn end(&self, marks: Marks) -> Option<End> {
         let natural = self.natural_end(marks);
         let deadline = self.deadline.map(|at| {
             let starting = at < self.boot || self.ending == Ending::StuckStarting;
@@ -132,7 +148,7 @@ impl Plan {
     }
 
     /// When the job began to run, if it has by `elapsed`.
-    pub(super) fn started(&self, marks: Marks, elapsed: Duration) -> Option<Duration> {
+    pub(crate) fn started(&self, marks: Marks, elapsed: Duration) -> Option<Duration> {
         match self.stage(marks, elapsed) {
             Stage::Starting => None,
             Stage::Processing { .. } => Some(self.boot),
@@ -145,7 +161,7 @@ impl Plan {
     }
 
     /// The log at this stage: one progress line per step so far, of twenty.
-    pub(super) fn logs(&self, stage: &Stage) -> String {
+    pub(crate) fn logs(&self, stage: &Stage) -> String {
         let done = match stage {
             Stage::Starting => return String::new(),
             Stage::Processing { done } => *done,
