@@ -107,7 +107,7 @@ async fn sent(
 fn text(asked: &Asked) -> String {
     let body = String::from_utf8_lossy(&asked.body).into_owned();
     let boundary = asked.content_type.split_once("boundary=").map(|(_, boundary)| boundary.trim_matches('"'));
-    format!("{}\n{}", asked.line, boundary.map_or(body.clone(), |boundary| body.replace(boundary, "BOUNDARY")))
+    format!("{}\n{}", asked.line, boundary.map_or_else(|| body.clone(), |boundary| body.replace(boundary, "BOUNDARY")))
 }
 
 fn input(card: &ModelCard, role: InputRole) -> OrderInput {
