@@ -3,6 +3,7 @@
 //! Invariant: a request is refused with all its violations at once, those of the models' cards included, and before anything was stored.
 
 mod callback;
+mod estimate;
 mod hosts;
 mod inputs;
 mod link;
@@ -15,7 +16,11 @@ mod values;
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-pub(super) use self::{link::link, ordered::Ordering};
+pub(super) use self::{
+    estimate::{ToEstimate, estimates},
+    link::link,
+    ordered::Ordering,
+};
 use url::Url;
 
 use self::ordered::Ordered;
@@ -91,8 +96,8 @@ struct Read {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Prompt {
     Needed,
-    /// If the price does not depend on it.
-    Priced,
+    /// For a price that does not depend on it.
+    Optional,
 }
 
 fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) -> Result<Read, Refusal> {
@@ -197,7 +202,15 @@ fn candidates(
     need: Prompt,
     violations: &mut Violations,
 ) -> Result<Vec<Candidate>, Refusal> {
-    match catalog.candidates(asked) {
+    let found = match need {
+        Prompt::Optional if asked.prompt.is_empty() => {
+            let attempts =
+                estimate::stand_ins().map(|prompt| catalog.candidates(&Asked { prompt: &prompt, ..asked.clone() }));
+            first_good(attempts)
+        }
+        Prompt::Optional | Prompt::Needed => catalog.candidates(asked),
+    };
+    match found {
         Ok(candidates) => {
             let undescribed = |candidate: &&Candidate| catalog.card(&candidate.model).is_none();
             if need == Prompt::Needed
@@ -217,6 +230,20 @@ fn candidates(
         Err(NoCandidate::NotConfigured { .. }) if !violations.0.is_empty() => Ok(Vec::new()),
         Err(none @ NoCandidate::NotConfigured { .. }) => Err(none.into()),
     }
+}
+
+/// The first that found models, else what the first of all says.
+fn first_good(
+    attempts: impl Iterator<Item = Result<Vec<Candidate>, NoCandidate>>,
+) -> Result<Vec<Candidate>, NoCandidate> {
+    let mut refusal = None;
+    for attempt in attempts {
+        match attempt {
+            Ok(candidates) => return Ok(candidates),
+            Err(none) => drop(refusal.get_or_insert(none)),
+        }
+    }
+    Err(refusal.unwrap_or_else(|| NoCandidate::Violations(Vec::new())))
 }
 
 /// Whether it may be blank is the model's word.

@@ -25,7 +25,7 @@ fn card(toml: &str) -> Arc<ModelCard> {
 }
 
 /// `replicate/veo` with a narrow card, models without a card at `replicate`, `fal` without credentials, and the route `fast`.
-fn catalog() -> Catalog {
+pub(super) fn catalog() -> Catalog {
     let veo = card(
         r#"
         name = "veo"
