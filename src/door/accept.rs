@@ -177,15 +177,22 @@ impl Violations {
     }
 
     /// Adds what a card says, except about fields that are known to be wrong already.
-    fn extend_from_card(&mut self, from_card: Vec<Violation>) {
-        let n_own = self.0.len();
+    fn extend_from_card(&mut self, prompt: &str, from_card: Vec<Violation>) {
+        let mut n_own = self.0.len();
         for violation in from_card {
             let own = self.0.get(..n_own).unwrap_or_default();
             // A wrong input is not shown to the card, so what it says of the others would be off by one.
             let inputs_wrong = || own.iter().any(|other| other.field.starts_with("inputs"));
             let known = own.iter().any(|other| other.field == violation.field)
                 || violation.field.starts_with("inputs") && inputs_wrong();
-            if !known {
+            if known {
+                continue;
+            }
+            // In the order of the request's fields, as far as the prompt goes that nobody wrote.
+            if prompt.is_empty() && violation.field == "prompt" {
+                self.0.insert(0, violation);
+                n_own += 1;
+            } else {
                 self.0.push(violation);
             }
         }
@@ -223,7 +230,7 @@ fn candidates(
             Ok(candidates)
         }
         Err(NoCandidate::Violations(from_card)) => {
-            violations.extend_from_card(from_card);
+            violations.extend_from_card(asked.prompt, from_card);
             Ok(Vec::new())
         }
         // Wrong fields are told first: they are the caller's to correct, the provider is not.
