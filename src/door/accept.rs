@@ -225,7 +225,8 @@ fn candidates(
                 && let Some(candidate) = candidates.iter().find(undescribed)
             {
                 // No card says that it goes without.
-                violations.add("prompt", format!("must not be blank: {} has no card", candidate.model));
+                let why = format!("must not be blank: {} has no card", candidate.model);
+                violations.0.insert(0, Violation::new("prompt", why));
             }
             Ok(candidates)
         }
