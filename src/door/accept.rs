@@ -3,6 +3,7 @@
 //! Invariant: a request is refused with all its violations at once, those of the models' cards included, and before anything was stored.
 
 mod callback;
+mod candidates;
 mod estimate;
 mod hosts;
 mod inputs;
@@ -23,13 +24,16 @@ pub(super) use self::{
 };
 use url::Url;
 
-use self::ordered::Ordered;
+use self::{
+    candidates::{Prompt, candidates},
+    ordered::Ordered,
+};
 use super::{caller::Caller, refusal::Refusal};
 use crate::{
     callback::Targets,
     domain::{
         artifact::Kind,
-        catalog::{Asked, Catalog, Choice, NoCandidate},
+        catalog::{Asked, Catalog, Choice},
         names::{BadName, ModelName, RequestId, RouteName, SessionId},
         order::{CachePolicy, Candidate, MAX_PROMPT, Mode, Violation},
     },
@@ -90,14 +94,6 @@ struct Read {
     cache: CachePolicy,
     max_duration: Option<Duration>,
     callback_url: Option<Url>,
-}
-
-/// Whether a request may leave out a prompt that its model needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Prompt {
-    Needed,
-    /// For a price that does not depend on it.
-    Optional,
 }
 
 fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) -> Result<Read, Refusal> {
@@ -201,56 +197,6 @@ impl Violations {
     fn none(self) -> Result<(), Refusal> {
         if self.0.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.0)) }
     }
-}
-
-fn candidates(
-    catalog: &Catalog,
-    asked: &Asked<'_>,
-    need: Prompt,
-    violations: &mut Violations,
-) -> Result<Vec<Candidate>, Refusal> {
-    let found = match need {
-        Prompt::Optional if asked.prompt.is_empty() => {
-            let attempts =
-                estimate::stand_ins().map(|prompt| catalog.candidates(&Asked { prompt: &prompt, ..asked.clone() }));
-            first_good(attempts)
-        }
-        Prompt::Optional | Prompt::Needed => catalog.candidates(asked),
-    };
-    match found {
-        Ok(candidates) => {
-            let undescribed = |candidate: &&Candidate| catalog.card(&candidate.model).is_none();
-            if need == Prompt::Needed
-                && asked.prompt.is_empty()
-                && let Some(candidate) = candidates.iter().find(undescribed)
-            {
-                // No card says that it goes without.
-                violations.add("prompt", format!("must not be blank: {} has no card", candidate.model));
-            }
-            Ok(candidates)
-        }
-        Err(NoCandidate::Violations(from_card)) => {
-            violations.extend_from_card(asked.prompt, from_card);
-            Ok(Vec::new())
-        }
-        // Wrong fields are told first: they are the caller's to correct, the provider is not.
-        Err(NoCandidate::NotConfigured { .. }) if !violations.0.is_empty() => Ok(Vec::new()),
-        Err(none @ NoCandidate::NotConfigured { .. }) => Err(none.into()),
-    }
-}
-
-/// The first that found models, else what the first of all says.
-fn first_good(
-    attempts: impl Iterator<Item = Result<Vec<Candidate>, NoCandidate>>,
-) -> Result<Vec<Candidate>, NoCandidate> {
-    let mut refusal = None;
-    for attempt in attempts {
-        match attempt {
-            Ok(candidates) => return Ok(candidates),
-            Err(none) => drop(refusal.get_or_insert(none)),
-        }
-    }
-    Err(refusal.unwrap_or_else(|| NoCandidate::Violations(Vec::new())))
 }
 
 /// Whether it may be blank is the model's word.

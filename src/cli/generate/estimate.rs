@@ -2,7 +2,8 @@
 
 use super::{
     input,
-    options::{Flags, ImageFlags, MusicFlags, SpeechFlags, VideoFlags},
+    kinds::Flags,
+    options::{ImageFlags, MusicFlags, SpeechFlags, VideoFlags},
     order::OrderArgs,
 };
 use crate::{

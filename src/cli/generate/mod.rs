@@ -2,6 +2,7 @@
 
 mod estimate;
 mod input;
+mod kinds;
 mod options;
 mod order;
 mod value;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use self::options::Flags;
+use self::kinds::Flags;
 pub(super) use self::{
     estimate::Estimate,
     options::{ImageFlags, MusicFlags, SpeechFlags, VideoFlags},

@@ -1,91 +1,14 @@
-//! The options of each kind as flags, and the orders that they make.
+//! The options of each kind as flags.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use prost_types::{Struct, Value};
 
 use super::{order::unique, value};
 use crate::{
-    cli::{failure::Failure, follow::Order},
-    pb::v1::{self, ImageOptions, Input, MusicOptions, SpeechOptions, VideoOptions},
+    cli::failure::Failure,
+    pb::v1::{ImageOptions, MusicOptions, SpeechOptions, VideoOptions},
 };
-
-/// What the orders of all kinds have in common.
-#[derive(Debug)]
-pub(in crate::cli) struct Common {
-    pub(super) prompt: String,
-    pub(super) session: String,
-    pub(super) model: String,
-    pub(super) route: String,
-    pub(super) quality: i32,
-    pub(super) inputs: Vec<Input>,
-    pub(super) request_id: String,
-    pub(super) mode: i32,
-    pub(super) cache: i32,
-    pub(super) quote: String,
-    pub(super) max_duration: Option<prost_types::Duration>,
-    pub(super) callback_url: String,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) fallback_to_sample: bool,
-    pub(super) fallback_on_refusal: bool,
-}
-
-/// The flags of one kind.
-pub(in crate::cli) trait Flags: clap::Args {
-    /// The order with these options.
-    fn order(self, common: Common) -> Result<Order, Failure>;
-}
-
-macro_rules! flags {
-    ($($flags:ident: $kind:ident, $request:ident),* $(,)?) => {$(
-        impl Flags for $flags {
-            fn order(self, common: Common) -> Result<Order, Failure> {
-                let Common {
-                    prompt,
-                    session,
-                    model,
-                    route,
-                    quality,
-                    inputs,
-                    request_id,
-                    mode,
-                    cache,
-                    quote,
-                    max_duration,
-                    callback_url,
-                    labels,
-                    fallback_to_sample,
-                    fallback_on_refusal,
-                } = common;
-                Ok(Order::$kind(v1::$request {
-                    options: Some(self.options()?),
-                    prompt,
-                    session,
-                    model,
-                    route,
-                    quality,
-                    inputs,
-                    request_id,
-                    mode,
-                    cache,
-                    quote,
-                    max_duration,
-                    callback_url,
-                    labels,
-                    fallback_to_sample,
-                    fallback_on_refusal,
-                }))
-            }
-        }
-    )*};
-}
-
-flags! {
-    VideoFlags: Video, GenerateVideoRequest,
-    ImageFlags: Image, GenerateImageRequest,
-    SpeechFlags: Speech, GenerateSpeechRequest,
-    MusicFlags: Music, GenerateMusicRequest,
-}
 
 /// What the video should be.
 #[derive(Debug, clap::Args)]
@@ -272,7 +195,7 @@ impl PassedOn {
 }
 
 impl VideoFlags {
-    fn options(self) -> Result<VideoOptions, Failure> {
+    pub(super) fn options(self) -> Result<VideoOptions, Failure> {
         Ok(VideoOptions {
             duration: time(self.duration)?,
             fps: self.fps,
@@ -295,7 +218,7 @@ impl VideoFlags {
 }
 
 impl ImageFlags {
-    fn options(self) -> Result<ImageOptions, Failure> {
+    pub(super) fn options(self) -> Result<ImageOptions, Failure> {
         Ok(ImageOptions {
             width: self.width,
             height: self.height,
@@ -317,7 +240,7 @@ impl ImageFlags {
 }
 
 impl SpeechFlags {
-    fn options(self) -> Result<SpeechOptions, Failure> {
+    pub(super) fn options(self) -> Result<SpeechOptions, Failure> {
         Ok(SpeechOptions {
             voice: self.voice.unwrap_or_default(),
             language: self.language.unwrap_or_default(),
@@ -331,7 +254,7 @@ impl SpeechFlags {
 }
 
 impl MusicFlags {
-    fn options(self) -> Result<MusicOptions, Failure> {
+    pub(super) fn options(self) -> Result<MusicOptions, Failure> {
         Ok(MusicOptions {
             duration: time(self.duration)?,
             lyrics: self.lyrics.unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     input::{self, InputArg},
-    options::{Common, Flags},
+    kinds::{Common, Flags},
     value,
 };
 use crate::{

@@ -85,7 +85,7 @@ pub const VENDOR: Vendor = Vendor {
     ],
     how_to_configure: "set REPLICATE_API_TOKEN to a key from the account page of Replicate",
     cards: include_str!("models.toml"),
-    usual: &[],
+    usual: &["black-forest-labs/flux-schnell", "minimax/speech-02-turbo", "meta/musicgen"],
     is_template: false,
     calls_https_only: true,
     build,
