@@ -60,7 +60,7 @@ pub(super) fn video(
     let max_duration = max_duration(request.max_duration.as_ref(), &mut violations);
     check_labels(&request.labels, &mut violations);
     let callback_url = callback::accept(&request.callback_url, targets, &mut violations);
-    check_unsupported(&request.quote, &mut violations);
+    let quote = optional(&request.quote, "quote", &mut violations);
     if request.fallback_on_refusal && request.route.is_empty() && request.quality == 0 {
         violations.add("fallback_on_refusal", "needs route or quality: a single model has no next one");
     }
@@ -96,6 +96,7 @@ pub(super) fn video(
         candidates,
         inputs,
         cache,
+        quote,
         max_duration,
         labels: request.labels,
         fallback_on_refusal: request.fallback_on_refusal,
@@ -266,12 +267,6 @@ fn check_labels(labels: &BTreeMap<String, String>, violations: &mut Violations) 
         if n_chars > MAX_LABEL_VALUE {
             violations.add(field(), format!("the value has {n_chars} characters; at most {MAX_LABEL_VALUE}"));
         }
-    }
-}
-
-fn check_unsupported(quote: &str, violations: &mut Violations) {
-    if !quote.is_empty() {
-        violations.add("quote", "must be empty: this version does not support quotes");
     }
 }
 
