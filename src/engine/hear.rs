@@ -157,7 +157,7 @@ impl Engine {
         let hearing = match heard.ticket {
             // A tombstone has forgotten what a job is asked about with.
             _ if generation.expired_at.is_some() => Hearing::Late,
-            ticket if !is_open => self.learn(provider, id, attempt, ticket).await?,
+            ticket if !is_open => self.learn(provider, &generation, attempt, ticket).await?,
             // Also if the answer said that nothing came of it and the order waits to be sent again: here is the job.
             Some(ticket) if attempt.stage != AttemptStage::Accepted => self.bring(id, &attempt, ticket).await?,
             Some(_) | None => {
@@ -174,15 +174,17 @@ impl Engine {
     async fn learn(
         &self,
         provider: Arc<dyn Provider>,
-        id: GenerationId,
+        generation: &Generation,
         attempt: Attempt,
         ticket: Option<Ticket>,
     ) -> Result<Hearing, Error> {
         let known = ticket.or(attempt.ticket).filter(|_| attempt.charged == Some(Charged::Unknown));
         let Some(ticket) = known else { return Ok(Hearing::Late) };
-        let name = attempt.model.provider.id();
-        if self.store().job_is_claimed(name, &ticket.account, &ticket.job, id).await? {
-            // Somebody else's money.
+        let (id, name) = (generation.id, attempt.model.provider.id());
+        let has_job = |other: &Attempt| other.ticket.as_ref().is_some_and(|other| other.job == ticket.job);
+        let is_later_attempts = generation.attempts.iter().any(|other| other.id != attempt.id && has_job(other));
+        if is_later_attempts || self.store().job_is_claimed(name, &ticket.account, &ticket.job, id).await? {
+            // Its money is told of there.
             return Ok(Hearing::Late);
         }
         let Ok(Progress { status, usage, .. }) = provider.poll(&ticket).await else {

@@ -22,6 +22,7 @@ mod hooks;
 mod kills;
 mod lists;
 mod main_job;
+mod money;
 mod objects;
 mod overload;
 mod privacy;

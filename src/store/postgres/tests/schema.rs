@@ -79,7 +79,7 @@ async fn every_statement_is_understood_and_goes_by_an_index() {
     // Plans for any value, as if no table were small.
     let mut script = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;".to_owned();
     for (index, text) in texts.iter().enumerate() {
-        let n_values = (1..20).take_while(|number| text.contains(&format!("${number}"))).count();
+        let n_values = (1..40).take_while(|number| text.contains(&format!("${number}"))).count();
         let types = types(text, n_values);
         let values = if n_values == 0 { String::new() } else { format!("({})", vec!["NULL"; n_values].join(",")) };
         script.push_str(&format!(
