@@ -1,6 +1,7 @@
 //! The driver's patience, in paused time: a scripted vendor, a real store, and the exact waits between calls.
 
 mod clock;
+mod quote;
 mod standstill;
 
 use std::{

@@ -77,7 +77,8 @@ macro_rules! store_contract {
                 what_has_no_price_is_no_matter_of_a_budget, a_next_model_that_no_budget_allows_is_not_tried,
                 what_is_unknown_keeps_its_hold_and_is_then_in_suspense, later_truth_corrects_the_ledger_and_nothing_else,
                 shared_jobs_and_cached_answers_hold_nothing, a_quote_binds_one_order_once,
-                usage_is_told_by_what_generations_have_in_common, money_records_outlive_what_they_paid_for;
+                usage_is_told_by_what_generations_have_in_common, money_records_outlive_what_they_paid_for,
+                budgets_agree_with_the_ledger_whatever_happens;
         }
     };
     ($fresh:path; $($group:ident: $($behaviour:ident),+;)+) => {

@@ -417,3 +417,79 @@ pub(in crate::store) async fn money_records_outlive_what_they_paid_for(store: &T
     assert_eq!((rows[0].keys[0].as_str(), rows[0].n_generations, rows[0].spent.0), ("film", 2, 140));
     assert_eq!(entries(store, &tenant("labelled")).await.len(), 4);
 }
+
+/// Something random happens to a generation; what the state machine refuses is refused.
+async fn happen(store: &Tested, id: GenerationId, act: u8) {
+    let generation = store.load(id).await.unwrap().unwrap().generation;
+    let lost = || AttemptEvent::AnswerLost("x".into());
+    let of_attempt = match act {
+        0 | 1 => Some(AttemptEvent::Submitting(SubmitKey::fresh())),
+        2 => Some(AttemptEvent::Accepted(ticket(&SubmitKey::fresh().id()))),
+        3 => Some(AttemptEvent::Stored(vec![output(id)], Usage::default())),
+        4 => Some(failed(Charged::No)),
+        5 => Some(failed(Charged::Yes)),
+        6 => Some(lost()),
+        _ => None,
+    };
+    let event = match (of_attempt, generation.open_attempt(), generation.attempts.first()) {
+        (Some(event), Some(open), _) => Event::Attempt(open.id, event),
+        (Some(_), None, _) => return,
+        (None, ..) if act == 7 => Event::CancelRequested,
+        (None, ..) if act == 8 => Event::Resolved(Resolution::Resubmit),
+        (None, ..) if act == 9 => Event::Resolved(Resolution::Failed),
+        (None, _, Some(first)) => Event::Learned(first.id, Charged::Yes, Usage::default()),
+        (None, _, None) => return,
+    };
+    match store.apply(id, event, None, START).await {
+        Ok(_) | Err(ApplyError::Refused { .. } | ApplyError::Budget(_)) => {}
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+pub(in crate::store) async fn budgets_agree_with_the_ledger_whatever_happens(store: &Tested) {
+    let (poor, labels) = (tenant("poor"), BTreeMap::new());
+    let spender = || Spender { tenant: &poor, session: None, labels: &labels };
+    let agree = async || {
+        let balances = balances(store, &poor).await;
+        let balance = |account| balances.get(&account).copied().unwrap_or_default();
+        let standing = store.standings(spender(), START).await.unwrap().pop().unwrap();
+        assert_eq!(standing.held.0, balance(Account::Held));
+        assert_eq!(standing.spent.0, balance(Account::Provider) + balance(Account::Suspense));
+        assert!(standing.held.0 + standing.spent.0 <= 210, "{standing:?}");
+        standing.held.0
+    };
+    let mut random = fastrand::Rng::with_seed(7);
+    let mut ids: Vec<GenerationId> = Vec::new();
+    for _ in 0..40 {
+        let mut acting = JoinSet::new();
+        for _ in 0..8 {
+            let (store, act) = (Arc::clone(store), random.u8(0..14));
+            let (at, digest) = (random.choice(ids.clone()), ["a", "b"][random.usize(0..2)]);
+            acting.spawn(async move {
+                match at {
+                    Some(at) if act < 11 => happen(&store, at, act).await,
+                    Some(_) | None => {
+                        let ask = Ask { prices: vec![Some(30), Some(20)], ..Ask::order(digest) };
+                        match (Ask { tenant: tenant("poor"), ..ask }).send(&store).await {
+                            Ok(Accepted::New(generation, _)) => return Some(generation.id),
+                            Err(AcceptError::Budget(_)) => {}
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                None
+            });
+        }
+        ids.extend(acting.join_all().await.into_iter().flatten());
+        agree().await;
+    }
+    for &id in &ids {
+        happen(store, id, 7).await;
+        let open = store.load(id).await.unwrap().unwrap().generation.open_attempt().map(|open| open.id);
+        if let Some(open) = open {
+            let stopped = AttemptEvent::Stopped(Charged::No, Usage::default());
+            store.apply(id, Event::Attempt(open, stopped), None, START).await.unwrap();
+        }
+    }
+    assert_eq!(agree().await, 0, "nothing is held once all have ended");
+}

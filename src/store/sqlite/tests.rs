@@ -301,3 +301,56 @@ fn every_lookup_and_list_goes_by_an_index() {
         assert!(!plan.iter().any(slow), "{text}\n{plan:#?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn budgets_are_counted_anew_at_each_opening() {
+    let (store, folder) = fresh();
+    let ask = |team: &str| {
+        let labels = [("team".to_owned(), team.to_owned())].into();
+        Ask { tenant: TenantId::from_id("labelled").unwrap(), labels, ..Ask::new() }
+    };
+    let generation = ask("film").accepted(&store).await;
+    succeed(&store, &ask("film").accepted(&store).await).await;
+    ask("sound").accepted(&store).await;
+    let spender = || Spender::of(&generation);
+    let before = store.standings(spender(), START).await.unwrap();
+    assert_eq!((before[0].held.0, before[0].spent.0), (70, 70));
+    drop(store);
+    let store: Tested = Arc::new(Sqlite::open(&file(&folder), budgets()).unwrap());
+    assert_eq!(store.standings(spender(), START).await.unwrap(), before);
+}
+
+#[test]
+fn money_of_before_the_ledger_is_in_it() {
+    let mut db = rusqlite::Connection::open_in_memory().unwrap();
+    let migrations = connect::MIGRATIONS;
+    for (_, text) in &migrations[..3] {
+        db.execute_batch(text).unwrap();
+    }
+    let (open, mut ended) = (drafted(1), drafted(1));
+    ended.labels.insert("team".to_owned(), "film".to_owned());
+    (ended.state, ended.ended_at) = (State::Succeeded, Some(START));
+    (ended.attempts[0].settled, ended.attempts[0].ended_at) = (Some(crate::domain::money::MicroUsd(90)), Some(START));
+    for generation in [&open, &ended] {
+        let mut doc = serde_json::to_value(generation).unwrap();
+        doc["attempts"][0].as_object_mut().unwrap().remove("held");
+        let insert = "INSERT INTO generations (id, tenant, session, kind, state, ended, deleted, first_turn, doc) \
+            VALUES (?1, 'default', ?2, 'video', ?3, ?4, 0, 0, ?5)";
+        let state = generation.state;
+        let values =
+            params![generation.id.id(), generation.session.id(), state.as_str(), state.is_terminal(), doc.to_string()];
+        db.execute(insert, values).unwrap();
+    }
+    let transaction = db.transaction().unwrap();
+    transaction.execute_batch(migrations[3].1).unwrap();
+    transaction.commit().unwrap();
+    let entries = money::ledger(&db, &open.tenant, &Default::default(), &page(10)).unwrap();
+    let moved: Vec<_> =
+        entries.iter().map(|e| (e.movement.reason.as_str(), e.movement.amount.0, e.movement.since)).collect();
+    assert_eq!(moved, [("settle", 90, START), ("hold", 70, START)]);
+    let by = [UsageKey::Label("team".to_owned())];
+    let rows = money::usage(&db, &open.tenant, &Default::default(), &by, &page(10)).unwrap();
+    assert_eq!(rows.iter().map(|row| (row.spent.0, row.held.0)).collect::<Vec<_>>(), [(0, 70), (90, 0)]);
+    let doc: Option<Generation> = statements::find(&db, sql::generation::LOAD, [open.id.id()]).unwrap();
+    assert_eq!(doc.unwrap().attempts[0].held.0, 70);
+}

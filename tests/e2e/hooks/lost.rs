@@ -183,11 +183,11 @@ async fn a_webhook_after_a_persons_word_corrects_the_ledger_and_nothing_else() {
     let resolved = run(server.setup(), &["resolve", &order.name, "--as", "failed"]).await;
     assert_eq!(resolved.code, Some(0), "{resolved:?}");
     let ended = server.end_of(&order.name).await;
-    let n_polls = simulator.count("polls").await;
+    let n_polls = simulator.count("gets").await;
     for _ in 0..2 {
         assert_eq!(relay.pass(&completed, &server).await, OK);
     }
-    assert_eq!(simulator.count("polls").await, n_polls + 1, "it is asked once");
+    assert_eq!(simulator.count("gets").await, n_polls + 1, "it is asked once");
     let after = server.get(&order.name).await;
     assert_eq!((after.state(), &after.failure, &after.artifacts), (State::Failed, &ended.failure, &ended.artifacts));
     let cost = after.cost.unwrap();
