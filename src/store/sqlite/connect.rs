@@ -21,7 +21,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
 ];
 
 /// Distinct statements of the catalogue, lists with every filter included.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 192;
 
 /// The writer's connection to an up-to-date database, made if it is not there.
 pub(super) fn for_writing(path: &Path, budgets: Budgets) -> std::result::Result<Work, OpenError> {

@@ -1,6 +1,6 @@
 //! What was lost between a submit and its answer is found by its webhook, or by the mark that the webhook's address is.
 
-use filmgate::pb::v1::{ErrorReason, GenerateVideoRequest, LedgerEntry, LedgerReason, Resolution, State};
+use filmgate::pb::v1::{Charged, ErrorReason, GenerateVideoRequest, LedgerEntry, LedgerReason, Resolution, State};
 use serde_json::json;
 
 use super::{OK, REFUSED, alone};
@@ -145,8 +145,11 @@ async fn what_was_given_up_stays_so_when_a_webhook_tells_of_it() {
     for letter in [&start, &completed] {
         assert_eq!(relay.pass(letter, &server).await, OK);
     }
-    assert_eq!(server.get(&order.name).await, ended);
-    assert_eq!(ended.state(), State::Failed);
+    // What the lost attempt cost is known now, and nothing else has changed.
+    let after = server.get(&order.name).await;
+    assert_eq!((after.attempts[0].charged(), ended.attempts[0].charged()), (Charged::Yes, Charged::Unknown));
+    assert_eq!((after.state(), &after.failure, after.end_time), (State::Failed, &ended.failure, ended.end_time));
+    assert!(after.artifacts.is_empty());
     // Once it is deleted nobody is called so any more.
     server.delete(&order.name).await.unwrap();
     assert_eq!(relay.pass(&completed, &server).await, REFUSED);
