@@ -11,6 +11,7 @@ use filmgate::{
     domain::{
         artifact::{Artifact, BlobKey, Kind, MediaFacts},
         attempt::{Attempt, Ticket},
+        budget::Budgets,
         generation::{CacheKey, Cost, Generation, State},
         life::{AttemptEvent, Event},
         money::{MicroUsd, Usage},
@@ -48,7 +49,7 @@ async fn main() -> Result<()> {
     let title = format!("store: {WRITES} durable writes a lifecycle, {n_tasks} at once, {time:?} each");
     let report = Report::new(title, &["", "lifecycles/s", "writes/s", "p50 ms", "p99 ms"]);
 
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.path().join("store.db"))?);
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&folder.path().join("store.db"), Budgets::default())?);
     let ours = measure(&report, "store, SQLite FULL", n_tasks, time, async || lifecycle(&*store).await).await?;
     let bare = Bare::open(&folder.path().join("bare.db"))?;
     let peer = measure(&report, "bare row, SQLite FULL", n_tasks, time, async || bare.lifecycle().await).await?;
@@ -57,7 +58,7 @@ async fn main() -> Result<()> {
     let url = database.url();
     let address = Address::parse(&url.as_str().into())?;
     let store: Arc<dyn Store> =
-        Arc::new(Postgres::open(&address, "benchmark".to_owned(), Duration::from_mins(10)).await?);
+        Arc::new(Postgres::open(&address, "benchmark".to_owned(), Duration::from_mins(10), Budgets::default()).await?);
     let shared = measure(&report, "store, PostgreSQL", n_tasks, time, async || lifecycle(&*store).await).await?;
     let bare = BareShared::open(&url).await?;
     let peer = measure(&report, "bare row, PostgreSQL", n_tasks, time, async || bare.lifecycle().await).await?;
@@ -104,6 +105,7 @@ async fn lifecycle(store: &dyn Store) -> Result<Vec<Duration>> {
         tenant: TenantId::default_tenant(),
         session: session.clone(),
         request: None,
+        quote: None,
         max_unfinished: u64::MAX,
         now: Timestamp::now(),
     };
@@ -135,7 +137,7 @@ impl Draft for Order {
         let now = Timestamp::now();
         let candidate = candidate();
         let id = GenerationId::fresh();
-        let attempt = Attempt::new(0, candidate.model.clone(), now);
+        let attempt = Attempt::new(0, candidate.model.clone(), MicroUsd(250_000), now);
         let prompt = "a lighthouse in a storm, seen from a small boat, waves as high as houses".to_owned();
         let message = |role| Message {
             role,
@@ -153,7 +155,7 @@ impl Draft for Order {
             request_id: None,
             brief: prompt.clone(),
             prompt,
-            cost: Cost { estimated: candidate.estimate, held: MicroUsd(70), ..Cost::default() },
+            cost: Cost { estimated: candidate.estimate, held: MicroUsd(250_000), ..Cost::default() },
             candidates: vec![candidate],
             inputs: Vec::new(),
             fallback_on_refusal: false,

@@ -13,6 +13,8 @@ use std::{
 use secrecy::SecretString;
 use url::Url;
 
+use crate::domain::budget::Budget;
+
 pub use self::{
     callbacks::{CallbackConfig, CallbackSettings, CallbackTarget, TenantCallbackSettings},
     problem::Problem,
@@ -21,6 +23,7 @@ pub use self::{
     vendors::{VendorConfig, VendorSettings},
 };
 
+mod budgets;
 mod callbacks;
 mod parse;
 mod problem;
@@ -65,6 +68,8 @@ pub struct Config {
     pub routes: BTreeMap<String, Vec<String>>,
     /// The user's model cards as written under `[[models]]`; the vendor that each names takes it.
     pub models: Vec<toml::Value>,
+    /// What may be spent, in the order of the file.
+    pub budgets: Vec<Budget>,
     /// The file that was read, if any.
     pub file: Option<PathBuf>,
     /// What works but is probably not meant.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::StartError;
 use crate::{
     config::{Config, DatabaseConfig, Problem},
+    domain::budget::Budgets,
     store::{
         port::Store,
         postgres::{Address, Postgres},
@@ -20,13 +21,14 @@ const SETTING: &str = "database_url (FILMGATE_DATABASE_URL)";
 pub(super) async fn open(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let folder = &config.data_dir;
     let trouble = |what| move |source: anyhow::Error| StartError::Folder { folder: folder.clone(), what, source };
+    let budgets = Budgets::from(config.budgets.clone());
     let Some(database) = &config.database else {
-        let store = Sqlite::open(&folder.join("filmgate.db")).map_err(anyhow::Error::from);
+        let store = Sqlite::open(&folder.join("filmgate.db"), budgets).map_err(anyhow::Error::from);
         return Ok(Arc::new(store.map_err(trouble("opening the database"))?));
     };
     let address = address(database).map_err(|problem| StartError::Settings(vec![problem]))?;
     let process = process(folder).map_err(anyhow::Error::from).map_err(trouble("naming this process"))?;
-    match Postgres::open(&address, process, database.lease).await {
+    match Postgres::open(&address, process, database.lease, budgets).await {
         Ok(store) => Ok(Arc::new(store)),
         Err(source) => Err(StartError::Database { address: address.to_string(), source }),
     }

@@ -18,8 +18,9 @@ use super::{
 use crate::{
     app::Running,
     pb::v1::{
-        artifact_service_client::ArtifactServiceClient, generation_service_client::GenerationServiceClient,
-        model_service_client::ModelServiceClient, session_service_client::SessionServiceClient,
+        artifact_service_client::ArtifactServiceClient, budget_service_client::BudgetServiceClient,
+        generation_service_client::GenerationServiceClient, model_service_client::ModelServiceClient,
+        session_service_client::SessionServiceClient,
     },
 };
 
@@ -112,6 +113,10 @@ impl Connection {
 
     pub(super) fn sessions(&self) -> SessionServiceClient<Calls> {
         SessionServiceClient::with_interceptor(self.channel.clone(), self.tenant.clone())
+    }
+
+    pub(super) fn budgets(&self) -> BudgetServiceClient<Calls> {
+        BudgetServiceClient::with_interceptor(self.channel.clone(), self.tenant.clone())
     }
 
     pub(super) fn models(&self) -> ModelServiceClient<Calls> {

@@ -32,6 +32,7 @@ mod terminal;
 mod tests;
 mod text;
 mod upload;
+mod usage;
 mod watch;
 
 use std::ffi::OsString;
@@ -118,6 +119,10 @@ enum Command {
     Models(Client<models::Models>),
     /// List the providers with their state.
     Providers(Client<models::Providers>),
+    /// Show what was spent, by whatever generations have in common, and how the budgets stand.
+    Usage(Client<usage::Usage>),
+    /// List the movements of money, newest first.
+    Ledger(Client<usage::Ledger>),
     /// Name every problem of settings and machine with its fix; asks no provider anything.
     Check(Box<check::Check>),
     /// Serve the providers' contracts without the providers, for tests and trials.
@@ -260,6 +265,8 @@ async fn dispatch(cli: Cli, surroundings: Surroundings<'_>) -> Result<Exit, Fail
         Command::Upload(client) => server.run(client, surroundings).await,
         Command::Sessions(client) => server.run(client, surroundings).await,
         Command::History(client) => server.run(client, surroundings).await,
+        Command::Usage(client) => server.run(client, surroundings).await,
+        Command::Ledger(client) => server.run(client, surroundings).await,
         Command::Models(client) => server.run(client, surroundings).await,
         Command::Providers(client) => server.run(client, surroundings).await,
     }

@@ -116,8 +116,8 @@ fn asks_sample(generation: &Generation) -> bool {
 
 /// What it cost, or will probably cost.
 pub(super) fn cost(generation: &Generation) -> String {
-    let Cost { estimated_micro_usd, held_micro_usd, settled_micro_usd, saved_micro_usd, .. } =
-        generation.cost.unwrap_or_default();
+    let cost = generation.cost.unwrap_or_default();
+    let Cost { estimated_micro_usd, held_micro_usd, settled_micro_usd, saved_micro_usd, .. } = cost;
     let mut text = match (settled_micro_usd, estimated_micro_usd) {
         (Some(settled), _) => text::dollars(settled),
         (None, Some(estimated)) => format!("about {}", text::dollars(estimated)),
@@ -125,6 +125,10 @@ pub(super) fn cost(generation: &Generation) -> String {
     };
     if held_micro_usd > 0 {
         text += &format!(", {} set aside", text::dollars(held_micro_usd));
+    }
+    let further = [(cost.suspense_micro_usd, "in suspense"), (cost.absorbed_micro_usd, "absorbed beyond the quote")];
+    for (amount, where_it_is) in further.into_iter().filter(|(amount, _)| *amount > 0) {
+        text += &format!(", {} {where_it_is}", text::dollars(amount));
     }
     if generation.cached || generation.coalesced {
         let how = if generation.cached { "an earlier result" } else { "shared with an identical order" };

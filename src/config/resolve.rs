@@ -67,6 +67,7 @@ impl Judge {
         let vendors = self.vendors(&settings.vendors);
         let callbacks = self.callbacks(&settings.callbacks);
         let routes = self.routes(settings.routes.as_ref());
+        let budgets = self.budgets(settings.budgets.as_ref());
 
         let listen = listen?;
         let mut warnings = surroundings.unknown_variables();
@@ -95,6 +96,7 @@ impl Judge {
             telemetry: telemetry?,
             routes,
             models: settings.models.clone().unwrap_or_default(),
+            budgets,
             file: None,
             warnings,
         })

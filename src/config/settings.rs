@@ -139,6 +139,8 @@ pub struct Settings {
     pub routes: Option<toml::Table>,
     #[arg(skip)]
     pub models: Option<Vec<toml::Value>>,
+    #[arg(skip)]
+    pub budgets: Option<Vec<toml::Value>>,
 }
 
 /// What documentation says about one setting, derived from the definitions that are in force.
@@ -198,6 +200,7 @@ impl Settings {
                     callbacks: self.callbacks.over(lower.callbacks),
                     routes: self.routes.or(lower.routes),
                     models: self.models.or(lower.models),
+                    budgets: self.budgets.or(lower.budgets),
                 }
             };
         }

@@ -116,8 +116,17 @@ pub struct Attempt {
     pub outcome: AttemptOutcome,
     /// Whether the provider took money.
     pub charged: Option<Charged>,
-    /// What it cost, once it ended and if it can be told.
+    /// Set aside for it while it is open.
+    #[serde(default, skip_serializing_if = "MicroUsd::is_zero")]
+    pub held: MicroUsd,
+    /// What it cost the caller, once it ended and if it can be told.
     pub settled: Option<MicroUsd>,
+    /// Set aside for what cannot be told about it.
+    #[serde(default, skip_serializing_if = "MicroUsd::is_zero")]
+    pub suspense: MicroUsd,
+    /// What the provider took beyond the quote.
+    #[serde(default, skip_serializing_if = "MicroUsd::is_zero")]
+    pub absorbed: MicroUsd,
     /// Why it failed.
     pub message: String,
     /// When it began.
@@ -127,8 +136,8 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// A try that has not been sent.
-    pub fn new(candidate: usize, model: ModelName, now: Timestamp) -> Self {
+    /// A try that has not been sent, with `held` set aside for it.
+    pub fn new(candidate: usize, model: ModelName, held: MicroUsd, now: Timestamp) -> Self {
         Self {
             id: AttemptId::fresh(),
             candidate,
@@ -141,7 +150,10 @@ impl Attempt {
             answer: None,
             outcome: AttemptOutcome::Open,
             charged: None,
+            held,
             settled: None,
+            suspense: MicroUsd::ZERO,
+            absorbed: MicroUsd::ZERO,
             message: String::new(),
             created_at: now,
             ended_at: None,

@@ -95,6 +95,15 @@ pub struct Cost {
     pub settled: Option<MicroUsd>,
     /// What a cached or coalesced result saved.
     pub saved: MicroUsd,
+    /// Set aside for what cannot be told.
+    #[serde(default)]
+    pub suspense: MicroUsd,
+    /// What providers took beyond the quote.
+    #[serde(default)]
+    pub absorbed: MicroUsd,
+    /// The most that it may cost, by its quote.
+    #[serde(default)]
+    pub quoted: Option<MicroUsd>,
 }
 
 /// What identical orders have in common, for the cache and for sharing a job in flight.

@@ -5,6 +5,7 @@
 //! submit certainly had no effect or a person says so; money is held exactly while an attempt is open.
 
 mod event;
+mod money;
 mod sharing;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,6 +23,7 @@ use super::{
     generation::{Generation, HistoryEvent, State, Unresolved},
     money::{MicroUsd, Usage},
     names::SubmitKey,
+    order::Candidate,
 };
 
 /// The phase from the provider's last word to ours.
@@ -30,6 +32,17 @@ const STORING: &str = "storing";
 impl Generation {
     /// Applies `event` at `now`. On an error nothing has changed.
     pub fn apply(&mut self, event: &Event, now: Timestamp) -> Result<Applied, Refused> {
+        self.apply_barred(event, now, None)
+    }
+
+    /// As [`Self::apply`]; `barred` says why no further model that costs anything may be tried.
+    pub fn apply_barred(&mut self, event: &Event, now: Timestamp, barred: Option<&str>) -> Result<Applied, Refused> {
+        if let Event::Learned(attempt, charged, usage) = event {
+            return Ok(match self.learn(*attempt, *charged, usage, now)? {
+                Told::Event(what, message) => Applied::Changed(Some(self.record(what, message, now))),
+                Told::Nothing | Told::Progress => Applied::Unchanged,
+            });
+        }
         if self.state.is_terminal() {
             // Asking again for a cancel that was done is no mistake.
             let repeated = self.state == State::Cancelled && *event == Event::CancelRequested;
@@ -41,12 +54,14 @@ impl Generation {
                 if self.open_attempt().is_none_or(|attempt| attempt.id != *id) {
                     return Err(Refused::StaleAttempt);
                 }
-                self.apply_to_attempt(event, now)?
+                self.apply_to_attempt(event, now, barred)?
             }
             Event::CancelRequested => self.request_cancel(now),
             Event::DeadlinePassed => self.pass_deadline(now)?,
             Event::GaveUp => self.give_up(now)?,
             Event::Resolved(resolution) => self.resolve(*resolution, now)?,
+            // Done above, for what has ended as well.
+            Event::Learned(..) => Told::Nothing,
             Event::LeaderEnded(leader) => {
                 if self.leader != Some(leader.id) || !leader.state.is_terminal() {
                     return Err(Refused::WrongState(self.state));
@@ -106,7 +121,12 @@ impl Generation {
         now.max(self.updated_at)
     }
 
-    fn apply_to_attempt(&mut self, event: &AttemptEvent, now: Timestamp) -> Result<Told, Refused> {
+    fn apply_to_attempt(
+        &mut self,
+        event: &AttemptEvent,
+        now: Timestamp,
+        barred: Option<&str>,
+    ) -> Result<Told, Refused> {
         match event {
             AttemptEvent::Submitting(key) => self.intend(*key, now),
             AttemptEvent::Postponed(reason, why) => self.postpone(*reason, why, now),
@@ -124,7 +144,7 @@ impl Generation {
                 if failure.phase == FailurePhase::Submit && self.has_ticket() {
                     return Err(Refused::WrongState(self.state));
                 }
-                Ok(self.attempt_failed(failure, usage, now))
+                Ok(self.attempt_failed(failure, usage, now, barred))
             }
             AttemptEvent::Stopped(charged, usage) => {
                 if self.cancel_requested_at.is_some() {
@@ -136,7 +156,7 @@ impl Generation {
                     *charged,
                     "the job was cancelled at the provider",
                 );
-                Ok(self.attempt_failed(&failure, usage, now))
+                Ok(self.attempt_failed(&failure, usage, now, barred))
             }
         }
     }
@@ -254,10 +274,10 @@ impl Generation {
     }
 
     fn succeed(&mut self, artifacts: &[Artifact], usage: &Usage, now: Timestamp) -> Told {
-        let price = self.charge(Charged::Yes, usage);
+        let price = self.candidate_index().and_then(|index| self.charge(index, Charged::Yes, usage));
         // What has no price, such as a sample, takes no money.
         let charged = if price == Some(MicroUsd::ZERO) { Charged::No } else { Charged::Yes };
-        self.close_attempt(AttemptOutcome::Succeeded, charged, price, String::new(), now);
+        self.close_attempt(AttemptOutcome::Succeeded, charged, usage, String::new(), now);
         // The job may have been handed over while its outputs were being stored under the name of the one that began it.
         let ours = |(index, artifact): (usize, &Artifact)| match artifact.generation {
             Some(id) if id == self.id => artifact.clone(),
@@ -269,37 +289,42 @@ impl Generation {
         Told::Event(what, format!("{} artifact(s)", artifacts.len()))
     }
 
-    fn attempt_failed(&mut self, failure: &Failure, usage: &Usage, now: Timestamp) -> Told {
+    fn attempt_failed(&mut self, failure: &Failure, usage: &Usage, now: Timestamp, barred: Option<&str>) -> Told {
         if self.cancel_requested_at.is_some() {
             return self.close_cancelled(failure.charged, usage, now);
         }
-        let price = self.charge(failure.charged, usage);
-        self.close_attempt(AttemptOutcome::Failed, failure.charged, price, failure.message.clone(), now);
+        self.close_attempt(AttemptOutcome::Failed, failure.charged, usage, failure.message.clone(), now);
         self.unresolved = None;
-        if let Some(next) = self.next_candidate(failure) {
+        if let Some(next) = self.next_candidate(failure, barred.is_some()) {
             let candidate = &self.candidates[next];
             if candidate.stand_in {
                 self.provider_error = Some(failure.message.clone());
             }
             let model = candidate.model.clone();
-            self.cost.estimated = candidate.estimate;
-            self.cost.held = candidate.estimate.unwrap_or_default();
-            self.attempts.push(Attempt::new(next, model.clone(), now));
+            self.try_candidate(next, now);
             self.progress_percent = None;
             self.started_at = None;
             self.set(State::Queued, "trying the next model");
             return Told::Event("attempt_failed", format!("{}; next: {model}", failure.message));
         }
-        self.fail(failure.clone(), now)
+        let told = self.fail(failure.clone(), now);
+        match (told, barred) {
+            (Told::Event(what, message), Some(why)) => Told::Event(what, format!("{message}; {why}")),
+            (told, _) => told,
+        }
     }
 
     /// The next model, if the failure allows it: the last attempt certainly ended (the event says so), took no money, and was no content
     /// refusal unless the caller allows that. The stand-in costs nothing and dodges no refusal, so it may always follow.
-    fn next_candidate(&self, failure: &Failure) -> Option<usize> {
+    /// Of those barred for money, what costs nothing remains.
+    fn next_candidate(&self, failure: &Failure, barred: bool) -> Option<usize> {
         let next = self.attempts.last().map_or(0, |attempt| attempt.candidate + 1);
         let refused = failure.reason == FailureReason::ProviderRefusedContent;
         let buys_again = failure.charged == Charged::No && (!refused || self.fallback_on_refusal);
-        (next..self.candidates.len()).find(|&index| self.candidates[index].stand_in || buys_again)
+        (next..self.candidates.len()).find(|&index| {
+            let Candidate { stand_in, estimate, .. } = &self.candidates[index];
+            (*stand_in || buys_again) && (!barred || *estimate == Some(MicroUsd::ZERO))
+        })
     }
 
     fn request_cancel(&mut self, now: Timestamp) -> Told {
@@ -317,8 +342,7 @@ impl Generation {
     }
 
     fn close_cancelled(&mut self, charged: Charged, usage: &Usage, now: Timestamp) -> Told {
-        let price = self.charge(charged, usage);
-        self.close_attempt(AttemptOutcome::Cancelled, charged, price, String::new(), now);
+        self.close_attempt(AttemptOutcome::Cancelled, charged, usage, String::new(), now);
         Told::Event(self.end(State::Cancelled, "cancelled", now), String::new())
     }
 
@@ -332,43 +356,16 @@ impl Generation {
         self.set(state, what);
         self.unresolved = None;
         self.leader = None;
-        self.cost.held = MicroUsd::ZERO;
-        if self.cost.settled.is_none() && !self.attempts.is_empty() {
-            let each: Option<Vec<i64>> = self.attempts.iter().map(|a| a.settled.map(|price| price.0)).collect();
-            self.cost.settled = each.map(|each| MicroUsd(each.into_iter().fold(0, i64::saturating_add)));
-        } else if self.attempts.is_empty() {
-            self.cost.settled = Some(MicroUsd::ZERO);
+        self.tally();
+        if self.cost.settled.is_none() || self.attempts.is_empty() {
+            self.sum_up();
         }
         self.ended_at = Some(self.not_before_the_last(now));
         what
     }
 
-    /// What an attempt that ended so cost, if it can be told.
-    fn charge(&self, charged: Charged, usage: &Usage) -> Option<MicroUsd> {
-        let candidate = self.candidate()?;
-        match charged {
-            Charged::No => Some(MicroUsd::ZERO),
-            Charged::Yes => candidate.price.as_ref()?.of(usage, &candidate.options).or(candidate.estimate),
-            Charged::Unknown => None,
-        }
-    }
-
-    fn close_attempt(
-        &mut self,
-        outcome: AttemptOutcome,
-        charged: Charged,
-        settled: Option<MicroUsd>,
-        message: String,
-        now: Timestamp,
-    ) {
-        self.with_attempt(|attempt| {
-            attempt.outcome = outcome;
-            attempt.answer = None;
-            attempt.charged = Some(charged);
-            attempt.settled = settled;
-            attempt.message = message;
-            attempt.ended_at = Some(now.max(attempt.created_at));
-        });
+    fn candidate_index(&self) -> Option<usize> {
+        self.attempts.last().map(|attempt| attempt.candidate)
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {

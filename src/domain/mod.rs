@@ -2,15 +2,18 @@
 
 pub mod artifact;
 pub mod attempt;
+pub mod budget;
 pub mod callback;
 pub mod card;
 pub mod catalog;
 pub mod failure;
 pub mod generation;
+pub mod ledger;
 pub mod life;
 pub mod money;
 pub mod names;
 pub mod options;
 pub mod order;
 pub mod price;
+pub mod quote;
 pub mod session;

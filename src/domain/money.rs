@@ -13,6 +13,24 @@ impl MicroUsd {
     /// Nothing.
     pub const ZERO: Self = Self(0);
 
+    /// Nothing at all.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
+    pub fn is_zero(&self) -> bool {
+        *self == Self::ZERO
+    }
+
+    /// Of an amount in dollars with at most six decimals, such as `25` or `0.05`; not below zero.
+    pub fn from_decimal(text: &str) -> Option<Self> {
+        let (whole, parts) = text.split_once('.').unwrap_or((text, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(parts) || parts.len() > 6 {
+            return None;
+        }
+        let dollars: i64 = whole.parse().ok()?;
+        let micros: i64 = format!("{parts:0<6}").parse().ok()?;
+        dollars.checked_mul(1_000_000)?.checked_add(micros).map(Self)
+    }
+
     /// A price for `units` of something, rounded up to a whole millionth so that an estimate is never below the charge.
     pub fn times(self, units: f64) -> Self {
         // A float's own error is no reason to charge a millionth more.
@@ -64,6 +82,16 @@ mod tests {
     fn money_is_shown_in_dollars() {
         assert_eq!(MicroUsd(3_030_000).to_string(), "$3.030000");
         assert_eq!(MicroUsd(-5).to_string(), "-$0.000005");
+    }
+
+    #[test]
+    fn dollars_are_written_as_decimals() {
+        for (text, expected) in [("25", Some(25_000_000)), ("0.05", Some(50_000)), ("1.234567", Some(1_234_567))] {
+            assert_eq!(MicroUsd::from_decimal(text), expected.map(MicroUsd), "{text}");
+        }
+        for bad in ["", "-1", "1.", ".5", "1,5", "1.2345678", "1e3", "$5", "9999999999999999999"] {
+            assert_eq!(MicroUsd::from_decimal(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -72,6 +72,11 @@ uuid_name!(
     SubmitKey, "", new_v4, "a lower-case UUID"
 );
 
+uuid_name!(
+    /// A quote: `quotes/{uuid}`. Who knows it may use it once, within its tenant.
+    QuoteId, "quotes/", new_v4, "quotes/{id} with a lower-case UUID as id"
+);
+
 /// Checked text behind an optional collection prefix.
 macro_rules! text_name {
     ($(#[$doc:meta])* $name:ident, $prefix:literal, $expected:literal, $valid:expr) => {

@@ -34,7 +34,7 @@ use crate::{
     domain::{
         artifact::Kind,
         catalog::{Asked, Catalog, Choice},
-        names::{BadName, ModelName, RequestId, RouteName, SessionId},
+        names::{BadName, ModelName, QuoteId, RequestId, RouteName, SessionId},
         order::{CachePolicy, Candidate, MAX_PROMPT, Mode, Violation},
     },
     engine::request::{AskedInput, Request},
@@ -63,23 +63,32 @@ pub(super) fn order<R: Ordering>(
     let sent = sent::of(&request)?;
     let ordered = request.ordered();
     let (kind, labels, fallback_on_refusal) = (ordered.kind, ordered.labels.clone(), ordered.fallback_on_refusal);
-    let read = read(ordered, catalog, targets, Prompt::Needed)?;
-    Ok(Request {
-        callback_url: targets.address(&caller.tenant, read.callback_url)?,
+    let mut read = read(ordered, catalog, targets, Prompt::Needed)?;
+    let callback_url = targets.address(&caller.tenant, read.callback_url.take())?;
+    let request_id = read.request_id.take().map(|id| (id, sent));
+    let request = made(kind, caller, fallback_on_refusal, read);
+    Ok(Request { callback_url, request_id, labels, ..request })
+}
+
+/// A request of what was read, without what plays no part in a price.
+fn made(kind: Kind, caller: Caller, fallback_on_refusal: bool, read: Read) -> Request {
+    Request {
         tenant: caller.tenant,
         source: caller.source,
         kind,
-        request_id: read.request_id.map(|id| (id, sent)),
+        request_id: None,
         session: read.session,
         prompt: read.prompt,
         candidates: read.candidates,
         inputs: read.inputs,
         cache: read.cache,
+        quote: read.quote,
         max_duration: read.max_duration,
-        labels,
+        labels: BTreeMap::new(),
+        callback_url: None,
         fallback_on_refusal,
         trace: caller.trace,
-    })
+    }
 }
 
 /// What of a request is more than its text.
@@ -92,6 +101,7 @@ struct Read {
     candidates: Vec<Candidate>,
     inputs: Vec<AskedInput>,
     cache: CachePolicy,
+    quote: Option<QuoteId>,
     max_duration: Option<Duration>,
     callback_url: Option<Url>,
 }
@@ -109,7 +119,7 @@ fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) ->
     let max_duration = max_duration(ordered.max_duration.as_ref(), &mut violations);
     check_labels(&ordered.labels, &mut violations);
     let callback_url = callback::accept(&ordered.callback_url, targets, &mut violations);
-    check_unsupported(&ordered.quote, &mut violations);
+    let quote = optional(&ordered.quote, "quote", &mut violations);
     if ordered.fallback_on_refusal && ordered.route.is_empty() && ordered.quality == 0 {
         violations.add("fallback_on_refusal", "needs route or quality: a single model has no next one");
     }
@@ -133,7 +143,7 @@ fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) ->
         (None, _) | (_, None) => Vec::new(),
     };
     violations.none()?;
-    Ok(Read { request_id, session, prompt, candidates, inputs, cache, max_duration, callback_url })
+    Ok(Read { request_id, session, prompt, candidates, inputs, cache, quote, max_duration, callback_url })
 }
 
 /// A required name such as `generations/{id}`.
@@ -292,12 +302,6 @@ fn check_labels(labels: &BTreeMap<String, String>, violations: &mut Violations) 
         if n_chars > MAX_LABEL_VALUE {
             violations.add(field(), format!("the value has {n_chars} characters; at most {MAX_LABEL_VALUE}"));
         }
-    }
-}
-
-fn check_unsupported(quote: &str, violations: &mut Violations) {
-    if !quote.is_empty() {
-        violations.add("quote", "must be empty: this version does not support quotes");
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) fn generation() -> Generation {
         n_events: 1,
         progress_percent: None,
         provider_logs: "log".to_owned(),
-        attempts: vec![Attempt::new(0, model, noon())],
+        attempts: vec![Attempt::new(0, model, crate::domain::money::MicroUsd::ZERO, noon())],
         artifacts: Vec::new(),
         cost: Cost::default(),
         cached_from: None,

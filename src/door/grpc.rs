@@ -1,6 +1,7 @@
 //! The gRPC services, one thin file each: convert, call the engine or the store, convert.
 
 mod artifact;
+mod budget;
 mod generation;
 mod model;
 mod session;
@@ -17,8 +18,9 @@ use crate::{
     callback::Targets,
     engine::Engine,
     pb::v1::{
-        artifact_service_server::ArtifactServiceServer, generation_service_server::GenerationServiceServer,
-        model_service_server::ModelServiceServer, session_service_server::SessionServiceServer,
+        artifact_service_server::ArtifactServiceServer, budget_service_server::BudgetServiceServer,
+        generation_service_server::GenerationServiceServer, model_service_server::ModelServiceServer,
+        session_service_server::SessionServiceServer,
     },
     telemetry,
 };
@@ -41,6 +43,7 @@ pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, links: Links, t
         .add_service(GenerationServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ArtifactServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(BudgetServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ModelServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE_BYTES));
 }
 

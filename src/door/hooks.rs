@@ -68,7 +68,7 @@ impl Hooks {
 
 fn answer(hearing: Hearing) -> Response {
     match hearing {
-        Hearing::Woke | Hearing::Found | Hearing::Duplicate | Hearing::Late => {
+        Hearing::Woke | Hearing::Found | Hearing::Duplicate | Hearing::Late | Hearing::Learned => {
             (StatusCode::OK, Json(json!({}))).into_response()
         }
         Hearing::UnknownProvider => super::no_such_path(),

@@ -3,6 +3,7 @@
 mod callback;
 mod estimate;
 mod models;
+mod money;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ pub(super) use callback::callback;
 pub use callback::generation_json;
 pub(super) use estimate::estimates;
 pub(super) use models::{model, provider};
+pub(super) use money::{budget, ledger_entry, usage};
 
 use crate::{
     domain::{
@@ -205,7 +207,9 @@ fn cost(cost: &Cost) -> v1::Cost {
         held_micro_usd: cost.held.0,
         settled_micro_usd: cost.settled.map(|amount| amount.0),
         saved_micro_usd: cost.saved.0,
-        ..v1::Cost::default()
+        suspense_micro_usd: cost.suspense.0,
+        absorbed_micro_usd: cost.absorbed.0,
+        quoted_micro_usd: cost.quoted.map(|amount| amount.0),
     }
 }
 

@@ -11,17 +11,19 @@ use tonic_health::{
 };
 
 use crate::pb::v1::{
-    artifact_service_server::ArtifactServiceServer, generation_service_server::GenerationServiceServer,
-    model_service_server::ModelServiceServer, session_service_server::SessionServiceServer,
+    artifact_service_server::ArtifactServiceServer, budget_service_server::BudgetServiceServer,
+    generation_service_server::GenerationServiceServer, model_service_server::ModelServiceServer,
+    session_service_server::SessionServiceServer,
 };
 
 /// The whole server, and each of its services.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "",
     <GenerationServiceServer<()> as NamedService>::NAME,
     <SessionServiceServer<()> as NamedService>::NAME,
     <ArtifactServiceServer<()> as NamedService>::NAME,
     <ModelServiceServer<()> as NamedService>::NAME,
+    <BudgetServiceServer<()> as NamedService>::NAME,
 ];
 
 /// `/livez` answers while the process runs; `/readyz` says whether to send callers here.

@@ -50,6 +50,7 @@ mod tests {
             names,
             [
                 "filmgate.v1.ArtifactService",
+                "filmgate.v1.BudgetService",
                 "filmgate.v1.GenerationService",
                 "filmgate.v1.ModelService",
                 "filmgate.v1.SessionService",

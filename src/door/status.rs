@@ -22,7 +22,12 @@ use super::{
     refusal::{Refusal, Resource},
 };
 use crate::{
-    domain::{generation::State, order::Violation},
+    domain::{
+        budget::{NotAllowed, OverBudget},
+        generation::State,
+        order::Violation,
+        quote::NoQuote,
+    },
     engine::error::Error,
     pb::v1::ErrorReason,
     store::port::StoreError,
@@ -170,10 +175,55 @@ fn tell_engine(error: Error, subject: String) -> Told {
             told.details.add_quota_failure_violation("unfinished generations", format!("{unfinished} are unfinished"));
             told.with("unfinished", unfinished.to_string()).retry_in(RETRY_QUEUE)
         }
+        Error::Budget(refused) => tell_budget(refused, message),
+        Error::Quote(refused) => tell_quote(refused, message),
+        Error::PriceUnknown { model } => {
+            let model = model.to_string();
+            Told::new(Code::FailedPrecondition, ErrorReason::PriceUnknown, message.clone())
+                .with("model", model.clone())
+                .precondition(model, message)
+        }
         Error::Draining => Told::new(Code::Unavailable, ErrorReason::ServerDraining, message).retry_in(RETRY_DRAIN),
         Error::Store(StoreError::Unavailable(cause)) => tell_unavailable(message, &*cause),
         Error::Storage(cause) => tell_unavailable(message, &*cause),
         Error::Store(StoreError::Broken(cause)) => tell_defect(&*cause),
+    }
+}
+
+fn tell_budget(refused: NotAllowed, message: String) -> Told {
+    match refused {
+        NotAllowed::Over(OverBudget { budget, limit, left, asked }) => {
+            let mut told = Told::new(Code::ResourceExhausted, ErrorReason::BudgetExceeded, message.clone());
+            told.details.add_quota_failure_violation(format!("budget {budget}"), message);
+            told.with("budget", budget)
+                .with("limit_micro_usd", limit.0.to_string())
+                .with("left_micro_usd", left.0.to_string())
+                .with("asked_micro_usd", asked.0.to_string())
+        }
+        NotAllowed::Unpriced { budget, model } => {
+            Told::new(Code::FailedPrecondition, ErrorReason::PriceUnknown, message.clone())
+                .with("budget", budget)
+                .with("model", model.clone())
+                .precondition(model, message)
+        }
+    }
+}
+
+fn tell_quote(refused: NoQuote, message: String) -> Told {
+    let failed = |reason| Told::new(Code::FailedPrecondition, reason, message.clone());
+    match refused {
+        NoQuote::NotFound => {
+            let mut told = Told::new(Code::NotFound, ErrorReason::QuoteNotFound, message);
+            told.details.set_resource_info("quote", "", "", "");
+            told
+        }
+        NoQuote::Expired(at) => failed(ErrorReason::QuoteExpired)
+            .with("expired_at", at.to_string())
+            .precondition("quote".to_owned(), message),
+        NoQuote::Used => failed(ErrorReason::QuoteExpired).precondition("quote".to_owned(), message),
+        NoQuote::Mismatch { field } => {
+            failed(ErrorReason::QuoteMismatch).with("field", field.clone()).precondition(field, message)
+        }
     }
 }
 

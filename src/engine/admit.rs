@@ -10,6 +10,7 @@ use super::{
     Engine,
     brief::{brief, digest, has_context},
     error::Error,
+    quote::quoted_order,
     request::Request,
     view::View,
 };
@@ -65,6 +66,7 @@ impl Engine {
             tenant: request.tenant.clone(),
             session: request.session.clone().unwrap_or_else(SessionId::fresh),
             request: request.request_id.clone(),
+            quote: request.quote.map(|quote| (quote, quoted_order(&request, &inputs))),
             max_unfinished: self.settings().max_unfinished,
             now,
         };
@@ -77,6 +79,8 @@ impl Engine {
             Ok(Accepted::Replayed(generation)) => (generation, None),
             Err(AcceptError::RequestIdReused { field }) => return Err(Error::RequestIdReused { field }),
             Err(AcceptError::QueueFull { unfinished }) => return Err(Error::QueueFull { unfinished }),
+            Err(AcceptError::Budget(refused)) => return Err(refused.into()),
+            Err(AcceptError::Quote(refused)) => return Err(refused.into()),
             Err(AcceptError::Store(error)) => {
                 // It may have been accepted all the same.
                 self.doubt();
@@ -99,7 +103,7 @@ impl Engine {
     }
 
     /// The provider of the first model must be able to serve the kind at all, which the sample without its files is not.
-    fn check_ready(&self, request: &Request) -> Result<(), Error> {
+    pub(super) fn check_ready(&self, request: &Request) -> Result<(), Error> {
         let Some(first) = request.candidates.first() else {
             return Err(Error::Invalid(vec![Violation::new("model", "names no model")]));
         };
@@ -172,6 +176,7 @@ impl Draft for NewGeneration {
         let messages = opening_messages(&request, &brief, id, now);
         let first = request.candidates.first();
         let estimated = first.and_then(|candidate| candidate.estimate);
+        let held = estimated.unwrap_or_default();
         let generation = Generation {
             id,
             tenant: request.tenant,
@@ -180,7 +185,7 @@ impl Draft for NewGeneration {
             request_id: request.request_id.map(|(id, _)| id),
             prompt: request.prompt,
             brief,
-            attempts: first.map(|candidate| Attempt::new(0, candidate.model.clone(), now)).into_iter().collect(),
+            attempts: first.map(|first| Attempt::new(0, first.model.clone(), held, now)).into_iter().collect(),
             candidates: request.candidates,
             inputs,
             fallback_on_refusal: request.fallback_on_refusal,
@@ -198,7 +203,7 @@ impl Draft for NewGeneration {
             progress_percent: None,
             provider_logs: String::new(),
             artifacts: Vec::new(),
-            cost: Cost { estimated, held: estimated.unwrap_or_default(), ..Cost::default() },
+            cost: Cost { estimated, held, ..Cost::default() },
             cached_from: None,
             leader: None,
             coalesced: false,

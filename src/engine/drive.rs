@@ -235,7 +235,8 @@ impl Driver {
                     }
                     return Ok(generation);
                 }
-                Err(ApplyError::Lost) => return Err(Stop),
+                // A driver asks for no resubmit, and a next model that no budget allows is left out by the store itself.
+                Err(ApplyError::Lost | ApplyError::Budget(_)) => return Err(Stop),
                 // It was deleted; its job may have gone on elsewhere before.
                 Err(ApplyError::NotFound) => {
                     let deleted = self.engine.store().load(self.id).await.ok().flatten();

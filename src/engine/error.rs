@@ -1,7 +1,13 @@
 //! Why the engine refuses a call. The door turns each into a status; nothing here knows gRPC.
 
 use crate::{
-    domain::{generation::State, names::ProviderId, order::Violation},
+    domain::{
+        budget::NotAllowed,
+        generation::State,
+        names::{ModelName, ProviderId},
+        order::Violation,
+        quote::NoQuote,
+    },
     store::port::StoreError,
 };
 
@@ -45,6 +51,18 @@ pub enum Error {
     QueueFull {
         /// How many.
         unfinished: u64,
+    },
+    /// A budget does not allow it.
+    #[error(transparent)]
+    Budget(#[from] NotAllowed),
+    /// A quote was asked for, or is to be used, and there is none.
+    #[error(transparent)]
+    Quote(#[from] NoQuote),
+    /// A quote was asked for an order whose price nobody knows.
+    #[error("the price of {model} is unknown, so it cannot be quoted")]
+    PriceUnknown {
+        /// The model.
+        model: ModelName,
     },
     /// The server is shutting down.
     #[error("the server is shutting down")]

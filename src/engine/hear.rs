@@ -16,12 +16,13 @@ use super::{Engine, error::Error};
 use crate::{
     domain::{
         attempt::{Attempt, AttemptStage, Ticket},
+        failure::Charged,
         generation::Generation,
         life::{AttemptEvent, Event},
         names::{GenerationId, ProviderId},
     },
     provider::{
-        port::Provider,
+        port::{Progress, Provider, Status},
         webhook::{Address, Delivery, HookError},
     },
     store::port::{ApplyError, StoreError},
@@ -41,6 +42,8 @@ pub enum Hearing {
     Duplicate,
     /// The attempt has ended.
     Late,
+    /// The attempt had ended unknown, and it is known now what it cost.
+    Learned,
     /// No such provider here.
     UnknownProvider,
     /// No submit has this address.
@@ -67,6 +70,7 @@ impl Hearing {
             Self::Found => "found",
             Self::Duplicate => "duplicate",
             Self::Late => "late",
+            Self::Learned => "learned",
             Self::UnknownProvider => "unknown_provider",
             Self::Unknown => "unknown",
             Self::Forged => "forged",
@@ -151,7 +155,9 @@ impl Engine {
         }
         let is_open = generation.open_attempt().is_some_and(|open| open.id == attempt.id);
         let hearing = match heard.ticket {
-            _ if !is_open => Hearing::Late,
+            // A tombstone has forgotten what a job is asked about with.
+            _ if generation.expired_at.is_some() => Hearing::Late,
+            ticket if !is_open => self.learn(provider, &generation, attempt, ticket).await?,
             // Also if the answer said that nothing came of it and the order waits to be sent again: here is the job.
             Some(ticket) if attempt.stage != AttemptStage::Accepted => self.bring(id, &attempt, ticket).await?,
             Some(_) | None => {
@@ -162,6 +168,42 @@ impl Engine {
         // Only now: what could not be stored must be heard when it is sent again.
         self.0.heard.insert(&message);
         Ok(hearing)
+    }
+
+    /// Asks once what became of an attempt that had ended unknown, and corrects the ledger. The generation stays as it is.
+    async fn learn(
+        &self,
+        provider: Arc<dyn Provider>,
+        generation: &Generation,
+        attempt: Attempt,
+        ticket: Option<Ticket>,
+    ) -> Result<Hearing, Error> {
+        let known = ticket.or(attempt.ticket).filter(|_| attempt.charged == Some(Charged::Unknown));
+        let Some(ticket) = known else { return Ok(Hearing::Late) };
+        let (id, name) = (generation.id, attempt.model.provider.id());
+        let has_job = |other: &Attempt| other.ticket.as_ref().is_some_and(|other| other.job == ticket.job);
+        let is_later_attempts = generation.attempts.iter().any(|other| other.id != attempt.id && has_job(other));
+        if is_later_attempts || self.store().job_is_claimed(name, &ticket.account, &ticket.job, id).await? {
+            // Its money is told of there.
+            return Ok(Hearing::Late);
+        }
+        let Ok(Progress { status, usage, .. }) = provider.poll(&ticket).await else {
+            return Ok(Hearing::Unavailable);
+        };
+        let charged = match status {
+            Status::Done(_) => Charged::Yes,
+            Status::Failed(failure) => failure.charged,
+            Status::Cancelled(charged) => charged,
+            Status::Waiting | Status::Running => return Ok(Hearing::Late),
+        };
+        match self.apply_for_caller(id, Event::Learned(attempt.id, charged, usage)).await? {
+            Ok(_) if charged == Charged::Unknown => Ok(Hearing::Late),
+            Ok(_) => Ok(Hearing::Learned),
+            Err(ApplyError::Refused { .. } | ApplyError::NotFound | ApplyError::Lost | ApplyError::Budget(_)) => {
+                Ok(Hearing::Late)
+            }
+            Err(ApplyError::Store(error)) => Err(error.into()),
+        }
     }
 
     /// Tells the ticket of a submit whose answer has not come.
@@ -178,7 +220,9 @@ impl Engine {
                 self.nudge(generation.id).await?;
                 Ok(Hearing::Found)
             }
-            Err(ApplyError::Refused { .. } | ApplyError::NotFound | ApplyError::Lost) => Ok(Hearing::Late),
+            Err(ApplyError::Refused { .. } | ApplyError::NotFound | ApplyError::Lost | ApplyError::Budget(_)) => {
+                Ok(Hearing::Late)
+            }
             Err(ApplyError::Store(error)) => Err(error.into()),
         }
     }

@@ -37,6 +37,8 @@ const EXPIRY: Duration = Duration::from_secs(60);
 const EXPIRED_AT_ONCE: usize = 100;
 /// Request ids are kept this long.
 const REQUEST_IDS_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long it is still said of a quote that it is over.
+const QUOTES_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What expires apart.
 #[derive(Debug, Clone, Copy)]
@@ -165,6 +167,10 @@ impl Engine {
             match self.store().expire_request_ids(before).await {
                 Ok(n_expired) => debug!(n_expired, "forgot old request ids"),
                 Err(error) => warn!(error = ?error, "old request ids could not be forgotten"),
+            }
+            let before = self.now().checked_sub(QUOTES_FOR).unwrap_or_default();
+            if let Err(error) = self.store().forget_money(before, self.now()).await {
+                warn!(error = ?error, "old quotes could not be forgotten");
             }
             // While the store cannot be written, rows for what is stored are missing.
             if *self.0.ready.borrow() && !set_ahead(earlier, last) {

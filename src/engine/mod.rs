@@ -23,6 +23,7 @@ mod library;
 mod outputs;
 mod plan;
 mod providers;
+mod quote;
 mod reconcile;
 mod recover;
 mod retry;
@@ -231,6 +232,7 @@ impl Engine {
             Err(ApplyError::Refused { generation, .. }) => return Err(Error::Finished(generation.state)),
             // Only a claim can be lost, and a caller has none.
             Err(ApplyError::NotFound | ApplyError::Lost) => return Err(Error::GenerationNotFound),
+            Err(ApplyError::Budget(refused)) => return Err(refused.into()),
             Err(ApplyError::Store(error)) => return Err(error.into()),
         };
         Ok(self.view(cancelled))
@@ -243,6 +245,7 @@ impl Engine {
             Ok(generation) => Ok(self.view(generation)),
             Err(ApplyError::Refused { generation, .. }) => Err(Error::NotUnresolved(generation.state)),
             Err(ApplyError::NotFound | ApplyError::Lost) => Err(Error::GenerationNotFound),
+            Err(ApplyError::Budget(refused)) => Err(refused.into()),
             Err(ApplyError::Store(error)) => Err(error.into()),
         }
     }
@@ -420,7 +423,8 @@ impl Engine {
         self.0.parts.clock
     }
 
-    fn now(&self) -> Timestamp {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
         self.clock().now()
     }
 }

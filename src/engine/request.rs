@@ -8,7 +8,7 @@ use url::Url;
 use crate::{
     domain::{
         artifact::Kind,
-        names::{ArtifactId, RequestId, SessionId, TenantId},
+        names::{ArtifactId, QuoteId, RequestId, SessionId, TenantId},
         order::{CachePolicy, Candidate, InputRole},
     },
     store::port::SentRequest,
@@ -35,6 +35,8 @@ pub struct Request {
     pub inputs: Vec<AskedInput>,
     /// How earlier results are used.
     pub cache: CachePolicy,
+    /// The quote that it is made with.
+    pub quote: Option<QuoteId>,
     /// Bounds the job; the server's default when absent.
     pub max_duration: Option<Duration>,
     /// The caller's labels.

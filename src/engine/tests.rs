@@ -2,6 +2,7 @@
 
 mod answers;
 mod clock;
+mod quote;
 mod standstill;
 
 use std::{
@@ -21,6 +22,7 @@ use crate::{
     config::DrainConfig,
     domain::{
         artifact::Kind,
+        budget::Budgets,
         card::ModelCard,
         failure::{Charged, FailureReason, UnresolvedReason},
         generation::{Generation, State},
@@ -154,7 +156,7 @@ impl Stage {
     }
 
     async fn set_by(clock: Clock, max_duration: Option<Duration>, submits: &[Answer], polls: &[Answer]) -> Self {
-        let sqlite = |path: &Path| Arc::new(Sqlite::open(path).unwrap()) as Arc<dyn Store>;
+        let sqlite = |path: &Path| Arc::new(Sqlite::open(path, Budgets::default()).unwrap()) as Arc<dyn Store>;
         Self::set_in(sqlite, Duration::ZERO, clock, max_duration, submits, polls).await
     }
 
@@ -255,6 +257,7 @@ fn request() -> Request {
         candidates: vec![candidate],
         inputs: Vec::new(),
         cache: CachePolicy::Default,
+        quote: None,
         max_duration: None,
         labels: BTreeMap::new(),
         callback_url: None,

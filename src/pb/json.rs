@@ -30,6 +30,7 @@ macro_rules! described {
 
 described!(
     Artifact,
+    Budget,
     Callback,
     CreateArtifactLinkResponse,
     EstimateCostResponse,
@@ -39,10 +40,12 @@ described!(
     GenerateVideoRequest,
     Generation,
     GenerationEvent,
+    LedgerEntry,
     Message,
     Model,
     Provider,
-    Session
+    Session,
+    Usage,
 );
 
 /// `message` in its canonical JSON form.
@@ -107,6 +110,9 @@ mod tests {
             assert_eq!(of(&M::default()).unwrap(), json!({}), "{}", M::NAME);
         }
         check::<v1::Artifact>();
+        check::<v1::Budget>();
+        check::<v1::LedgerEntry>();
+        check::<v1::Usage>();
         check::<v1::Callback>();
         check::<v1::Generation>();
         check::<v1::GenerationEvent>();

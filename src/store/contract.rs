@@ -6,11 +6,12 @@ pub(super) mod cache;
 pub(super) mod callbacks;
 pub(super) mod life;
 pub(super) mod lists;
+pub(super) mod money;
 pub(super) mod records;
 pub(super) mod retention;
 pub(super) mod sharing;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
@@ -26,8 +27,8 @@ use crate::domain::{
         AttemptEvent, Event,
         tests::{START, drafted, output},
     },
-    money::Usage,
-    names::{GenerationId, RequestId, SessionId, SubmitKey, TenantId},
+    money::{MicroUsd, Usage},
+    names::{GenerationId, QuoteId, RequestId, SessionId, SubmitKey, TenantId},
     order::CachePolicy,
     session::{Message, Role},
 };
@@ -71,6 +72,13 @@ macro_rules! store_contract {
                 an_expired_generation_is_ended_and_can_be_deleted, only_what_ended_before_expires_first_ended_first,
                 shared_bytes_live_as_long_as_the_last_that_shares_them, an_expired_artifact_is_gone_and_answers_no_order,
                 artifacts_expire_in_batches, what_an_unfinished_generation_starts_from_is_kept;
+            money: every_movement_is_in_the_ledger, a_budget_is_never_exceeded_however_many_race,
+                a_refused_order_leaves_nothing, budgets_tell_sessions_labels_and_tenants_apart, a_period_begins_anew,
+                what_has_no_price_is_no_matter_of_a_budget, a_next_model_that_no_budget_allows_is_not_tried,
+                what_is_unknown_keeps_its_hold_and_is_then_in_suspense, later_truth_corrects_the_ledger_and_nothing_else,
+                shared_jobs_and_cached_answers_hold_nothing, a_quote_binds_one_order_once,
+                usage_is_told_by_what_generations_have_in_common, money_records_outlive_what_they_paid_for,
+                budgets_agree_with_the_ledger_whatever_happens;
         }
     };
     ($fresh:path; $($group:ident: $($behaviour:ident),+;)+) => {
@@ -91,6 +99,10 @@ pub(super) struct Ask {
     pub(super) tenant: TenantId,
     pub(super) session: SessionId,
     pub(super) request: Option<(RequestId, SentRequest)>,
+    pub(super) quote: Option<(QuoteId, SentRequest)>,
+    pub(super) labels: BTreeMap<String, String>,
+    /// Expected price of the first model, and of a second one if there is one.
+    pub(super) prices: Vec<Option<i64>>,
     pub(super) digest: Option<&'static str>,
     pub(super) cache: CachePolicy,
     pub(super) kind: Kind,
@@ -106,6 +118,9 @@ impl Ask {
             tenant: TenantId::default_tenant(),
             session: SessionId::fresh(),
             request: None,
+            quote: None,
+            labels: BTreeMap::new(),
+            prices: vec![Some(70)],
             digest: None,
             cache: CachePolicy::Default,
             kind: Kind::Video,
@@ -133,6 +148,7 @@ impl Ask {
             tenant: self.tenant.clone(),
             session: self.session.clone(),
             request: self.request.clone(),
+            quote: self.quote.clone(),
             max_unfinished: self.max_unfinished,
             now: self.now,
         };
@@ -151,7 +167,14 @@ impl Ask {
 impl Draft for Ask {
     fn generation(&self, earlier: &[Message]) -> (Generation, Vec<Message>) {
         let texts: Vec<&str> = earlier.iter().map(|message| message.text.as_str()).collect();
-        let mut generation = drafted(1);
+        let mut generation = drafted(self.prices.len());
+        for (candidate, price) in generation.candidates.iter_mut().zip(&self.prices) {
+            candidate.estimate = price.map(MicroUsd);
+        }
+        generation.attempts[0].held = generation.candidates[0].estimate.unwrap_or_default();
+        generation.cost.held = generation.attempts[0].held;
+        (generation.created_at, generation.attempts[0].created_at) = (self.now, self.now);
+        generation.labels.clone_from(&self.labels);
         generation.prompt = format!("prompt of {}", generation.id);
         generation.brief = texts.join(" | ");
         generation.cache_key =

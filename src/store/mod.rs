@@ -12,5 +12,6 @@ mod rows;
 mod rules;
 mod sql;
 pub mod sqlite;
+mod usage;
 
 pub use error::OpenError;

@@ -8,24 +8,31 @@ use std::{fmt, ops::ControlFlow};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-pub use self::callbacks::{CallbackClaim, DueCallback, RedeliverError};
+pub use self::{
+    callbacks::{CallbackClaim, DueCallback, RedeliverError},
+    money::{LedgerFilter, MAX_USAGE_KEYS, UsageFilter, UsageKey, UsageRow},
+};
 use crate::domain::{
     artifact::{Artifact, BlobKey, Kind},
+    budget::{NotAllowed, Spender, Standing},
     callback::Callback,
     generation::{CacheKey, Generation, HistoryEvent, State},
+    ledger::Entry,
     life::{Event, Refused},
-    names::{ArtifactId, GenerationId, RequestId, SessionId, TenantId},
+    names::{ArtifactId, GenerationId, QuoteId, RequestId, SessionId, TenantId},
+    quote::{NoQuote, Quote},
     session::{Message, Session},
 };
 
 mod callbacks;
+mod money;
 
 /// A store. Names are looked up within a tenant: another tenant's things do not exist.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Accepts a request, in one transaction and in this order: attach to the same `request_id`; refuse above `max_unfinished`; make the session
     /// if it is new and read its last messages; let `draft` make the generation of them; answer it from the cache; or let it share an identical job
-    /// in flight; append the session's messages.
+    /// in flight; take the money that it needs from the budgets, and the quote; append the session's messages.
     ///
     /// `draft` must be quick and pure: a store may run many acceptances in one transaction.
     async fn accept(&self, acceptance: Acceptance, draft: Box<dyn Draft>) -> Result<Accepted, AcceptError>;
@@ -45,6 +52,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// generation has been deleted since. When it ended: its session gets
     /// its closing message, its outputs become artifacts and, if its policy says so, a cached answer, its callback falls due, and the generations that share its job end
     /// with it, all in the same transaction. A ticket for a job that another generation's open attempt holds is refused. A cancel, or a deadline passed while queued, of a generation whose job others share hands the job over, and the claim with it.
+    ///
+    /// The ledger has every movement of money from the same transaction. A next model that a budget does not allow is not tried; a resubmit that it
+    /// does not allow is refused.
     ///
     /// A driver tells its claim, and is refused with [`ApplyError::Lost`] if that is not the one of the generation that the event goes to. A caller has none.
     async fn apply(
@@ -162,6 +172,29 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// from. The generations that made them stay as they are.
     async fn expire_artifacts(&self, before: Timestamp, limit: usize) -> Result<Expired, StoreError>;
 
+    /// Stores a quote of a tenant.
+    async fn add_quote(&self, tenant: &TenantId, quote: &Quote) -> Result<(), StoreError>;
+
+    /// Sums of the tenant's generations by what they have in common, at most three keys, in the order of the keys; the key of a page is the number of rows
+    /// already seen.
+    async fn usage(
+        &self,
+        tenant: &TenantId,
+        filter: &UsageFilter,
+        by: &[UsageKey],
+        page: Page<u64>,
+    ) -> Result<Vec<UsageRow>, StoreError>;
+
+    /// Movements of the tenant's money, newest first; the key of a page is the last number seen.
+    async fn ledger(&self, tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>)
+    -> Result<Vec<Entry>, StoreError>;
+
+    /// How the budgets stand that concern a spender.
+    async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>, StoreError>;
+
+    /// Forgets quotes that ended before `before`, and how budgets stood in periods that are over by `now`.
+    async fn forget_money(&self, before: Timestamp, now: Timestamp) -> Result<(), StoreError>;
+
     /// Forgets request ids older than `before`, at most 10 000 a call.
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64, StoreError>;
 
@@ -254,6 +287,8 @@ pub struct Acceptance {
     pub session: SessionId,
     /// The caller's key and the request as it was sent.
     pub request: Option<(RequestId, SentRequest)>,
+    /// The quote it is to be made with, and the order as that knows it.
+    pub quote: Option<(QuoteId, SentRequest)>,
     /// Refuse when this many generations are unfinished.
     pub max_unfinished: u64,
     /// The time of acceptance.
@@ -295,6 +330,12 @@ pub enum AcceptError {
         /// How many.
         unfinished: u64,
     },
+    /// A budget does not allow it.
+    #[error(transparent)]
+    Budget(#[from] NotAllowed),
+    /// Its quote does not hold.
+    #[error(transparent)]
+    Quote(#[from] NoQuote),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -323,6 +364,9 @@ pub enum ApplyError {
         /// The generation as it is.
         generation: Box<Generation>,
     },
+    /// A budget does not allow it to be sent again.
+    #[error(transparent)]
+    Budget(#[from] NotAllowed),
     /// The claim is not the generation's any more: another process drives it.
     #[error("another process drives the generation")]
     Lost,

@@ -3,7 +3,68 @@
 use jiff::Timestamp;
 
 use super::port::StoreError;
-use crate::domain::callback::{Callback, CallbackError, CallbackState};
+use crate::domain::{
+    callback::{Callback, CallbackError, CallbackState},
+    ledger::{Account, Entry, Movement, Reason},
+    money::MicroUsd,
+    names::{GenerationId, ModelName, SessionId},
+};
+
+/// A value of a statement that is put together for both stores.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Text(String),
+    Int(i64),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for Value {
+    fn from(number: i64) -> Self {
+        Self::Int(number)
+    }
+}
+
+/// A row of `ledger`, in the order of the catalogue's columns.
+#[derive(Debug)]
+pub(super) struct LedgerRow {
+    pub(super) number: i64,
+    pub(super) at: i64,
+    pub(super) generation: String,
+    pub(super) session: String,
+    pub(super) model: String,
+    pub(super) since: i64,
+    pub(super) reason: String,
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) amount: i64,
+}
+
+impl LedgerRow {
+    pub(super) fn entry(self) -> Result<Entry, StoreError> {
+        let time = |at: i64| Timestamp::from_microsecond(at).map_err(StoreError::broken);
+        let unknown = || StoreError::broken("a movement has an unknown word");
+        let account = |word: &str| Account::from_word(word).ok_or_else(unknown);
+        Ok(Entry {
+            number: u64::try_from(self.number).map_err(StoreError::broken)?,
+            at: time(self.at)?,
+            generation: GenerationId::from_id(&self.generation).map_err(StoreError::broken)?,
+            session: SessionId::from_id(self.session).map_err(StoreError::broken)?,
+            movement: Movement {
+                model: self.model.parse::<ModelName>().map_err(StoreError::broken)?,
+                since: time(self.since)?,
+                reason: Reason::from_word(&self.reason).ok_or_else(unknown)?,
+                from: account(&self.from)?,
+                to: account(&self.to)?,
+                amount: MicroUsd(self.amount),
+            },
+        })
+    }
+}
 
 /// A row of `callbacks`, in the order of the catalogue's columns.
 #[derive(Debug)]

@@ -5,7 +5,8 @@ use sha2::{Digest, Sha256};
 
 use super::port::{SentRequest, cacheable};
 use crate::domain::{
-    attempt::AttemptStage,
+    attempt::{Attempt, AttemptStage},
+    failure::Charged,
     generation::{Generation, State},
     life::{Event, HandOver},
     names::SessionId,
@@ -58,6 +59,22 @@ pub(super) fn submitting(generation: &Generation) -> Option<String> {
     Some(asked(&attempt.model.to_string(), &generation.brief))
 }
 
+/// The model that a generation is counted at: that of its last attempt, or of the order if it made none.
+pub(super) fn model(generation: &Generation) -> String {
+    generation.candidate().map(|candidate| candidate.model.to_string()).unwrap_or_default()
+}
+
+/// It ended charged, at a price that nobody knows.
+pub(super) fn is_unpriced(generation: &Generation) -> bool {
+    let unpriced = |attempt: &Attempt| attempt.charged == Some(Charged::Yes) && attempt.settled.is_none();
+    generation.attempts.iter().any(unpriced)
+}
+
+/// A new attempt has begun, so that money must be there for it.
+pub(super) fn begins_attempt(before: &Generation, after: &Generation) -> bool {
+    after.attempts.len() > before.attempts.len()
+}
+
 /// One short text for what a provider would list of an order: its model and brief. No model's name holds a line feed.
 pub(super) fn asked(model: &str, brief: &str) -> String {
     let digest = Sha256::new().chain_update(model).chain_update("\n").chain_update(brief).finalize();
@@ -79,7 +96,7 @@ pub(super) fn handing_over(generation: &Generation, event: &Event, now: Timestam
         Event::DeadlinePassed => {
             Some(HandOver::DeadlinePassed).filter(|_| generation.state == State::Queued && now >= generation.deadline)
         }
-        Event::Attempt(..) | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => None,
+        Event::Attempt(..) | Event::GaveUp | Event::Resolved(_) | Event::Learned(..) | Event::LeaderEnded(_) => None,
     }
 }
 

@@ -19,11 +19,13 @@ catalogue! {
 
     generation {
         INSERT = "INSERT INTO generations \
-            (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, doc, ended_at) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12)";
+            (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, doc, ended_at, \
+            created_at, model, labels, saved) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
         UPDATE_DOC = "UPDATE generations SET doc = ?2 WHERE id = ?1";
         UPDATE = "UPDATE generations \
-            SET state = ?2, ended = ?3, leader = ?4, open_digest = ?5, submitting = ?6, doc = ?7, ended_at = ?8 WHERE id = ?1";
+            SET state = ?2, ended = ?3, leader = ?4, open_digest = ?5, submitting = ?6, doc = ?7, ended_at = ?8, \
+            model = ?9, saved = ?10, unpriced = ?11 WHERE id = ?1";
         LOAD = "SELECT doc FROM generations WHERE id = ?1 AND deleted <> 1";
         LOAD_EVEN_DELETED = "SELECT doc FROM generations WHERE id = ?1";
         FIND = "SELECT doc FROM generations WHERE id = ?2 AND tenant = ?1 AND deleted <> 1";
@@ -101,6 +103,25 @@ catalogue! {
         DELETE = "DELETE FROM callbacks WHERE generation = ?1";
     }
 
+    money {
+        INSERT_MOVEMENT = "INSERT INTO ledger \
+            (tenant, generation, session, model, at, since, reason, from_account, to_account, amount) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+        /// Changes nothing if more than the limit would be taken then.
+        CHARGE = "INSERT INTO spending (budget, account, since, held, spent) VALUES (?1, ?2, ?3, ?4, ?5) \
+            ON CONFLICT (budget, account, since) \
+            DO UPDATE SET held = spending.held + excluded.held, spent = spending.spent + excluded.spent \
+            WHERE spending.held + spending.spent + excluded.held + excluded.spent <= ?6";
+        STANDING = "SELECT held, spent FROM spending WHERE budget = ?1 AND account = ?2 AND since = ?3";
+        FORGET_BUDGET = "DELETE FROM spending WHERE budget = ?1";
+        FORGET_PERIODS = "DELETE FROM spending WHERE budget = ?1 AND since < ?2";
+
+        INSERT_QUOTE = "INSERT INTO quotes (tenant, id, doc, expires_at, used) VALUES (?1, ?2, ?3, ?4, 0)";
+        FIND_QUOTE = "SELECT doc, used FROM quotes WHERE tenant = ?1 AND id = ?2";
+        USE_QUOTE = "UPDATE quotes SET used = 1 WHERE tenant = ?1 AND id = ?2";
+        FORGET_QUOTES = "DELETE FROM quotes WHERE expires_at < ?1";
+    }
+
     session {
         INSERT_NEW = "INSERT INTO sessions (tenant, id, created_at, updated_at, n_messages) \
             VALUES (?1, ?2, ?3, ?3, 0) ON CONFLICT (tenant, id) DO NOTHING";
@@ -148,6 +169,13 @@ impl List {
     /// Artifacts of the tenant, its first parameter.
     pub(super) fn artifacts() -> Self {
         Self { text: "SELECT doc FROM artifacts WHERE tenant = ?1".to_owned(), n_parameters: 1 }
+    }
+
+    /// Movements of the tenant, its first parameter.
+    pub(super) fn ledger() -> Self {
+        let text = "SELECT number, at, generation, session, model, since, reason, from_account, to_account, amount \
+            FROM ledger WHERE tenant = ?1";
+        Self { text: text.to_owned(), n_parameters: 1 }
     }
 
     /// Adds a condition; each `{}` takes the next parameter.

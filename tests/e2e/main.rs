@@ -23,6 +23,7 @@ mod kills;
 mod kinds;
 mod lists;
 mod main_job;
+mod money;
 mod objects;
 mod overload;
 mod privacy;

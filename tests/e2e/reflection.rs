@@ -9,10 +9,11 @@ use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus,
 
 use crate::support::server::{SOON, Server, Setup};
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 5] = [
     "filmgate.v1.ArtifactService",
     "filmgate.v1.GenerationService",
     "filmgate.v1.ModelService",
+    "filmgate.v1.BudgetService",
     "filmgate.v1.SessionService",
 ];
 

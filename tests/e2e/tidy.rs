@@ -22,8 +22,8 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("simulator", &[]),
     ("lifecycle", &["config"]),
     ("telemetry", &["config"]),
-    // Of `provider` the descriptors of vendors only, from which their settings are derived.
-    ("config", &["outbound", "provider"]),
+    // Of `provider` the descriptors of vendors only, from which their settings are derived; of `domain` what a budget is.
+    ("config", &["domain", "outbound", "provider"]),
     ("failpoint", &[]),
     ("outbound", &[]),
 ];

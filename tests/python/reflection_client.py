@@ -15,6 +15,7 @@ SERVICES = {
     "filmgate.v1.ArtifactService",
     "filmgate.v1.GenerationService",
     "filmgate.v1.ModelService",
+    "filmgate.v1.BudgetService",
     "filmgate.v1.SessionService",
     "grpc.health.v1.Health",
 }

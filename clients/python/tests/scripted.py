@@ -15,11 +15,23 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from filmgate.v1 import artifact_service_pb2, generation_service_pb2, model_service_pb2, session_service_pb2
+from filmgate.v1 import (
+    artifact_service_pb2,
+    budget_service_pb2,
+    generation_service_pb2,
+    model_service_pb2,
+    session_service_pb2,
+)
 
 SERVICES = [
     service
-    for module in (artifact_service_pb2, generation_service_pb2, model_service_pb2, session_service_pb2)
+    for module in (
+        artifact_service_pb2,
+        budget_service_pb2,
+        generation_service_pb2,
+        model_service_pb2,
+        session_service_pb2,
+    )
     for service in module.DESCRIPTOR.services_by_name.values()
 ]
 

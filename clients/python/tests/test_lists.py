@@ -7,6 +7,8 @@ from snapshots import generation
 
 from filmgate import Client
 from filmgate.v1.artifact_pb2 import Kind
+from filmgate.v1.budget_pb2 import Budget, LedgerEntry, Usage
+from filmgate.v1.budget_service_pb2 import GetUsageResponse, ListLedgerEntriesResponse
 from filmgate.v1.generation_pb2 import GenerationEvent, State
 from filmgate.v1.generation_service_pb2 import ListGenerationEventsResponse, ListGenerationsResponse
 from filmgate.v1.model_pb2 import Model
@@ -50,3 +52,19 @@ def test_models_events_and_history_are_listed(server: ScriptedServer, client: Cl
     asked = server.requests("ListModels")[0]
     assert asked.provider == "replicate" and asked.available and not asked.HasField("max_micro_usd")
     assert server.requests("GetSessionHistory")[0].name == "sessions/s"
+
+
+def test_usage_budgets_and_the_ledger_are_listed(server: ScriptedServer, client: Client) -> None:
+    server.on(
+        "GetUsage",
+        GetUsageResponse(usage=[Usage(keys=["film"], spent_micro_usd=250_000)], next_page_token="two"),
+        GetUsageResponse(usage=[Usage(keys=["sound"])]),
+        GetUsageResponse(budgets=[Budget(name="company")]),
+    )
+    server.on("ListLedgerEntries", ListLedgerEntriesResponse(entries=[LedgerEntry(micro_usd=250_000)]))
+    assert [row.keys[0] for row in client.usage("label:team", kind="video", labels={"a": "b"})] == ["film", "sound"]
+    assert [budget.name for budget in client.budgets()] == ["company"]
+    assert [entry.micro_usd for entry in client.ledger("generations/0193")] == [250_000]
+    request = server.requests("GetUsage")[1]
+    assert (list(request.group_by), request.kind, request.labels["a"]) == (["label:team"], Kind.KIND_VIDEO, "b")
+    assert server.requests("ListLedgerEntries")[0].generation == "generations/0193"

@@ -22,6 +22,8 @@ pub enum Event {
     GaveUp,
     /// A person decided about what is unknown.
     Resolved(Resolution),
+    /// What became of the money of one of its attempts that had ended unknown, also if the generation has ended.
+    Learned(AttemptId, Charged, Usage),
     /// The generation whose job it shares has ended so.
     LeaderEnded(Box<Generation>),
 }

@@ -40,7 +40,7 @@ impl Generation {
         self.leader = Some(leader);
         self.coalesced = true;
         self.attempts.clear();
-        self.cost.held = MicroUsd::ZERO;
+        self.tally();
     }
 
     /// Hands the provider job to `follower` and ends as `ending` says: attempts, ticket and held money move, so nothing is bought again.
@@ -68,12 +68,11 @@ impl Generation {
         follower.provider_error.clone_from(&self.provider_error);
         follower.unresolved = self.unresolved.take();
         follower.started_at = self.started_at;
-        follower.cost = self.cost.clone();
+        follower.inherit_cost(self);
         follower.touch(now);
         let promoted = follower.record("promoted", format!("took over the job of {}", self.id), now);
 
         self.successor = Some(follower.id);
-        self.cost.settled = Some(MicroUsd::ZERO);
         let told = match ending {
             HandOver::Cancelled => {
                 self.cancel_requested_at = Some(now);

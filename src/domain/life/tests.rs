@@ -27,7 +27,7 @@ pub(crate) fn drafted(n_candidates: usize) -> Generation {
             stand_in: false,
         })
         .collect();
-    let attempt = Attempt::new(0, candidates[0].model.clone(), START);
+    let attempt = Attempt::new(0, candidates[0].model.clone(), MicroUsd(70), START);
     Generation {
         id: GenerationId::fresh(),
         tenant: TenantId::default_tenant(),
@@ -362,7 +362,8 @@ fn check_step(
     match told {
         Err(_) | Ok(Applied::Unchanged) => prop_assert_eq!(before, after),
         Ok(Applied::Changed(entry)) => {
-            prop_assert!(!before.state.is_terminal(), "an end is final");
+            let learned = matches!(event, Event::Learned(..)) && before.state == after.state;
+            prop_assert!(!before.state.is_terminal() || learned, "an end is final");
             let decided = matches!(event, Event::Resolved(_));
             prop_assert!(!decided || before.state == State::Unresolved, "a person decides about what is unknown only");
             prop_assert_eq!(after.sequence, before.sequence + 1);
@@ -390,6 +391,7 @@ fn check_step(
             | Event::DeadlinePassed
             | Event::GaveUp
             | Event::Resolved(Resolution::Failed)
+            | Event::Learned(..)
             | Event::LeaderEnded(_) => false,
         };
         prop_assert!(allowed, "{event:?} took a stored intent back");
@@ -416,4 +418,64 @@ fn check_record(generation: &Generation) -> Result<(), TestCaseError> {
         prop_assert!(attempt.ended_at.is_none_or(|ended_at| ended_at >= attempt.created_at));
     }
     Ok(())
+}
+
+#[test]
+fn what_ended_unknown_is_in_suspense_until_it_is_learned() {
+    let mut generation = drafted(1);
+    let attempt = generation.open_attempt().unwrap().id;
+    for event in [AttemptEvent::Submitting(SubmitKey::fresh()), AttemptEvent::AnswerLost("x".into())] {
+        generation.apply(&Event::Attempt(attempt, event), START).unwrap();
+    }
+    generation.apply(&Event::Resolved(Resolution::Resubmit), START).unwrap();
+    assert_eq!((generation.cost.held, generation.cost.suspense), (MicroUsd(70), MicroUsd(70)));
+    let second = generation.open_attempt().unwrap().id;
+    let learned = |charged, usage| Event::Learned(attempt, charged, usage);
+    assert_eq!(
+        generation.apply(&Event::Learned(second, Charged::No, Usage::default()), START),
+        Err(Refused::StaleAttempt)
+    );
+    let told = Usage { charged: Some(MicroUsd(90)), ..Usage::default() };
+    generation.apply(&learned(Charged::Yes, told), START).unwrap();
+    assert_eq!((generation.cost.suspense, generation.attempts[0].settled), (MicroUsd::ZERO, Some(MicroUsd(90))));
+    assert_eq!(generation.apply(&learned(Charged::No, Usage::default()), START), Err(Refused::StaleAttempt), "once");
+    for event in [AttemptEvent::Submitting(SubmitKey::fresh()), AttemptEvent::AnswerLost("x".into())] {
+        generation.apply(&Event::Attempt(second, event), START).unwrap();
+    }
+    generation.apply(&Event::Resolved(Resolution::Failed), START).unwrap();
+    assert_eq!((generation.cost.settled, generation.cost.suspense), (None, MicroUsd(70)));
+    generation.apply(&Event::Learned(second, Charged::No, Usage::default()), START).unwrap();
+    assert_eq!((generation.state, generation.cost.settled), (State::Failed, Some(MicroUsd(90))));
+}
+
+#[test]
+fn a_quote_is_never_exceeded_and_the_operator_bears_the_rest() {
+    let mut generation = drafted(2);
+    generation.bind_quote(MicroUsd(60));
+    assert_eq!(generation.cost.held, MicroUsd(60));
+    let first = generation.open_attempt().unwrap().id;
+    let failure = Failure::new(FailureReason::ProviderJobFailed, FailurePhase::Provider, Charged::No, "x");
+    generation.apply(&Event::Attempt(first, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
+    generation.apply(&Event::Attempt(first, AttemptEvent::Failed(failure, Usage::default())), START).unwrap();
+    assert_eq!(generation.cost.held, MicroUsd(60), "the next model gets what is left");
+    let second = generation.open_attempt().unwrap().id;
+    let costly = Usage { charged: Some(MicroUsd(100)), ..Usage::default() };
+    let outputs = vec![output(generation.id)];
+    generation.apply(&Event::Attempt(second, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
+    generation.apply(&Event::Attempt(second, AttemptEvent::Stored(outputs, costly)), START).unwrap();
+    let cost = &generation.cost;
+    assert_eq!((cost.settled, cost.absorbed, cost.held), (Some(MicroUsd(60)), MicroUsd(40), MicroUsd::ZERO));
+}
+
+#[test]
+fn a_model_that_is_barred_is_not_tried_and_the_history_says_why() {
+    let mut generation = drafted(2);
+    let first = generation.open_attempt().unwrap().id;
+    let failure = Failure::new(FailureReason::ProviderJobFailed, FailurePhase::Provider, Charged::No, "broken");
+    let event = Event::Attempt(first, AttemptEvent::Failed(failure, Usage::default()));
+    let Ok(Applied::Changed(Some(entry))) = generation.apply_barred(&event, START, Some("over budget team")) else {
+        panic!("no entry")
+    };
+    assert_eq!((entry.state, entry.message.as_str()), (State::Failed, "broken; over budget team"));
+    assert_eq!(generation.attempts.len(), 1);
 }

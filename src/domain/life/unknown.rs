@@ -4,10 +4,10 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        attempt::{Attempt, AttemptOutcome, AttemptStage},
+        attempt::{AttemptOutcome, AttemptStage},
         failure::{Charged, Failure, FailurePhase, FailureReason, UnresolvedReason},
         generation::{Generation, State, Unresolved},
-        money::{MicroUsd, Usage},
+        money::Usage,
     },
     Refused, Resolution, Told, deadline_exceeded,
 };
@@ -43,7 +43,7 @@ impl Generation {
                 self.close_attempt(
                     AttemptOutcome::Failed,
                     Charged::No,
-                    Some(MicroUsd::ZERO),
+                    &Usage::default(),
                     failure.message.clone(),
                     now,
                 );
@@ -106,8 +106,8 @@ impl Generation {
             Some(attempt) => failure.at(&attempt.model.provider),
             None => failure,
         };
-        let price = self.charge(failure.charged, &Usage::default());
-        self.close_attempt(AttemptOutcome::Unknown, failure.charged, price, failure.message.clone(), now);
+        let (outcome, message) = (AttemptOutcome::Unknown, failure.message.clone());
+        self.close_attempt(outcome, failure.charged, &Usage::default(), message, now);
         Ok(self.fail(failure, now))
     }
 
@@ -116,7 +116,8 @@ impl Generation {
             return Err(Refused::WrongState(self.state));
         }
         let charged = Charged::Unknown;
-        self.close_attempt(AttemptOutcome::Unknown, charged, None, "resolved by a person".to_owned(), now);
+        let (outcome, message) = (AttemptOutcome::Unknown, "resolved by a person".to_owned());
+        self.close_attempt(outcome, charged, &Usage::default(), message, now);
         match resolution {
             Resolution::Failed => {
                 let message = "a person resolved it as failed";
@@ -124,10 +125,7 @@ impl Generation {
                     .fail(Failure::new(FailureReason::ResolvedByPerson, FailurePhase::Provider, charged, message), now))
             }
             Resolution::Resubmit => {
-                let index = self.attempts.last().map_or(0, |attempt| attempt.candidate);
-                let model = self.candidates[index].model.clone();
-                self.cost.held = self.candidates[index].estimate.unwrap_or_default();
-                self.attempts.push(Attempt::new(index, model, now));
+                self.try_candidate(self.candidate_index().unwrap_or_default(), now);
                 self.unresolved = None;
                 self.progress_percent = None;
                 self.started_at = None;

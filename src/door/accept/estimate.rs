@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Ordered, Ordering, Prompt, Read, Violations, read, values};
+use super::{Ordered, Ordering, Prompt, Violations, made, read, values};
 use crate::{
     callback::Targets,
     domain::{
@@ -10,7 +10,8 @@ use crate::{
         order::{Candidate, InputRole, Violation},
         price::PriceUnit,
     },
-    door::refusal::Refusal,
+    door::{caller::Caller, refusal::Refusal},
+    engine::request::Request,
     pb::v1::{self, order_to_estimate::Order},
 };
 
@@ -34,26 +35,42 @@ pub(in crate::door) struct ToEstimate {
     pub(in crate::door) inputs: Vec<InputRole>,
     /// How many such orders.
     pub(in crate::door) count: u32,
+    /// The whole request, if a quote is asked for.
+    pub(in crate::door) request: Option<Request>,
+}
+
+/// Orders to estimate, and how long quotes for them are to bind.
+#[derive(Debug)]
+pub(in crate::door) struct ToEstimates {
+    /// The orders.
+    pub(in crate::door) orders: Vec<ToEstimate>,
+    /// None if no quotes are asked for.
+    pub(in crate::door) quote_ttl: Option<Duration>,
 }
 
 /// The orders, or all that is wrong with any of them.
 pub(in crate::door) fn estimates(
     request: v1::EstimateCostRequest,
+    caller: &Caller,
     catalog: &Catalog,
     targets: &Targets,
-) -> Result<Vec<ToEstimate>, Refusal> {
+) -> Result<ToEstimates, Refusal> {
     let mut violations = Violations::default();
     let n_orders = request.orders.len();
     if !(1..=MAX_ORDERS).contains(&n_orders) {
         return Err(Refusal::field("orders", format!("has {n_orders} orders; needs 1 to {MAX_ORDERS}")));
     }
-    check_ttl(request.quote_ttl.as_ref(), &mut violations);
+    let quote_ttl = request.quote_ttl.as_ref().and_then(|ttl| ttl_of(ttl, &mut violations));
+    // A wrong time is no reason to read the orders less strictly.
+    let quoting = request.quote_ttl.as_ref().map(|_| caller);
     let mut orders = Vec::with_capacity(n_orders);
     for (index, order) in request.orders.into_iter().enumerate() {
         let path = format!("orders[{index}]");
         let count = order.count.unwrap_or(1);
         if count > MAX_COUNT {
             violations.add(format!("{path}.count"), format!("must be from 0 to {MAX_COUNT}"));
+        } else if quoting.is_some() && count != 1 {
+            violations.add(format!("{path}.count"), "must be 1: a quote is for one order");
         }
         let (kind, ordered) = match order.order {
             Some(Order::Video(request)) => ("video", request.ordered()),
@@ -65,7 +82,7 @@ pub(in crate::door) fn estimates(
                 continue;
             }
         };
-        match one(ordered, count, catalog, targets) {
+        match one(ordered, count, quoting, catalog, targets) {
             Ok(order) => orders.push(order),
             Err(Refusal::Invalid(wrong)) => {
                 violations.0.extend(wrong.into_iter().map(|Violation { field, description }| {
@@ -76,31 +93,42 @@ pub(in crate::door) fn estimates(
         }
     }
     violations.none()?;
-    Ok(orders)
+    Ok(ToEstimates { orders, quote_ttl })
 }
 
-fn check_ttl(ttl: Option<&prost_types::Duration>, violations: &mut Violations) {
+fn ttl_of(ttl: &prost_types::Duration, violations: &mut Violations) -> Option<Duration> {
     const FIELD: &str = "quote_ttl";
-    let Some(given) = ttl else { return };
-    match values::duration(given, FIELD, violations) {
-        Some(ttl) if !(MIN_TTL..=MAX_TTL).contains(&ttl) => violations.add(FIELD, "must be from 1 s to 24 h"),
-        // QUOTES: the one place where a quote is asked for. It needs `count` 1 and the whole request, for `Engine::issue_quote`.
-        Some(_) => violations.add(FIELD, "must be unset: this version does not make quotes"),
-        None => {}
+    let ttl = values::duration(ttl, FIELD, violations)?;
+    if !(MIN_TTL..=MAX_TTL).contains(&ttl) {
+        violations.add(FIELD, "must be from 1 s to 24 h");
     }
+    Some(ttl)
 }
 
-fn one(mut ordered: Ordered, count: u32, catalog: &Catalog, targets: &Targets) -> Result<ToEstimate, Refusal> {
+fn one(
+    mut ordered: Ordered,
+    count: u32,
+    quoting: Option<&Caller>,
+    catalog: &Catalog,
+    targets: &Targets,
+) -> Result<ToEstimate, Refusal> {
     // These play no part in a price, not even when they are wrong.
     ordered.request_id.clear();
     ordered.callback_url.clear();
     ordered.labels.clear();
-    let Read { prompt, mut candidates, inputs, .. } = read(ordered, catalog, targets, Prompt::Optional)?;
-    let first = candidates.swap_remove(0);
+    ordered.quote.clear();
+    let (kind, fallback_on_refusal) = (ordered.kind, ordered.fallback_on_refusal);
+    let need = if quoting.is_some() { Prompt::Needed } else { Prompt::Optional };
+    let read = read(ordered, catalog, targets, need)?;
+    let (prompt, inputs) = (read.prompt.clone(), read.inputs.iter().map(|input| input.role).collect());
+    let Some(first) = read.candidates.first().cloned() else {
+        return Err(Refusal::field("model", "names no model"));
+    };
     if prompt.is_empty() && depends_on_prompt(catalog, &first) {
         return Err(Refusal::field("prompt", format!("must not be blank: the price of {} depends on it", first.model)));
     }
-    Ok(ToEstimate { prompt, first, inputs: inputs.iter().map(|input| input.role).collect(), count })
+    let request = quoting.map(|caller| made(kind, caller.clone(), fallback_on_refusal, read));
+    Ok(ToEstimate { prompt, first, inputs, count, request })
 }
 
 /// Whether the prompt decides about the price. One that may be left out is the model's own then, and costs what it costs.
@@ -119,7 +147,7 @@ mod tests {
     use super::*;
     use crate::{
         domain::{card::ModelCard, catalog::ProviderEntry, names::ProviderId},
-        door::accept::tests::catalog,
+        door::accept::tests::{caller, catalog},
     };
 
     fn model(catalog: &mut Catalog, card: &str) {
@@ -136,9 +164,11 @@ mod tests {
         );
         model(&mut catalog, "name = 'still'\nkind = 'image'\nprice = { unit = 'output', micro_usd = 3000 }");
         let request = v1::EstimateCostRequest { orders, quote_ttl: None };
-        estimates(request, &catalog, &Targets::default()).map_err(|refusal| match refusal {
-            Refusal::Invalid(violations) => violations.into_iter().map(|violation| violation.field).collect(),
-            other => panic!("{other:?}"),
+        estimates(request, &caller(), &catalog, &Targets::default()).map(|read| read.orders).map_err(|refusal| {
+            match refusal {
+                Refusal::Invalid(violations) => violations.into_iter().map(|violation| violation.field).collect(),
+                other => panic!("{other:?}"),
+            }
         })
     }
 
@@ -192,20 +222,26 @@ mod tests {
         v1::ImageOptions { quality: word.to_owned(), ..Default::default() }
     }
 
+    fn quoted(seconds: i64, order: v1::OrderToEstimate) -> Result<ToEstimates, Vec<String>> {
+        let quote_ttl = Some(prost_types::Duration { seconds, nanos: 0 });
+        let request = v1::EstimateCostRequest { orders: vec![order], quote_ttl };
+        let mut catalog = catalog();
+        model(&mut catalog, "name = 'still'\nkind = 'image'\nprice = { unit = 'output', micro_usd = 3000 }");
+        estimates(request, &caller(), &catalog, &Targets::default()).map_err(|refusal| match refusal {
+            Refusal::Invalid(violations) => violations.into_iter().map(|violation| violation.field).collect(),
+            other => panic!("{other:?}"),
+        })
+    }
+
     #[test]
-    fn a_life_of_quotes_has_bounds() {
-        let check = |seconds: i64, told: &str| {
-            let ttl = prost_types::Duration { seconds, nanos: 0 };
-            let request = v1::EstimateCostRequest { orders: vec![image(1, |_| {})], quote_ttl: Some(ttl) };
-            let mut catalog = catalog();
-            model(&mut catalog, "name = 'still'\nkind = 'image'");
-            let refusal = estimates(request, &catalog, &Targets::default()).unwrap_err();
-            let Refusal::Invalid(violations) = refusal else { panic!("{refusal:?}") };
-            assert_eq!(violations[0].field, "quote_ttl");
-            assert!(violations[0].description.contains(told), "{}", violations[0].description);
-        };
-        check(0, "24 h");
-        check(24 * 3600 + 1, "24 h");
-        check(60, "quotes");
+    fn a_quote_is_for_one_whole_order_and_for_a_time() {
+        let fox = || image(1, |request| request.prompt = "a fox".to_owned());
+        let read = quoted(60, fox()).unwrap();
+        assert_eq!(read.quote_ttl, Some(Duration::from_secs(60)));
+        assert_eq!(read.orders[0].request.as_ref().unwrap().prompt, "a fox");
+        assert_eq!(quoted(0, fox()).unwrap_err(), ["quote_ttl"]);
+        assert_eq!(quoted(24 * 3600 + 1, fox()).unwrap_err(), ["quote_ttl"]);
+        assert_eq!(quoted(60, image(1, |_| {})).unwrap_err(), ["orders[0].image.prompt"]);
+        assert_eq!(quoted(60, v1::OrderToEstimate { count: Some(2), ..fox() }).unwrap_err(), ["orders[0].count"]);
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn catalog() -> Catalog {
     }
 }
 
-fn caller() -> Caller {
+pub(super) fn caller() -> Caller {
     let trace = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned());
     Caller { tenant: TenantId::from_id("acme").unwrap(), source: "test".to_owned(), trace }
 }

@@ -36,10 +36,16 @@ impl GenerationService for Door {
         request: Request<v1::EstimateCostRequest>,
     ) -> Result<Response<v1::EstimateCostResponse>, Status> {
         call(span("EstimateCost", &request), async {
-            caller(&request)?;
+            let caller = caller(&request)?;
             let catalog = self.engine.catalog();
-            let orders = accept::estimates(request.into_inner(), catalog, &self.targets)?;
-            Ok(present::estimates(catalog, &orders))
+            let mut asked = accept::estimates(request.into_inner(), &caller, catalog, &self.targets)?;
+            let mut quotes = Vec::new();
+            if let Some(ttl) = asked.quote_ttl {
+                for request in asked.orders.iter_mut().filter_map(|order| order.request.take()) {
+                    quotes.push(self.engine.issue_quote(request, ttl).await?);
+                }
+            }
+            Ok(present::estimates(catalog, &asked.orders, &quotes))
         })
         .await
     }

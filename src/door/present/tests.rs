@@ -47,7 +47,13 @@ fn a_success_is_told_exactly() {
     let record = Generation {
         request_id: Some(RequestId::from_id("key").unwrap()),
         labels: [("a".to_owned(), "b".to_owned())].into(),
-        cost: Cost { estimated: Some(MicroUsd(5)), held: MicroUsd(0), settled: Some(MicroUsd(4)), saved: MicroUsd(0) },
+        cost: Cost {
+            estimated: Some(MicroUsd(5)),
+            held: MicroUsd(0),
+            settled: Some(MicroUsd(4)),
+            saved: MicroUsd(0),
+            ..Cost::default()
+        },
         ..fixture::succeeded()
     };
     let shown = shown(record.clone());

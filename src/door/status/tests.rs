@@ -1,5 +1,5 @@
 use super::*;
-use crate::domain::names::ProviderId;
+use crate::domain::{money::MicroUsd, names::ProviderId};
 
 fn engine(error: Error) -> Refusal {
     Refusal::Engine { error, subject: "generations/x".to_owned() }
@@ -74,6 +74,49 @@ fn table() -> Vec<Row> {
         (engine(Error::QueueFull { unfinished: 9 }), R::QueueFull, Code::ResourceExhausted, |d| {
             d.quota_failure().is_some() && d.retry_info().is_some()
         }),
+        (
+            engine(Error::Budget(NotAllowed::Over(OverBudget {
+                budget: "team".into(),
+                limit: MicroUsd(100),
+                left: MicroUsd(30),
+                asked: MicroUsd(70),
+            }))),
+            R::BudgetExceeded,
+            Code::ResourceExhausted,
+            |d| {
+                let metadata = &d.error_info().unwrap().metadata;
+                let told = ["limit_micro_usd", "left_micro_usd", "asked_micro_usd"].map(|key| metadata[key].as_str());
+                d.quota_failure().is_some() && metadata["budget"] == "team" && told == ["100", "30", "70"]
+            },
+        ),
+        (
+            engine(Error::Budget(NotAllowed::Unpriced { budget: "team".into(), model: "a/b".into() })),
+            R::PriceUnknown,
+            Code::FailedPrecondition,
+            |d| d.error_info().unwrap().metadata["budget"] == "team",
+        ),
+        (
+            engine(Error::PriceUnknown { model: "a/b".parse().unwrap() }),
+            R::PriceUnknown,
+            Code::FailedPrecondition,
+            |d| d.precondition_failure().unwrap().violations[0].subject == "a/b",
+        ),
+        (engine(Error::Quote(NoQuote::NotFound)), R::QuoteNotFound, Code::NotFound, |d| d.resource_info().is_some()),
+        (engine(Error::Quote(NoQuote::Used)), R::QuoteExpired, Code::FailedPrecondition, |d| {
+            d.precondition_failure().is_some()
+        }),
+        (
+            engine(Error::Quote(NoQuote::Expired(jiff::Timestamp::UNIX_EPOCH))),
+            R::QuoteExpired,
+            Code::FailedPrecondition,
+            |d| d.error_info().unwrap().metadata.contains_key("expired_at"),
+        ),
+        (
+            engine(Error::Quote(NoQuote::Mismatch { field: "options.seed".into() })),
+            R::QuoteMismatch,
+            Code::FailedPrecondition,
+            |d| d.error_info().unwrap().metadata["field"] == "options.seed",
+        ),
         (engine(Error::Draining), R::ServerDraining, Code::Unavailable, |d| d.retry_info().is_some()),
         (full().into(), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),
         (engine(Error::Storage("disk".into())), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),

@@ -9,15 +9,19 @@ use super::*;
 use crate::{
     domain::{
         artifact::{Artifact, BlobKey},
+        budget::{Spender, Standing},
         callback::Callback,
         generation::HistoryEvent,
+        ledger::Entry,
         life::{AttemptEvent, Event},
         names::{ArtifactId, SessionId},
+        quote::Quote,
         session::{Message, Session},
     },
     store::port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
-        Draft, DueCallback, Expired, GenerationFilter, Loaded, Owned, RedeliverError, Store, StoreError,
+        Draft, DueCallback, Expired, GenerationFilter, LedgerFilter, Loaded, Owned, RedeliverError, Store, StoreError,
+        UsageFilter, UsageKey, UsageRow,
     },
 };
 
@@ -108,6 +112,11 @@ passed_on! {
     callback(tenant: &TenantId, id: GenerationId) -> Result<Option<Callback>>;
     expire_generations(before: Timestamp, limit: usize, now: Timestamp) -> Result<Expired>;
     expire_artifacts(before: Timestamp, limit: usize) -> Result<Expired>;
+    add_quote(tenant: &TenantId, quote: &Quote) -> Result<()>;
+    usage(tenant: &TenantId, filter: &UsageFilter, by: &[UsageKey], page: Page<u64>) -> Result<Vec<UsageRow>>;
+    ledger(tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>) -> Result<Vec<Entry>>;
+    standings(spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>>;
+    forget_money(before: Timestamp, now: Timestamp) -> Result<()>;
     expire_request_ids(before: Timestamp) -> Result<u64>;
     heartbeat(now: Timestamp) -> Result<()>;
     close() -> ();
@@ -116,7 +125,7 @@ passed_on! {
 #[tokio::test(start_paused = true)]
 async fn an_order_is_not_sent_once_others_may_believe_that_it_was() {
     let open = |path: &std::path::Path| {
-        let inner = Sqlite::open(path).unwrap();
+        let inner = Sqlite::open(path, Budgets::default()).unwrap();
         Arc::new(Standstill { inner, stood: Mutex::default(), n_away: Mutex::default() }) as Arc<dyn Store>
     };
     let mut stage = Stage::set_in(open, LEASE, Clock::tokio(), None, &[Good], &[Good]).await;
@@ -132,7 +141,7 @@ async fn an_order_is_not_sent_once_others_may_believe_that_it_was() {
 #[tokio::test(start_paused = true)]
 async fn what_a_process_owns_is_taken_up_once_a_store_that_went_away_at_the_start_is_back() {
     let open = |path: &std::path::Path| {
-        let inner = Sqlite::open(path).unwrap();
+        let inner = Sqlite::open(path, Budgets::default()).unwrap();
         Arc::new(Standstill { inner, stood: Mutex::new(true), n_away: Mutex::new(3) }) as Arc<dyn Store>
     };
     let mut stage = Stage::set_in(open, LEASE, Clock::tokio(), None, &[Good], &[Defect, Good, Good]).await;

@@ -43,7 +43,7 @@ struct StartingFrom(ArtifactId);
 impl StartingFrom {
     async fn accepted(self, store: &Tested) -> Generation {
         let Ask { tenant, session, request, max_unfinished, now, .. } = Ask::new();
-        let acceptance = Acceptance { tenant, session, request, max_unfinished, now };
+        let acceptance = Acceptance { tenant, session, request, quote: None, max_unfinished, now };
         match store.accept(acceptance, Box::new(self)).await.unwrap() {
             Accepted::New(generation, _) => *generation,
             Accepted::Replayed(generation) => panic!("replayed {}", generation.id),

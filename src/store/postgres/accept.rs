@@ -8,13 +8,14 @@ use jiff::Timestamp;
 use super::{
     Postgres, Result, artifacts, callbacks, dialect, generations,
     generations::Stored,
-    locks, sessions,
+    locks, money, sessions,
     statements::{Answer, Statement, column, from_doc, to_doc, values},
     work::Work,
 };
 use crate::{
     domain::{
         generation::{CacheKey, Generation},
+        ledger::movements,
         names::{GenerationId, RequestId, SessionId, TenantId},
         order::CachePolicy,
         session::{Message, closing_message},
@@ -36,7 +37,7 @@ pub(super) async fn accept(
     acceptance: &Acceptance,
     draft: &dyn Draft,
 ) -> std::result::Result<Accepted, AcceptError> {
-    let Acceptance { tenant, session, request, max_unfinished, now } = acceptance;
+    let Acceptance { tenant, session, request, quote, max_unfinished, now } = acceptance;
     if let Some((id, _)) = request {
         work.write(locks::request(tenant, id));
     }
@@ -63,6 +64,9 @@ pub(super) async fn accept(
     let mut earlier: Vec<Message> = last.list()?;
     earlier.reverse();
     let (mut generation, mut messages) = draft.generation(&earlier);
+    if let Some(quote) = quote {
+        generation.bind_quote(money::use_quote(&mut work, tenant, quote, *now).await??);
+    }
     let mut history = vec![generation.record("accepted", String::new(), *now)];
     match earlier_work(&mut work, &generation).await? {
         Some(Earlier::Result(source)) => {
@@ -85,6 +89,8 @@ pub(super) async fn accept(
         let values = values![tenant.id(), id.id(), generation.id.id(), to_doc(sent)?, now.as_microsecond()];
         work.write(Statement::shared(sql::request_id::INSERT, values));
     }
+    money::enter(&mut work, &generation, &movements(None, &generation), *now);
+    money::take(&mut work, &store.budgets, None, &generation, *now).await??;
     work.commit().await?;
     if !generation.state.is_terminal() {
         store.unfinished.grow();

@@ -7,7 +7,7 @@ use super::{
     ends::Ends,
     generations,
     generations::Stored,
-    locks,
+    locks, money,
     owners::Hints,
     statements::{Statement, values},
     work::Work,
@@ -16,6 +16,7 @@ use crate::{
     domain::{
         attempt::Ticket,
         generation::Generation,
+        ledger::movements,
         life::{Applied, AttemptEvent, Event, HandOver, Refused},
         names::GenerationId,
         order::CachePolicy,
@@ -46,7 +47,21 @@ pub(super) async fn apply(
         }
     }
     let mut after = before.clone();
-    let entry = match after.generation.apply(event, now) {
+    let mut applied = after.generation.apply(event, now);
+    let mut taken = false;
+    if rules::begins_attempt(&before.generation, &after.generation) {
+        let took = money::take(&mut work, &store.budgets, Some(&before.generation), &after.generation, now).await?;
+        match (took, event) {
+            (Ok(()), _) => taken = true,
+            (Err(refused), Event::Resolved(_)) => return Err(refused.into()),
+            (Err(refused), _) => {
+                after = before.clone();
+                let why = format!("no further model: {refused}");
+                applied = after.generation.apply_barred(event, now, Some(&why));
+            }
+        }
+    }
+    let entry = match applied {
         Ok(Applied::Changed(entry)) => entry,
         Ok(Applied::Unchanged) => return Ok(Changes { generation: after.generation, others: Vec::new() }),
         Err(reason) => return Err(refused(reason, before)),
@@ -61,20 +76,29 @@ pub(super) async fn apply(
     if open(&before) != open(&after) {
         work.write(Statement::shared(sql::job::CLOSE, values![after.generation.id.id()]));
     }
-    let followers = if after.generation.state.is_terminal() {
-        conclude_all(&mut work, &after.generation, now).await?
-    } else {
-        Vec::new()
-    };
+    let ends = after.generation.state.is_terminal() && !before.generation.state.is_terminal();
+    let followers = if ends { conclude_all(&mut work, &after.generation, now).await? } else { Vec::new() };
     let mut hints = Hints::default();
     std::iter::once(&after).chain(&followers).for_each(|changed| hints.add(&store.process, changed));
     hints.write(&mut work);
+    settle(store, &mut work, &[(&before.generation, &after.generation)], taken, now);
     work.commit().await?;
     let others: Vec<Generation> = followers.into_iter().map(|stored| stored.generation).collect();
-    if after.generation.state.is_terminal() {
+    if ends {
         store.unfinished.shrink(1 + others.len() as u64);
     }
     Ok(Changes { generation: after.generation, others })
+}
+
+/// Writes what the changes mean for the ledger and, unless it was taken already, for the budgets.
+fn settle(store: &Postgres, work: &mut Work, changes: &[(&Generation, &Generation)], taken: bool, now: Timestamp) {
+    let moved: Vec<_> = changes.iter().map(|(before, after)| (*after, movements(Some(before), after))).collect();
+    for (generation, moved) in &moved {
+        money::enter(work, generation, moved, now);
+    }
+    if !taken {
+        money::tell(work, &store.budgets, &moved, now);
+    }
 }
 
 fn refused(reason: Refused, before: Stored) -> ApplyError {
@@ -86,7 +110,9 @@ fn refused(reason: Refused, before: Stored) -> ApplyError {
 async fn lock_order(work: &mut Work, id: GenerationId, event: &Event) -> Result<()> {
     match event {
         Event::CancelRequested | Event::DeadlinePassed => {}
-        Event::Attempt(..) | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => return Ok(()),
+        Event::Attempt(..) | Event::Learned(..) | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => {
+            return Ok(());
+        }
     }
     let Some(Stored { generation, .. }) = generations::load(work, id).await? else { return Ok(()) };
     if let Some(key) = &generation.cache_key
@@ -102,7 +128,7 @@ async fn lock_order(work: &mut Work, id: GenerationId, event: &Event) -> Result<
 /// on its way.
 async fn target(work: &mut Work, id: GenerationId, event: &Event) -> Result<Option<Stored>> {
     let follows = match event {
-        Event::Attempt(..) => true,
+        Event::Attempt(..) | Event::Learned(..) => true,
         Event::CancelRequested | Event::DeadlinePassed | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => {
             false
         }
@@ -135,9 +161,11 @@ async fn hand_over(
 ) -> Result<Changes> {
     let mut hints = Hints::default();
     std::iter::once(&leader).chain(&followers).for_each(|changed| hints.add(&store.process, changed));
+    let before = leader.generation.clone();
     let Some((next, rest)) = followers.split_first_mut() else {
         return Err(StoreError::broken("nobody to hand the job over to"));
     };
+    let heir = next.generation.clone();
     let ended = leader.generation.hand_over(&mut next.generation, ending, now);
     let (ended, promoted) = ended.map_err(StoreError::broken)?;
     generations::save(&mut work, &leader, Some(&ended))?;
@@ -154,6 +182,7 @@ async fn hand_over(
     // It has a new owner, who is told as well as the one before.
     hints.add(&store.process, next);
     hints.write(&mut work);
+    settle(store, &mut work, &[(&before, &leader.generation), (&heir, &next.generation)], false, now);
     work.commit().await?;
     store.unfinished.shrink(1);
     Ok(Changes {

@@ -11,7 +11,8 @@ pub(super) const FENCE: &str = "SELECT nextval('filmgate.fences')";
 
 pub(super) const INSERT: &str = "INSERT INTO filmgate.generations \
     (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, waits_for, waits_since, sequence, \
-    owner, fence, doc, ended_at) VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+    owner, fence, doc, ended_at, created_at, model, labels, saved) \
+    VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::jsonb, $21)";
 
 /// Mere progress.
 pub(super) const UPDATE_DOC: &str = "WITH changed AS (UPDATE filmgate.generations SET sequence = $4, doc = $5 \
@@ -19,7 +20,7 @@ pub(super) const UPDATE_DOC: &str = "WITH changed AS (UPDATE filmgate.generation
 
 pub(super) const UPDATE: &str = "WITH changed AS (UPDATE filmgate.generations \
     SET sequence = $4, doc = $5, state = $6, ended = $7, leader = $8, open_digest = $9, submitting = $10, waits_for = $11, waits_since = $12, \
-    ended_at = $13 \
+    ended_at = $13, model = $14, saved = $15, unpriced = $16 \
     WHERE id = $1 AND owner = $2 AND fence = $3 RETURNING 1) SELECT 1 / count(*) FROM changed";
 
 /// The claim goes with the job.
@@ -77,6 +78,11 @@ pub(super) const EXPIRING_ARTIFACTS: &str = "SELECT a.tenant, a.id, a.blob FROM 
     WHERE a.created_at < $1 AND NOT EXISTS \
     (SELECT 1 FROM filmgate.inputs i WHERE i.tenant = a.tenant AND i.artifact = a.id) \
     ORDER BY a.created_at LIMIT $2 FOR UPDATE OF a SKIP LOCKED";
+
+/// One of two orders with the same quote waits for the other.
+pub(super) const QUOTE_LOCKED: &str = "SELECT doc, used FROM filmgate.quotes WHERE tenant = $1 AND id = $2 FOR UPDATE";
+/// Until the transaction ends nobody changes what is taken of budgets.
+pub(super) const LOCK_SPENDING: &str = "LOCK TABLE filmgate.spending IN SHARE ROW EXCLUSIVE MODE";
 
 /// Renews the lease by the clock of the database, because those of the processes may differ.
 pub(super) const HEARTBEAT: &str = "INSERT INTO filmgate.processes (id, lease_until) \
@@ -163,6 +169,7 @@ pub(super) const ALL: &[&str] = &[
     CLAIM_CALLBACKS,
     EXPIRING_GENERATIONS,
     EXPIRING_ARTIFACTS,
+    QUOTE_LOCKED,
     HEARTBEAT,
     RENEW_CLAIMS,
     OWNED,

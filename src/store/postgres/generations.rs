@@ -82,6 +82,10 @@ pub(super) fn insert(work: &mut Work, stored: &Stored) -> Result<()> {
         *fence,
         to_doc(generation)?,
         ended_at,
+        generation.created_at.as_microsecond(),
+        rules::model(generation),
+        to_doc(&generation.labels)?,
+        generation.cost.saved.0,
     ];
     work.write(Statement::own(dialect::INSERT, values));
     if !ended {
@@ -107,6 +111,8 @@ pub(super) fn save_keys(work: &mut Work, stored: &Stored) -> Result<()> {
         Keys::of(&stored.generation);
     let mut values = start(stored)?;
     values.extend(values![state, ended, leader, open_digest, submitting, waits_for, waits_since, ended_at]);
+    let generation = &stored.generation;
+    values.extend(values![rules::model(generation), generation.cost.saved.0, rules::is_unpriced(generation)]);
     work.write(Statement::own(dialect::UPDATE, values));
     Ok(())
 }

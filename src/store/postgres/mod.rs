@@ -18,6 +18,7 @@ mod error;
 mod generations;
 mod locks;
 mod migrate;
+mod money;
 mod owners;
 mod retention;
 mod sessions;
@@ -40,16 +41,20 @@ use super::{
     OpenError,
     port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
-        Draft, DueCallback, Expired, GenerationFilter, Loaded, Owned, Page, RedeliverError, Store, StoreError,
+        Draft, DueCallback, Expired, GenerationFilter, LedgerFilter, Loaded, Owned, Page, RedeliverError, Store,
+        StoreError, UsageFilter, UsageKey, UsageRow,
     },
     rules,
 };
 use crate::domain::{
     artifact::{Artifact, BlobKey},
+    budget::{Budgets, Spender, Standing},
     callback::Callback,
     generation::{Generation, HistoryEvent},
+    ledger::Entry,
     life::Event,
     names::{ArtifactId, GenerationId, SessionId, TenantId},
+    quote::Quote,
     session::{Message, Session},
 };
 
@@ -64,19 +69,27 @@ pub struct Postgres {
     /// How long the others let it be when they hear nothing of it.
     lease: Duration,
     unfinished: Unfinished,
+    budgets: Budgets,
 }
 
 impl Postgres {
     /// Connects, brings the tables up to date, and takes the lease of `process`, which must be the name of no other process that runs: what an
-    /// earlier run of that name left unfinished is this one's at once.
+    /// earlier run of that name left unfinished is this one's at once. What is taken of the budgets is counted anew; all processes on one
+    /// database must have the same.
     ///
     /// # Errors
     /// If the database cannot be used, or has tables of a newer version.
-    pub async fn open(address: &Address, process: String, lease: Duration) -> std::result::Result<Self, OpenError> {
+    pub async fn open(
+        address: &Address,
+        process: String,
+        lease: Duration,
+        budgets: Budgets,
+    ) -> std::result::Result<Self, OpenError> {
         let database = Database::new(address)?;
         database.long_transaction(migrate::migrate).await?;
         database.long_transaction(|work| owners::enter(work, &process, lease)).await?;
-        let store = Self { database, process, lease, unfinished: Unfinished::default() };
+        database.long_transaction(|work| money::recount(work, &budgets, Timestamp::now())).await?;
+        let store = Self { database, process, lease, budgets, unfinished: Unfinished::default() };
         store.heartbeat(Timestamp::now()).await?;
         Ok(store)
     }
@@ -239,6 +252,32 @@ impl Store for Postgres {
 
     async fn expire_artifacts(&self, before: Timestamp, limit: usize) -> Result<Expired> {
         self.database.transaction(|work| retention::expire_artifacts(work, before, limit)).await
+    }
+
+    async fn add_quote(&self, tenant: &TenantId, quote: &Quote) -> Result<()> {
+        self.database.transaction(|work| money::add_quote(work, tenant, quote)).await
+    }
+
+    async fn usage(
+        &self,
+        tenant: &TenantId,
+        filter: &UsageFilter,
+        by: &[UsageKey],
+        page: Page<u64>,
+    ) -> Result<Vec<UsageRow>> {
+        self.database.read(|work| money::usage(work, tenant, filter, by, &page)).await
+    }
+
+    async fn ledger(&self, tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>) -> Result<Vec<Entry>> {
+        self.database.read(|work| money::ledger(work, tenant, filter, &page)).await
+    }
+
+    async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>> {
+        self.database.read(|work| money::standings(work, &self.budgets, spender, now)).await
+    }
+
+    async fn forget_money(&self, before: Timestamp, now: Timestamp) -> Result<()> {
+        self.database.transaction(|work| money::forget(work, &self.budgets, before, now)).await
     }
 
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64> {

@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use self::server::SHARED as SERVER;
 use super::*;
-use crate::store::contract::Tested;
+use crate::store::contract::{Tested, money::budgets};
 
 /// Long enough for every test that does not wait for its end.
 const LEASE: Duration = Duration::from_mins(10);
@@ -46,7 +46,7 @@ async fn open(url: &str, process: &str) -> Postgres {
 }
 
 async fn open_for(url: &str, process: &str, lease: Duration) -> Postgres {
-    Postgres::open(&address(url), process.to_owned(), lease).await.unwrap()
+    Postgres::open(&address(url), process.to_owned(), lease, budgets()).await.unwrap()
 }
 
 fn address(url: &str) -> Address {

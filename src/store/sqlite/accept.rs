@@ -3,13 +3,14 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    Result, artifacts, callbacks, generations, sessions,
+    Result, artifacts, callbacks, generations, money, sessions,
     statements::{execute, find, from_doc, to_doc},
     writer::Work,
 };
 use crate::{
     domain::{
         generation::Generation,
+        ledger::movements,
         names::{GenerationId, RequestId, SessionId, TenantId},
         order::CachePolicy,
         session::closing_message,
@@ -28,7 +29,7 @@ pub(super) fn accept(
     acceptance: &Acceptance,
     draft: &dyn Draft,
 ) -> std::result::Result<Accepted, AcceptError> {
-    let Acceptance { tenant, session, request, max_unfinished, now } = acceptance;
+    let Acceptance { tenant, session, request, quote, max_unfinished, now } = acceptance;
     if let Some((id, sent)) = request
         && let Some(known) = replay(&work.db, tenant, id, sent)?
     {
@@ -40,6 +41,9 @@ pub(super) fn accept(
     let mut session = sessions::create(&work.db, tenant, session, *now)?;
     let earlier = sessions::last_messages(&work.db, tenant, &session, EARLIER)?;
     let (mut generation, mut messages) = draft.generation(&earlier);
+    if let Some(quote) = quote {
+        generation.bind_quote(money::use_quote(&work.db, tenant, quote, *now)??);
+    }
 
     let mut history = vec![generation.record("accepted", String::new(), *now)];
     if let Some(source) = earlier_result(&work.db, &generation)? {
@@ -49,6 +53,9 @@ pub(super) fn accept(
     } else if let Some(leader) = job_to_share(&work.db, &generation)? {
         generation.share_job_of(leader);
     }
+
+    money::take(work, None, &generation, *now)??;
+    money::enter(&work.db, &generation, &movements(None, &generation), *now)?;
 
     sessions::append(&work.db, tenant, &mut session, &messages, *now)?;
     generations::insert(work, &generation)?;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
 use super::{
-    Result, artifacts, callbacks, generations, retention, sessions,
+    Result, artifacts, callbacks, generations, money, retention, sessions,
     statements::{count, execute},
     writer::Work,
 };
@@ -12,6 +12,7 @@ use crate::{
     domain::{
         attempt::Ticket,
         generation::Generation,
+        ledger::movements,
         life::{Applied, AttemptEvent, Event, HandOver, Refused},
         names::GenerationId,
         session::closing_message,
@@ -36,7 +37,20 @@ pub(super) fn apply(
         }
     }
     let mut generation = before.clone();
-    let entry = match generation.apply(event, now) {
+    let mut applied = generation.apply(event, now);
+    let begins_attempt = rules::begins_attempt(&before, &generation);
+    let mut taken = false;
+    if begins_attempt {
+        match (money::take(work, Some(&before), &generation, now)?, event) {
+            (Ok(()), _) => taken = true,
+            (Err(refused), Event::Resolved(_)) => return Err(refused.into()),
+            (Err(refused), _) => {
+                generation = before.clone();
+                applied = generation.apply_barred(event, now, Some(&format!("no further model: {refused}")));
+            }
+        }
+    }
+    let entry = match applied {
         Ok(Applied::Changed(entry)) => entry,
         Ok(Applied::Unchanged) => return Ok(Changes { generation, others: Vec::new() }),
         Err(reason) => return Err(ApplyError::Refused { reason, generation: Box::new(before) }),
@@ -48,12 +62,23 @@ pub(super) fn apply(
         return Err(ApplyError::Refused { reason, generation: Box::new(before) });
     }
     generations::save(&work.db, &generation, entry.as_ref())?;
+    settle(work, &[(&before, &generation)], taken, now)?;
     let open = |generation: &Generation| generation.open_attempt().map(|attempt| attempt.id);
     if open(&before) != open(&generation) {
         execute(&work.db, sql::job::CLOSE, [generation.id.id()])?;
     }
-    let others = if generation.state.is_terminal() { conclude_all(work, &generation, now)? } else { Vec::new() };
+    let ends = generation.state.is_terminal() && !before.state.is_terminal();
+    let others = if ends { conclude_all(work, &generation, now)? } else { Vec::new() };
     Ok(Changes { generation, others })
+}
+
+/// Writes what the changes mean for the ledger and, unless it was taken already, for the budgets.
+fn settle(work: &Work, changes: &[(&Generation, &Generation)], taken: bool, now: Timestamp) -> Result<()> {
+    let moved: Vec<_> = changes.iter().map(|(before, after)| (*after, movements(Some(before), after))).collect();
+    for (generation, moved) in &moved {
+        money::enter(&work.db, generation, moved, now)?;
+    }
+    if taken { Ok(()) } else { money::tell(work, &moved, now) }
 }
 
 /// True if another generation has ever held a ticket for the job.
@@ -68,7 +93,7 @@ pub(super) fn job_is_claimed(
 /// The generation that the event is for: what is told about an attempt goes where the attempt went, past those that were deleted on its way.
 fn target(db: &Connection, id: GenerationId, event: &Event) -> Result<Option<Generation>> {
     let follows = match event {
-        Event::Attempt(..) => true,
+        Event::Attempt(..) | Event::Learned(..) => true,
         Event::CancelRequested | Event::DeadlinePassed | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => {
             false
         }
@@ -92,18 +117,20 @@ fn claim(db: &Connection, generation: &Generation, ticket: &Ticket) -> Result<bo
 
 fn hand_over(
     work: &mut Work,
-    mut leader: Generation,
+    before: Generation,
     followers: Vec<Generation>,
     ending: HandOver,
     now: Timestamp,
 ) -> Result<Changes> {
-    let mut others = followers;
+    let (mut leader, mut others) = (before.clone(), followers);
     let Some((next, rest)) = others.split_first_mut() else {
         return Err(StoreError::broken("nobody to hand the job over to"));
     };
+    let heir = next.clone();
     let (ended, promoted) = leader.hand_over(next, ending, now).map_err(StoreError::broken)?;
     generations::save(&work.db, &leader, Some(&ended))?;
     generations::save(&work.db, next, Some(&promoted))?;
+    settle(work, &[(&before, &leader), (&heir, next)], false, now)?;
     for follower in rest {
         follower.follow(next.id, now);
         generations::save_keys(&work.db, follower)?;

@@ -2,24 +2,29 @@
 
 use std::{path::Path, time::Duration};
 
+use jiff::Timestamp;
 use refinery::{Migration, Runner, error::Kind};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{Result, statements, writer::Work};
-use crate::store::{OpenError, port::StoreError, sql};
+use super::{Result, money, statements, writer::Work};
+use crate::{
+    domain::budget::Budgets,
+    store::{OpenError, port::StoreError, sql},
+};
 
 /// Forward only: a released migration never changes, a new one is a new line.
 pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__records", include_str!("../migrations/sqlite/V1__records.sql")),
     ("V2__callbacks", include_str!("../migrations/sqlite/V2__callbacks.sql")),
     ("V3__retention", include_str!("../migrations/sqlite/V3__retention.sql")),
+    ("V4__money", include_str!("../migrations/sqlite/V4__money.sql")),
 ];
 
 /// Distinct statements of the catalogue, lists with every filter included.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 192;
 
 /// The writer's connection to an up-to-date database, made if it is not there.
-pub(super) fn for_writing(path: &Path) -> std::result::Result<Work, OpenError> {
+pub(super) fn for_writing(path: &Path, budgets: Budgets) -> std::result::Result<Work, OpenError> {
     // A connection is used by one thread at a time, so SQLite needs no locks of its own.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags)?;
@@ -36,10 +41,11 @@ pub(super) fn for_writing(path: &Path) -> std::result::Result<Work, OpenError> {
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     migrate(&mut db)?;
+    money::recount(&mut db, &budgets, Timestamp::now())?;
     // With FULL an answered write also survives the loss of power; group commit makes it cheap.
     db.pragma_update(None, "synchronous", "FULL")?;
     let unfinished = statements::count(&db, sql::generation::COUNT_UNFINISHED, ())?;
-    Ok(Work { db, unfinished })
+    Ok(Work { db, unfinished, budgets })
 }
 
 /// A connection that cannot write.

@@ -39,6 +39,10 @@ pub(super) fn insert(work: &mut Work, generation: &Generation) -> Result<()> {
             rules::submitting(generation),
             to_doc(generation)?,
             generation.ended_at.map(Timestamp::as_microsecond),
+            generation.created_at.as_microsecond(),
+            rules::model(generation),
+            to_doc(&generation.labels)?,
+            generation.cost.saved.0,
         ],
     )?;
     if !ended {
@@ -72,6 +76,9 @@ pub(super) fn save_keys(db: &Connection, generation: &Generation) -> Result<()> 
             rules::submitting(generation),
             to_doc(generation)?,
             generation.ended_at.map(Timestamp::as_microsecond),
+            rules::model(generation),
+            generation.cost.saved.0,
+            rules::is_unpriced(generation),
         ],
     )
     .map(drop)

@@ -10,6 +10,7 @@ mod callbacks;
 mod connect;
 mod error;
 mod generations;
+mod money;
 mod readers;
 mod retention;
 mod sessions;
@@ -34,16 +35,20 @@ use super::{
     OpenError,
     port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
-        Draft, DueCallback, Expired, GenerationFilter, Loaded, Owned, Page, RedeliverError, Store, StoreError,
+        Draft, DueCallback, Expired, GenerationFilter, LedgerFilter, Loaded, Owned, Page, RedeliverError, Store,
+        StoreError, UsageFilter, UsageKey, UsageRow,
     },
     rules, sql,
 };
 use crate::domain::{
     artifact::{Artifact, BlobKey},
+    budget::{Budgets, Spender, Standing},
     callback::Callback,
     generation::{Generation, HistoryEvent},
+    ledger::Entry,
     life::Event,
     names::{ArtifactId, GenerationId, SessionId, TenantId},
+    quote::Quote,
     session::{Message, Session},
 };
 
@@ -55,15 +60,17 @@ const MAX_EXPIRED: i64 = 10_000;
 /// A store in one SQLite file.
 #[derive(Debug)]
 pub struct Sqlite {
+    budgets: Budgets,
     readers: Readers,
     writer: Writer,
 }
 
 impl Sqlite {
-    /// Opens the file, or makes it, and brings it up to date. Blocks for a few milliseconds.
-    pub fn open(path: &Path) -> std::result::Result<Self, OpenError> {
-        let work = connect::for_writing(path)?;
-        Ok(Self { readers: Readers::new(path), writer: Writer::start(work)? })
+    /// Opens the file, or makes it, brings it up to date, and counts what is taken of the budgets. Blocks for a few milliseconds, with budgets
+    /// longer the more was spent in their periods.
+    pub fn open(path: &Path, budgets: Budgets) -> std::result::Result<Self, OpenError> {
+        let work = connect::for_writing(path, budgets.clone())?;
+        Ok(Self { budgets, readers: Readers::new(path), writer: Writer::start(work)? })
     }
 }
 
@@ -227,6 +234,41 @@ impl Store for Sqlite {
 
     async fn expire_artifacts(&self, before: Timestamp, limit: usize) -> Result<Expired> {
         self.writer.write(move |work| retention::expire_artifacts(&work.db, before, limit)).await
+    }
+
+    async fn add_quote(&self, tenant: &TenantId, quote: &Quote) -> Result<()> {
+        let (tenant, quote) = (tenant.clone(), quote.clone());
+        self.writer.write(move |work| money::add_quote(&work.db, &tenant, &quote)).await
+    }
+
+    async fn usage(
+        &self,
+        tenant: &TenantId,
+        filter: &UsageFilter,
+        by: &[UsageKey],
+        page: Page<u64>,
+    ) -> Result<Vec<UsageRow>> {
+        let (tenant, filter, by) = (tenant.clone(), filter.clone(), by.to_vec());
+        self.readers.read(move |db| money::usage(db, &tenant, &filter, &by, &page)).await
+    }
+
+    async fn ledger(&self, tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>) -> Result<Vec<Entry>> {
+        let (tenant, filter) = (tenant.clone(), filter.clone());
+        self.readers.read(move |db| money::ledger(db, &tenant, &filter, &page)).await
+    }
+
+    async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>> {
+        let budgets = self.budgets.clone();
+        let (tenant, session, labels) = (spender.tenant.clone(), spender.session.cloned(), spender.labels.clone());
+        let read = move |db: &rusqlite::Connection| {
+            let spender = Spender { tenant: &tenant, session: session.as_ref(), labels: &labels };
+            money::standings(db, &budgets, &spender, now)
+        };
+        self.readers.read(read).await
+    }
+
+    async fn forget_money(&self, before: Timestamp, now: Timestamp) -> Result<()> {
+        self.writer.write(move |work| money::forget(work, before, now)).await
     }
 
     async fn expire_request_ids(&self, before: Timestamp) -> Result<u64> {

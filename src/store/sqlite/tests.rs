@@ -14,7 +14,7 @@ use crate::{
         order::{Input, InputRole, InputSource},
         session::Message,
     },
-    store::contract::{Ask, Tested, page, store_contract, stored, succeed, together, unfinished},
+    store::contract::{Ask, Tested, money::budgets, page, store_contract, stored, succeed, together, unfinished},
 };
 
 store_contract!(super::at_once);
@@ -25,7 +25,7 @@ fn at_once() -> std::future::Ready<(Tested, TempDir)> {
 
 fn fresh() -> (Tested, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    (Arc::new(Sqlite::open(&file(&folder)).unwrap()), folder)
+    (Arc::new(Sqlite::open(&file(&folder), budgets()).unwrap()), folder)
 }
 
 fn file(folder: &TempDir) -> PathBuf {
@@ -45,7 +45,7 @@ async fn what_was_answered_is_there_after_a_reopening_without_close() {
     }
     drop(store);
 
-    let store: Tested = Arc::new(Sqlite::open(&file(&folder)).unwrap());
+    let store: Tested = Arc::new(Sqlite::open(&file(&folder), budgets()).unwrap());
     answered.sort_unstable_by_key(|generation| generation.id);
     assert_eq!(unfinished(&store, page(1000)).await, answered);
     assert_eq!(stored(&store, &done).await, done);
@@ -87,7 +87,7 @@ fn records_of_before_retention_expire_by_their_own_times() {
 #[tokio::test]
 async fn a_closed_store_is_unavailable() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&file(&folder)).unwrap();
+    let store = Sqlite::open(&file(&folder), Budgets::default()).unwrap();
     store.heartbeat(START).await.unwrap();
     store.close().await;
     store.close().await;
@@ -99,19 +99,19 @@ async fn a_closed_store_is_unavailable() {
 
 #[tokio::test]
 async fn a_folder_that_is_not_there_is_unavailable() {
-    let opened = Sqlite::open(Path::new("/no/such/folder/filmgate.db"));
+    let opened = Sqlite::open(Path::new("/no/such/folder/filmgate.db"), Budgets::default());
     assert!(matches!(opened, Err(OpenError::Store(StoreError::Unavailable(_)))));
 }
 
 #[test]
 fn a_file_of_a_newer_version_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
-    let work = connect::for_writing(&file(&folder)).unwrap();
+    let work = connect::for_writing(&file(&folder), Budgets::default()).unwrap();
     let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
         SELECT 7, 'later', applied_on, checksum FROM refinery_schema_history LIMIT 1";
     work.db.execute(newer, ()).unwrap();
     drop(work);
-    let refused = Sqlite::open(&file(&folder)).unwrap_err();
+    let refused = Sqlite::open(&file(&folder), Budgets::default()).unwrap_err();
     assert!(matches!(refused, OpenError::Newer { found: 7, .. }), "{refused:?}");
     assert!(refused.to_string().contains("version 7"), "{refused}");
 }
@@ -121,9 +121,13 @@ async fn a_store_that_may_not_write_is_unavailable_and_reads_on() {
     let (store, folder) = fresh();
     let generation = Ask::new().accepted(&store).await;
     drop(store);
-    let work = connect::for_writing(&file(&folder)).unwrap();
+    let work = connect::for_writing(&file(&folder), Budgets::default()).unwrap();
     work.db.pragma_update(None, "query_only", true).unwrap();
-    let store = Sqlite { readers: Readers::new(&file(&folder)), writer: Writer::start(work).unwrap() };
+    let store = Sqlite {
+        budgets: Budgets::default(),
+        readers: Readers::new(&file(&folder)),
+        writer: Writer::start(work).unwrap(),
+    };
     assert!(matches!(store.heartbeat(START).await, Err(StoreError::Unavailable(_))));
     let store: Tested = Arc::new(store);
     assert_eq!(stored(&store, &generation).await, generation);
@@ -132,10 +136,14 @@ async fn a_store_that_may_not_write_is_unavailable_and_reads_on() {
 #[tokio::test]
 async fn a_full_disk_is_unavailable_and_passes() {
     let folder = tempfile::tempdir().unwrap();
-    let work = connect::for_writing(&file(&folder)).unwrap();
+    let work = connect::for_writing(&file(&folder), Budgets::default()).unwrap();
     let n_pages: i64 = work.db.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     let _: i64 = work.db.pragma_update_and_check(None, "max_page_count", n_pages, |row| row.get(0)).unwrap();
-    let sqlite = Arc::new(Sqlite { readers: Readers::new(&file(&folder)), writer: Writer::start(work).unwrap() });
+    let sqlite = Arc::new(Sqlite {
+        budgets: Budgets::default(),
+        readers: Readers::new(&file(&folder)),
+        writer: Writer::start(work).unwrap(),
+    });
     let store: Tested = sqlite.clone();
     let mut answered = Vec::new();
     let full = loop {
@@ -174,6 +182,7 @@ async fn a_write_that_fails_leaves_nothing_and_disturbs_no_neighbour() {
         tenant: TenantId::default_tenant(),
         session: session.clone(),
         request: None,
+        quote: None,
         max_unfinished: 1000,
         now: START,
     };
@@ -226,7 +235,7 @@ async fn is_pending<T: std::fmt::Debug>(future: &mut (impl Future<Output = T> + 
 #[tokio::test(start_paused = true)]
 async fn a_write_is_given_up_before_it_starts_or_waited_for_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
-    let store = Sqlite::open(&file(&folder)).unwrap();
+    let store = Sqlite::open(&file(&folder), Budgets::default()).unwrap();
     let tenant = TenantId::default_tenant();
     let [first, late, gone] = [SessionId::fresh(), SessionId::fresh(), SessionId::fresh()];
     let (mut slow, go) = busy(&store, &first).await;
@@ -254,7 +263,7 @@ async fn a_write_is_given_up_before_it_starts_or_waited_for_to_its_end() {
 #[test]
 fn every_lookup_and_list_goes_by_an_index() {
     let folder = tempfile::tempdir().unwrap();
-    let work = connect::for_writing(&file(&folder)).unwrap();
+    let work = connect::for_writing(&file(&folder), Budgets::default()).unwrap();
     let lists = |start: fn() -> sql::List, filters: &[&'static str], order: &'static str| {
         // Every subset of the filters, in their order.
         (0..1_u32 << filters.len())
@@ -291,4 +300,57 @@ fn every_lookup_and_list_goes_by_an_index() {
         };
         assert!(!plan.iter().any(slow), "{text}\n{plan:#?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn budgets_are_counted_anew_at_each_opening() {
+    let (store, folder) = fresh();
+    let ask = |team: &str| {
+        let labels = [("team".to_owned(), team.to_owned())].into();
+        Ask { tenant: TenantId::from_id("labelled").unwrap(), labels, ..Ask::new() }
+    };
+    let generation = ask("film").accepted(&store).await;
+    succeed(&store, &ask("film").accepted(&store).await).await;
+    ask("sound").accepted(&store).await;
+    let spender = || Spender::of(&generation);
+    let before = store.standings(spender(), START).await.unwrap();
+    assert_eq!((before[0].held.0, before[0].spent.0), (70, 70));
+    drop(store);
+    let store: Tested = Arc::new(Sqlite::open(&file(&folder), budgets()).unwrap());
+    assert_eq!(store.standings(spender(), START).await.unwrap(), before);
+}
+
+#[test]
+fn money_of_before_the_ledger_is_in_it() {
+    let mut db = rusqlite::Connection::open_in_memory().unwrap();
+    let migrations = connect::MIGRATIONS;
+    for (_, text) in &migrations[..3] {
+        db.execute_batch(text).unwrap();
+    }
+    let (open, mut ended) = (drafted(1), drafted(1));
+    ended.labels.insert("team".to_owned(), "film".to_owned());
+    (ended.state, ended.ended_at) = (State::Succeeded, Some(START));
+    (ended.attempts[0].settled, ended.attempts[0].ended_at) = (Some(crate::domain::money::MicroUsd(90)), Some(START));
+    for generation in [&open, &ended] {
+        let mut doc = serde_json::to_value(generation).unwrap();
+        doc["attempts"][0].as_object_mut().unwrap().remove("held");
+        let insert = "INSERT INTO generations (id, tenant, session, kind, state, ended, deleted, first_turn, doc) \
+            VALUES (?1, 'default', ?2, 'video', ?3, ?4, 0, 0, ?5)";
+        let state = generation.state;
+        let values =
+            params![generation.id.id(), generation.session.id(), state.as_str(), state.is_terminal(), doc.to_string()];
+        db.execute(insert, values).unwrap();
+    }
+    let transaction = db.transaction().unwrap();
+    transaction.execute_batch(migrations[3].1).unwrap();
+    transaction.commit().unwrap();
+    let entries = money::ledger(&db, &open.tenant, &Default::default(), &page(10)).unwrap();
+    let moved: Vec<_> =
+        entries.iter().map(|e| (e.movement.reason.as_str(), e.movement.amount.0, e.movement.since)).collect();
+    assert_eq!(moved, [("settle", 90, START), ("hold", 70, START)]);
+    let by = [UsageKey::Label("team".to_owned())];
+    let rows = money::usage(&db, &open.tenant, &Default::default(), &by, &page(10)).unwrap();
+    assert_eq!(rows.iter().map(|row| (row.spent.0, row.held.0)).collect::<Vec<_>>(), [(0, 70), (90, 0)]);
+    let doc: Option<Generation> = statements::find(&db, sql::generation::LOAD, [open.id.id()]).unwrap();
+    assert_eq!(doc.unwrap().attempts[0].held.0, 70);
 }

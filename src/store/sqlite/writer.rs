@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::Result;
-use crate::store::port::StoreError;
+use crate::{domain::budget::Budgets, store::port::StoreError};
 
 /// Most writes in one transaction.
 const MAX_BATCH: usize = 256;
@@ -47,6 +47,8 @@ pub(super) struct Work {
     pub(super) db: Connection,
     /// How many generations are unfinished. A count over the rows would cost each acceptance more the more there are.
     pub(super) unfinished: u64,
+    /// What may be spent.
+    pub(super) budgets: Budgets,
 }
 
 impl Writer {

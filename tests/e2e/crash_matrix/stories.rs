@@ -8,7 +8,10 @@ use crate::{
 };
 use filmgate::{
     failpoint::Point,
-    pb::v1::{AttemptOutcome, Charged, GenerateVideoRequest, GetSessionHistoryRequest, Role, State},
+    pb::v1::{
+        AttemptOutcome, Charged, GenerateVideoRequest, GetSessionHistoryRequest, LedgerAccount, LedgerReason, Role,
+        State,
+    },
 };
 
 /// A model with a price, so that money is held.
@@ -44,6 +47,8 @@ pub(super) struct End {
     pub(super) files: Vec<(String, i64)>,
     pub(super) messages: Vec<(Role, String)>,
     pub(super) history: Vec<String>,
+    /// Reason, from, to, and how much.
+    pub(super) moved: Vec<(LedgerReason, LedgerAccount, LedgerAccount, i64)>,
 }
 
 impl Story {
@@ -186,5 +191,16 @@ async fn end(server: &Server, name: &str) -> End {
         files,
         messages: messages.into_iter().map(|message| (message.role(), message.text)).collect(),
         history: events.into_iter().map(|event| event.r#type).collect(),
+        moved: moved(server, name).await,
     }
+}
+
+/// What the ledger has of a generation that has ended; nothing of it is held any more.
+async fn moved(server: &Server, name: &str) -> Vec<(LedgerReason, LedgerAccount, LedgerAccount, i64)> {
+    let entries = crate::money::entries(server, name).await;
+    let is_held = |account: LedgerAccount| i64::from(account == LedgerAccount::Held);
+    let held =
+        entries.iter().map(|entry| entry.micro_usd * (is_held(entry.to_account()) - is_held(entry.from_account())));
+    assert_eq!(held.sum::<i64>(), 0, "{name}: {entries:?}");
+    entries.iter().map(|entry| (entry.reason(), entry.from_account(), entry.to_account(), entry.micro_usd)).collect()
 }

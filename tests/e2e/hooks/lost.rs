@@ -1,10 +1,12 @@
 //! What was lost between a submit and its answer is found by its webhook, or by the mark that the webhook's address is.
 
-use filmgate::pb::v1::{ErrorReason, Resolution, State};
+use filmgate::pb::v1::{Charged, ErrorReason, GenerateVideoRequest, LedgerEntry, LedgerReason, Resolution, State};
 use serde_json::json;
 
 use super::{OK, REFUSED, alone};
 use crate::{
+    command_line::run,
+    money::entries,
     simulator::Simulator,
     support::{
         relay::Relay,
@@ -143,8 +145,11 @@ async fn what_was_given_up_stays_so_when_a_webhook_tells_of_it() {
     for letter in [&start, &completed] {
         assert_eq!(relay.pass(letter, &server).await, OK);
     }
-    assert_eq!(server.get(&order.name).await, ended);
-    assert_eq!(ended.state(), State::Failed);
+    // What the lost attempt cost is known now, and nothing else has changed.
+    let after = server.get(&order.name).await;
+    assert_eq!((after.attempts[0].charged(), ended.attempts[0].charged()), (Charged::Yes, Charged::Unknown));
+    assert_eq!((after.state(), &after.failure, after.end_time), (State::Failed, &ended.failure, ended.end_time));
+    assert!(after.artifacts.is_empty());
     // Once it is deleted nobody is called so any more.
     server.delete(&order.name).await.unwrap();
     assert_eq!(relay.pass(&completed, &server).await, REFUSED);
@@ -167,4 +172,29 @@ async fn a_webhook_follows_the_job_to_whoever_took_it_over() {
     assert_eq!(relay.pass(&relay.next().await, &server).await, OK);
     assert_eq!(server.end_of(&follower.name).await.state(), State::Succeeded);
     assert_eq!(simulator.count("creates_received").await, 1);
+}
+
+#[tokio::test]
+async fn a_webhook_after_a_persons_word_corrects_the_ledger_and_nothing_else() {
+    let simulator = Simulator::start(&["create:drop,effect=after", "list:status=500"]);
+    let relay = Relay::start().await;
+    let server = relay.setup(&simulator.replicate()).start().await;
+    let priced = "replicate/kwaivgi/kling-v1.6-standard".to_owned();
+    let order = server.order(GenerateVideoRequest { model: priced, ..alone("a fox") }).await.unwrap();
+    server.unresolved(&order.name).await;
+    let [_start, completed] = [relay.next().await, relay.next().await];
+    let resolved = run(server.setup(), &["resolve", &order.name, "--as", "failed"]).await;
+    assert_eq!(resolved.code, Some(0), "{resolved:?}");
+    let ended = server.end_of(&order.name).await;
+    let n_polls = simulator.count("gets").await;
+    for _ in 0..2 {
+        assert_eq!(relay.pass(&completed, &server).await, OK);
+    }
+    assert_eq!(simulator.count("gets").await, n_polls + 1, "it is asked once");
+    let after = server.get(&order.name).await;
+    assert_eq!((after.state(), &after.failure, &after.artifacts), (State::Failed, &ended.failure, &ended.artifacts));
+    let cost = after.cost.unwrap();
+    assert_eq!((cost.settled_micro_usd, cost.suspense_micro_usd), (Some(250_000), 0));
+    let reasons: Vec<_> = entries(&server, &order.name).await.iter().map(LedgerEntry::reason).collect();
+    assert_eq!(reasons, [LedgerReason::Hold, LedgerReason::Suspend, LedgerReason::Correct]);
 }

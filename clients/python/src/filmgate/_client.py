@@ -17,11 +17,13 @@ from filmgate._errors import FilmgateError
 from filmgate._files import download, upload
 from filmgate._handle import GenerationHandle
 from filmgate._transport import Transport
+from filmgate.v1 import budget_service_pb2 as money
 from filmgate.v1 import generation_service_pb2 as generations
 from filmgate.v1 import model_service_pb2 as models
 from filmgate.v1 import session_service_pb2 as sessions
 from filmgate.v1.artifact_pb2 import Artifact, Kind
 from filmgate.v1.artifact_service_pb2 import CreateArtifactLinkRequest
+from filmgate.v1.budget_pb2 import Budget, LedgerEntry, Usage
 from filmgate.v1.generation_pb2 import (
     CachePolicy,
     Generation,
@@ -348,6 +350,31 @@ class Client:
         """The messages of a session, oldest first."""
         request = sessions.GetSessionHistoryRequest(name=session)
         return self._rows(self._transport.sessions.GetSessionHistory, request, lambda page: page.messages)
+
+    def usage(
+        self,
+        *by: str,
+        session: str = "",
+        model: str = "",
+        kind: KindWord | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Iterator[Usage]:
+        """What was spent, by what generations have in common: `model`, `provider`, `kind`, `session`, `state`, `hour`, `day`, `month`, `label:KEY`."""
+        request = money.GetUsageRequest(
+            group_by=by, session=session, model=model, kind=_value(Kind, "KIND", kind), labels=dict(labels or {})
+        )
+        return self._rows(self._transport.budgets.GetUsage, request, lambda page: page.usage)
+
+    def budgets(self) -> Iterable[Budget]:
+        """The budgets that concern this caller, with what is spent of them now."""
+        request = money.GetUsageRequest(page_size=1)
+        answered: Iterable[Budget] = self._transport.call(self._transport.budgets.GetUsage, request).budgets
+        return answered
+
+    def ledger(self, generation: str = "", *, session: str = "") -> Iterator[LedgerEntry]:
+        """The movements of money, newest first."""
+        request = money.ListLedgerEntriesRequest(generation=generation, session=session)
+        return self._rows(self._transport.budgets.ListLedgerEntries, request, lambda page: page.entries)
 
     def models(
         self,

@@ -11,6 +11,7 @@ import grpc
 
 from filmgate._errors import FilmgateError, TimedOut, Unavailable, from_rpc
 from filmgate.v1.artifact_service_pb2_grpc import ArtifactServiceStub
+from filmgate.v1.budget_service_pb2_grpc import BudgetServiceStub
 from filmgate.v1.generation_service_pb2_grpc import GenerationServiceStub
 from filmgate.v1.model_service_pb2_grpc import ModelServiceStub
 from filmgate.v1.session_service_pb2_grpc import SessionServiceStub
@@ -55,6 +56,7 @@ class Transport:
         self.sessions = SessionServiceStub(self.channel)
         self.artifacts = ArtifactServiceStub(self.channel)
         self.models = ModelServiceStub(self.channel)
+        self.budgets = BudgetServiceStub(self.channel)
 
     def call(self, method: Any, request: Any) -> Any:
         """A unary call, made again while the server is unavailable."""

@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::generation::HistoryEvent;
+use crate::domain::{
+    generation::HistoryEvent,
+    ledger::{Account, movements},
+};
 
 const PRICE: MicroUsd = MicroUsd(70);
 
@@ -21,6 +24,8 @@ enum Act {
     Webhook { attempt: usize, job: usize },
     /// An event for a generation as a whole.
     Whole { at: usize, event: Event },
+    /// It is learned what became of the money of any attempt there ever was.
+    Learn { attempt: usize, charged: Charged },
     /// Housekeeping lets what has ended expire.
     Expire { at: usize },
 }
@@ -41,6 +46,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (any(), any()).prop_map(|(attempt, job)| Act::Webhook { attempt, job }),
         4 => (any(), whole).prop_map(|(at, event)| Act::Whole { at, event }),
         1 => any().prop_map(|at| Act::Expire { at }),
+        2 => (any(), prop_oneof![Just(Charged::No), Just(Charged::Yes), Just(Charged::Unknown)])
+            .prop_map(|(attempt, charged)| Act::Learn { attempt, charged }),
     ]
 }
 
@@ -54,6 +61,8 @@ struct World {
     /// Every attempt that ever was, oldest first.
     attempts: Vec<AttemptId>,
     n_intents: usize,
+    /// The balance of each account.
+    ledger: BTreeMap<Account, i64>,
     /// Intents that were certainly without effect, attempts that certainly ended and led to another, and persons who said so.
     n_allowed: usize,
     now: Timestamp,
@@ -69,6 +78,7 @@ impl World {
             copies,
             attempts: Vec::new(),
             n_intents: 0,
+            ledger: BTreeMap::new(),
             n_allowed: 1,
             now: START,
         };
@@ -80,7 +90,16 @@ impl World {
         let accepted = generation.record("accepted", String::new(), self.now);
         self.histories.insert(generation.id, vec![accepted]);
         self.attempts.extend(generation.attempts.iter().map(|attempt| attempt.id));
+        self.book(None, &generation);
         self.records.push(serde_json::to_string(&generation).unwrap());
+    }
+
+    fn book(&mut self, before: Option<&Generation>, after: &Generation) {
+        for movement in movements(before, after) {
+            for account in [movement.from, movement.to] {
+                *self.ledger.entry(account).or_default() += movement.change_of(account);
+            }
+        }
     }
 
     fn all(&self) -> Vec<Generation> {
@@ -128,6 +147,12 @@ impl World {
                 let id = owner.map_or_else(|| self.at(0).id, |owner| owner.id);
                 self.tell(id, &Event::Attempt(attempt, AttemptEvent::Accepted(ticket)))
             }
+            Act::Learn { attempt, charged } => {
+                let attempt = self.attempts[attempt % self.attempts.len()];
+                let has = |generation: &Generation| generation.attempts.iter().any(|a| a.id == attempt);
+                let Some(owner) = self.all().into_iter().find(has) else { return Ok(()) };
+                self.tell(owner.id, &Event::Learned(attempt, charged, Usage::default()))
+            }
             Act::Whole { at, event } => self.tell(self.at(at).id, &event),
             Act::Expire { at } => {
                 let before = self.at(at);
@@ -145,7 +170,7 @@ impl World {
     /// As a store applies an event: to where the attempt went, handing over what others share, and ending who shares what ended.
     fn tell(&mut self, id: GenerationId, event: &Event) -> Result<(), TestCaseError> {
         let mut before = self.find(id);
-        if matches!(event, Event::Attempt(..)) {
+        if matches!(event, Event::Attempt(..) | Event::Learned(..)) {
             while let Some(successor) = before.successor {
                 before = self.find(successor);
             }
@@ -160,7 +185,8 @@ impl World {
         check_step(&before, &after, event, &told)?;
         let Ok(Applied::Changed(entry)) = told else { return Ok(()) };
         self.count(&before, &after, event);
-        let ended = after.state.is_terminal().then(|| Event::LeaderEnded(Box::new(after.clone())));
+        let has_ended = after.state.is_terminal() && !before.state.is_terminal();
+        let ended = has_ended.then(|| Event::LeaderEnded(Box::new(after.clone())));
         self.save(&before, after, entry)?;
         for follower in followers.iter().filter(|_| ended.is_some()) {
             self.tell(follower.id, ended.as_ref().unwrap())?;
@@ -199,6 +225,7 @@ impl World {
             | Event::DeadlinePassed
             | Event::GaveUp
             | Event::Resolved(_)
+            | Event::Learned(..)
             | Event::LeaderEnded(_) => {}
         }
         if let Some(next) = after.attempts.get(before.attempts.len()) {
@@ -220,7 +247,9 @@ impl World {
         prop_assert_eq!(after.sequence, before.sequence + 1);
         prop_assert!(after.updated_at >= before.updated_at, "{after:?} is older than {before:?}");
         if before.state.is_terminal() {
-            prop_assert_eq!((before.state, before.expired_at, after.expired_at.is_some()), (after.state, None, true));
+            prop_assert_eq!(before.state, after.state);
+            let learned = before.cost != after.cost;
+            prop_assert!(learned || before.expired_at.is_none() && after.expired_at.is_some());
         }
         let tickets = |generation: &Generation| {
             let ticket = |attempt: &Attempt| attempt.ticket.as_ref().map(|ticket| (attempt.id, ticket.job.clone()));
@@ -232,6 +261,7 @@ impl World {
             "a ticket is kept"
         );
         check_record(&after)?;
+        self.book(Some(before), &after);
         let history = self.histories.get_mut(&after.id).unwrap();
         history.extend(entry);
         prop_assert_eq!(history.len() as u64, after.n_events);
@@ -250,6 +280,14 @@ impl World {
         prop_assert!(open.len() <= 1, "one job, one open attempt");
         let held: i64 = all.iter().map(|generation| generation.cost.held.0).sum();
         prop_assert_eq!(held, if open.is_empty() { 0 } else { PRICE.0 });
+        let balance = |account| self.ledger.get(&account).copied().unwrap_or_default();
+        prop_assert_eq!(self.ledger.values().sum::<i64>(), 0, "the ledger sums to zero");
+        prop_assert_eq!(balance(Account::Held), held, "what is held is what open attempts need");
+        let in_suspense: i64 = all.iter().map(|generation| generation.cost.suspense.0).sum();
+        prop_assert_eq!(balance(Account::Suspense), in_suspense);
+        let settled =
+            |generation: &Generation| generation.attempts.iter().filter_map(|a| a.settled).map(|a| a.0).sum::<i64>();
+        prop_assert_eq!(balance(Account::Provider), all.iter().map(settled).sum::<i64>());
         prop_assert!(self.n_intents <= self.n_allowed, "{} intents, {} allowed", self.n_intents, self.n_allowed);
         for follower in all.iter().filter(|generation| generation.leader.is_some()) {
             let leader = follower.leader.map(|leader| self.find(leader));
@@ -273,6 +311,7 @@ fn handing_over(generation: &Generation, event: &Event, now: Timestamp) -> Optio
         | Event::DeadlinePassed
         | Event::GaveUp
         | Event::Resolved(_)
+        | Event::Learned(..)
         | Event::LeaderEnded(_) => None,
     }
 }

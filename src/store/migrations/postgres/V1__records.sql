@@ -30,6 +30,15 @@ CREATE TABLE filmgate.generations (
     fence BIGINT NOT NULL,
     -- When it ended; NULL before.
     ended_at BIGINT,
+    created_at BIGINT NOT NULL,
+    -- That of its last attempt.
+    model TEXT COLLATE "C" NOT NULL,
+    -- They outlive the record's own, so that budgets and usage by label stay right when it is deleted.
+    labels JSONB NOT NULL,
+    -- What a cached or shared result saved.
+    saved BIGINT NOT NULL,
+    -- 1 if it ended charged at a price that nobody knows.
+    unpriced BIGINT NOT NULL DEFAULT 0,
     doc TEXT NOT NULL
 -- Progress changes no index, so that with room on its page a row is rewritten in place.
 ) WITH (fillfactor = 80);
@@ -43,6 +52,7 @@ CREATE INDEX generations_by_state ON filmgate.generations (tenant, state, id) WH
 CREATE INDEX generations_by_session ON filmgate.generations (tenant, session, id) WHERE deleted = 0;
 CREATE INDEX generations_by_kind ON filmgate.generations (tenant, kind, id) WHERE deleted = 0;
 
+CREATE INDEX generations_by_age ON filmgate.generations (tenant, created_at);
 CREATE INDEX generations_by_end ON filmgate.generations (ended_at) WHERE deleted = 0 AND ended_at IS NOT NULL;
 
 -- No two claims have the same number.
@@ -162,3 +172,44 @@ CREATE TABLE filmgate.jobs (
     PRIMARY KEY (provider, account, job)
 );
 CREATE INDEX jobs_open ON filmgate.jobs (generation) WHERE open = 1;
+
+-- Every movement of money, each written with the change that it follows from. Never changed and never deleted.
+CREATE TABLE filmgate.ledger (
+    number BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    tenant TEXT COLLATE "C" NOT NULL,
+    generation TEXT COLLATE "C" NOT NULL,
+    session TEXT COLLATE "C" NOT NULL,
+    -- Of the attempt it is about.
+    model TEXT COLLATE "C" NOT NULL,
+    at BIGINT NOT NULL,
+    -- When that attempt's money was set aside.
+    since BIGINT NOT NULL,
+    reason TEXT COLLATE "C" NOT NULL,
+    from_account TEXT COLLATE "C" NOT NULL,
+    to_account TEXT COLLATE "C" NOT NULL,
+    amount BIGINT NOT NULL
+);
+CREATE INDEX ledger_listed ON filmgate.ledger (tenant, number);
+CREATE INDEX ledger_by_generation ON filmgate.ledger (generation, number);
+
+-- What is taken of each budget, for the check before an order is accepted. It follows from the ledger and is counted anew at each start.
+CREATE TABLE filmgate.spending (
+    budget TEXT COLLATE "C" NOT NULL,
+    account TEXT COLLATE "C" NOT NULL,
+    -- Start of the period; 0 for a budget without periods.
+    since BIGINT NOT NULL,
+    held BIGINT NOT NULL,
+    spent BIGINT NOT NULL,
+    PRIMARY KEY (budget, account, since)
+) WITH (fillfactor = 50);
+
+CREATE TABLE filmgate.quotes (
+    tenant TEXT COLLATE "C" NOT NULL,
+    id TEXT COLLATE "C" NOT NULL,
+    doc TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    -- 1 once an order was made with it.
+    used BIGINT NOT NULL,
+    PRIMARY KEY (tenant, id)
+);
+CREATE INDEX quotes_by_end ON filmgate.quotes (expires_at);

@@ -30,6 +30,7 @@ fn acceptance(ask: &Ask) -> Acceptance {
         tenant: ask.tenant.clone(),
         session: ask.session.clone(),
         request: ask.request.clone(),
+        quote: None,
         max_unfinished: ask.max_unfinished,
         now: ask.now,
     }
@@ -328,7 +329,7 @@ async fn a_closed_store_is_unavailable() {
 #[tokio::test]
 async fn a_database_that_is_not_there_is_named_in_the_error() {
     let name = "no_such_database";
-    let opened = Postgres::open(&address(&SERVER.url(name)), "a".into(), LEASE).await.unwrap_err();
+    let opened = Postgres::open(&address(&SERVER.url(name)), "a".into(), LEASE, Budgets::default()).await.unwrap_err();
     let error = format!("{:#}", anyhow::Error::from(opened));
     assert!(error.contains(name), "{error}");
     let nobody = Postgres::examine(&address("postgres://postgres@127.0.0.1:1/db")).await;

@@ -193,3 +193,36 @@ async fn a_callback_that_lost_its_generation_is_not_taken_for_another() {
     due.sort_unstable();
     assert_eq!(due, [(ended[1], 7), (ended[2], 0)]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_holds_over_three_processes_while_others_count_it_anew() {
+    let url = database().await;
+    let stores: [Tested; 3] = [
+        Arc::new(open(&url, "a").await),
+        Arc::new(open(&url, "b").await),
+        Arc::new(open(&POOLER.through(&url), "c").await),
+    ];
+    let poor = TenantId::from_id("poor").unwrap();
+    let mut sending = JoinSet::new();
+    for index in 0..300 {
+        let (store, ask) = (Arc::clone(&stores[index % 3]), Ask { tenant: poor.clone(), ..Ask::new() });
+        sending.spawn(async move {
+            match ask.send(&store).await {
+                Ok(accepted) => Some(generation(accepted)),
+                Err(AcceptError::Budget(_)) => None,
+                Err(error) => panic!("{error:?}"),
+            }
+        });
+    }
+    for n in 0..3 {
+        open(&url, &format!("late {n}")).await;
+    }
+    let accepted: Vec<Generation> = sending.join_all().await.into_iter().flatten().collect();
+    assert_eq!(accepted.len(), 3, "three times 70 is 210");
+    // What is counted anew is what was counted along the way.
+    let spender = || crate::domain::budget::Spender::of(&accepted[0]);
+    let before = stores[0].standings(spender(), START).await.unwrap();
+    let after = open(&url, "last").await.standings(spender(), START).await.unwrap();
+    assert_eq!((before[0].held.0, before[0].spent.0), (210, 0));
+    assert_eq!(before, after);
+}

@@ -32,7 +32,7 @@ async fn ten_that_open_an_empty_database_migrate_it_once() {
 async fn a_database_of_a_newer_version_is_refused_in_words() {
     let url = database().await;
     server::psql(&url, "INSERT INTO filmgate.migrations VALUES (7, now())");
-    let refused = Postgres::open(&address(&url), "a".into(), LEASE).await.unwrap_err();
+    let refused = Postgres::open(&address(&url), "a".into(), LEASE, Budgets::default()).await.unwrap_err();
     assert!(matches!(refused, OpenError::Newer { found: 7, .. }), "{refused:?}");
     let refused = Postgres::examine(&address(&url)).await.unwrap_err();
     assert!(refused.to_string().contains("version 7"), "{refused}");
@@ -44,7 +44,7 @@ async fn a_role_that_may_only_use_a_schema_made_for_it_is_enough() {
     let name = url.rsplit_once('/').unwrap().1;
     server::psql(&url, &format!("CREATE ROLE modest_{name} LOGIN"));
     let modest = url.replace("postgres@", &format!("modest_{name}@"));
-    let refused = Postgres::open(&address(&modest), "a".into(), LEASE).await.unwrap_err();
+    let refused = Postgres::open(&address(&modest), "a".into(), LEASE, Budgets::default()).await.unwrap_err();
     let refused = format!("{:#}", anyhow::Error::from(refused));
     assert!(refused.contains("permission denied"), "{refused}");
     server::psql(&url, &format!("CREATE SCHEMA filmgate AUTHORIZATION modest_{name}"));
@@ -79,7 +79,7 @@ async fn every_statement_is_understood_and_goes_by_an_index() {
     // Plans for any value, as if no table were small.
     let mut script = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;".to_owned();
     for (index, text) in texts.iter().enumerate() {
-        let n_values = (1..20).take_while(|number| text.contains(&format!("${number}"))).count();
+        let n_values = (1..40).take_while(|number| text.contains(&format!("${number}"))).count();
         let types = types(text, n_values);
         let values = if n_values == 0 { String::new() } else { format!("({})", vec!["NULL"; n_values].join(",")) };
         script.push_str(&format!(
