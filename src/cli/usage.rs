@@ -108,7 +108,7 @@ impl ClientCommand for Usage {
         if self.csv {
             return csv(context.terminal, &self.by, &rows.rows).map(|()| Exit::Ok);
         }
-        show(context.terminal, &self.by, rows, total, &budgets)?;
+        show(context.terminal, &self.by, rows, &total, &budgets)?;
         Ok(Exit::Ok)
     }
 }
@@ -117,7 +117,7 @@ fn show(
     terminal: &mut Terminal,
     by: &[String],
     mut rows: Rows<Row>,
-    total: Row,
+    total: &Row,
     budgets: &[Budget],
 ) -> Result<(), Failure> {
     if terminal.format == Format::Json {
@@ -125,7 +125,7 @@ fn show(
         return budgets.iter().try_for_each(|budget| terminal.json_line(&json::of(budget)?));
     }
     if !by.is_empty() {
-        rows.rows.push(Row { keys: vec!["total".to_owned()], ..total });
+        rows.rows.push(Row { keys: vec!["total".to_owned()], ..total.clone() });
     }
     let what = by.iter().map(|key| key.to_uppercase()).collect::<Vec<_>>().join(" / ");
     let heading = [&what, "GENERATIONS", "SUCCEEDED", "SPENT", "HELD", "SUSPENSE", "ABSORBED", "SAVED"];

@@ -14,7 +14,6 @@ impl MicroUsd {
     pub const ZERO: Self = Self(0);
 
     /// Nothing at all.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form serde asks for")]
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
     }

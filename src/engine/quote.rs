@@ -72,5 +72,5 @@ pub(super) fn quoted_order(request: &Request, inputs: &[Input]) -> SentRequest {
 
 /// Of the value with the members of every object in order.
 fn digest(value: &Value) -> String {
-    hex::encode(Sha256::digest(super::brief::sorted(value).to_string()))
+    hex::encode(Sha256::digest(super::brief::sorted(value)))
 }

@@ -123,3 +123,24 @@ async fn what_a_person_gave_up_is_in_suspense() {
         (LedgerReason::Suspend, LedgerAccount::Suspense, PRICE)
     );
 }
+
+#[tokio::test]
+async fn a_price_that_changes_while_a_job_runs_is_not_its_price() {
+    let card = |micro_usd: i64| {
+        format!(
+            "[[models]]\nprovider = \"replicate\"\nname = \"kwaivgi/kling-v1.6-standard\"\nkind = \"video\"\n\
+             price = {{ unit = \"output\", micro_usd = {micro_usd} }}\n"
+        )
+    };
+    let simulator = Simulator::start(&["create:hold"]);
+    let setup = Setup::replicate(&simulator.replicate()).with_file("filmgate.toml", &card(100_000));
+    let server = setup.start().await;
+    let name = server.order(order("slow")).await.unwrap().name;
+    server.until(&name, |generation| !generation.attempts[0].provider_job_id.is_empty()).await;
+    let server = server.kill().with_file("filmgate.toml", &card(900_000)).start().await;
+    simulator.control("release", serde_json::json!({})).await;
+    let ended = server.end_of(&name).await;
+    assert_eq!((ended.state(), ended.cost.unwrap().settled_micro_usd), (State::Succeeded, Some(100_000)));
+    let later = server.order(order("later")).await.unwrap();
+    assert_eq!(later.cost.unwrap().held_micro_usd, 900_000);
+}

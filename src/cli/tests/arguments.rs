@@ -35,6 +35,8 @@ fn every_command_of_the_contract_exists() {
         "history",
         "models",
         "providers",
+        "usage",
+        "ledger",
         "check",
         "simulate",
     ];

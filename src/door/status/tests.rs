@@ -18,6 +18,10 @@ type Row = (Refusal, ErrorReason, Code, fn(&ErrorDetails) -> bool);
 
 /// Every reason of an RPC error.
 fn table() -> Vec<Row> {
+    general().into_iter().chain(of_money()).collect()
+}
+
+fn general() -> Vec<Row> {
     use ErrorReason as R;
     let full: fn() -> StoreError = || StoreError::Unavailable("no space left on device".into());
     vec![
@@ -74,6 +78,21 @@ fn table() -> Vec<Row> {
         (engine(Error::QueueFull { unfinished: 9 }), R::QueueFull, Code::ResourceExhausted, |d| {
             d.quota_failure().is_some() && d.retry_info().is_some()
         }),
+        (engine(Error::Draining), R::ServerDraining, Code::Unavailable, |d| d.retry_info().is_some()),
+        (full().into(), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),
+        (engine(Error::Storage("disk".into())), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),
+        (Refusal::UploadTooLarge { max_bytes: 7 }, R::UploadTooLarge, Code::ResourceExhausted, |d| {
+            d.quota_failure().is_some() && d.error_info().unwrap().metadata["max_bytes"] == "7"
+        }),
+        (Refusal::Link(BadLink::Invalid), R::LinkInvalid, Code::PermissionDenied, |_| true),
+        (Refusal::Link(BadLink::Expired), R::LinkExpired, Code::PermissionDenied, |_| true),
+        (engine(broken()), R::Internal, Code::Internal, |d| d.request_info().is_some()),
+    ]
+}
+
+fn of_money() -> Vec<Row> {
+    use ErrorReason as R;
+    vec![
         (
             engine(Error::Budget(NotAllowed::Over(OverBudget {
                 budget: "team".into(),
@@ -117,15 +136,6 @@ fn table() -> Vec<Row> {
             Code::FailedPrecondition,
             |d| d.error_info().unwrap().metadata["field"] == "options.seed",
         ),
-        (engine(Error::Draining), R::ServerDraining, Code::Unavailable, |d| d.retry_info().is_some()),
-        (full().into(), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),
-        (engine(Error::Storage("disk".into())), R::StoreUnavailable, Code::Unavailable, |d| d.retry_info().is_some()),
-        (Refusal::UploadTooLarge { max_bytes: 7 }, R::UploadTooLarge, Code::ResourceExhausted, |d| {
-            d.quota_failure().is_some() && d.error_info().unwrap().metadata["max_bytes"] == "7"
-        }),
-        (Refusal::Link(BadLink::Invalid), R::LinkInvalid, Code::PermissionDenied, |_| true),
-        (Refusal::Link(BadLink::Expired), R::LinkExpired, Code::PermissionDenied, |_| true),
-        (engine(broken()), R::Internal, Code::Internal, |d| d.request_info().is_some()),
     ]
 }
 

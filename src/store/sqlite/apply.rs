@@ -33,7 +33,7 @@ pub(super) fn apply(
     if let Some(ending) = rules::handing_over(&before, event, now) {
         let followers = generations::followers(&work.db, before.id)?;
         if !followers.is_empty() {
-            return Ok(hand_over(work, before, followers, ending, now)?);
+            return Ok(hand_over(work, &before, followers, ending, now)?);
         }
     }
     let mut generation = before.clone();
@@ -117,7 +117,7 @@ fn claim(db: &Connection, generation: &Generation, ticket: &Ticket) -> Result<bo
 
 fn hand_over(
     work: &mut Work,
-    before: Generation,
+    before: &Generation,
     followers: Vec<Generation>,
     ending: HandOver,
     now: Timestamp,
@@ -130,7 +130,7 @@ fn hand_over(
     let (ended, promoted) = leader.hand_over(next, ending, now).map_err(StoreError::broken)?;
     generations::save(&work.db, &leader, Some(&ended))?;
     generations::save(&work.db, next, Some(&promoted))?;
-    settle(work, &[(&before, &leader), (&heir, next)], false, now)?;
+    settle(work, &[(before, &leader), (&heir, next)], false, now)?;
     for follower in rest {
         follower.follow(next.id, now);
         generations::save_keys(&work.db, follower)?;

@@ -344,12 +344,12 @@ fn money_of_before_the_ledger_is_in_it() {
     let transaction = db.transaction().unwrap();
     transaction.execute_batch(migrations[3].1).unwrap();
     transaction.commit().unwrap();
-    let entries = money::ledger(&db, &open.tenant, &Default::default(), &page(10)).unwrap();
+    let entries = super::money::ledger(&db, &open.tenant, &Default::default(), &page(10)).unwrap();
     let moved: Vec<_> =
         entries.iter().map(|e| (e.movement.reason.as_str(), e.movement.amount.0, e.movement.since)).collect();
     assert_eq!(moved, [("settle", 90, START), ("hold", 70, START)]);
     let by = [UsageKey::Label("team".to_owned())];
-    let rows = money::usage(&db, &open.tenant, &Default::default(), &by, &page(10)).unwrap();
+    let rows = super::money::usage(&db, &open.tenant, &Default::default(), &by, &page(10)).unwrap();
     assert_eq!(rows.iter().map(|row| (row.spent.0, row.held.0)).collect::<Vec<_>>(), [(0, 70), (90, 0)]);
     let doc: Option<Generation> = statements::find(&db, sql::generation::LOAD, [open.id.id()]).unwrap();
     assert_eq!(doc.unwrap().attempts[0].held.0, 70);
