@@ -45,10 +45,10 @@ struct Order<F: Flags> {
 impl ClientCommand for Estimate {
     async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
         let order = match self.kind {
-            Kind::Video(order) => order.to_estimate(context).await?,
-            Kind::Image(order) => order.to_estimate(context).await?,
-            Kind::Speech(order) => order.to_estimate(context).await?,
-            Kind::Music(order) => order.to_estimate(context).await?,
+            Kind::Video(order) => order.ask(context).await?,
+            Kind::Image(order) => order.ask(context).await?,
+            Kind::Speech(order) => order.ask(context).await?,
+            Kind::Music(order) => order.ask(context).await?,
         };
         let request = EstimateCostRequest { orders: vec![order], quote_ttl: None };
         let response = context.connection.generations().estimate_cost(call(request)).await?.into_inner();
@@ -65,7 +65,7 @@ impl ClientCommand for Estimate {
 }
 
 impl<F: Flags> Order<F> {
-    async fn to_estimate(self, context: &Context<'_>) -> Result<OrderToEstimate, Failure> {
+    async fn ask(self, context: &Context<'_>) -> Result<OrderToEstimate, Failure> {
         let inputs = input::resolve(&self.order.inputs, &context.connection).await?;
         let order = self.order.request(self.prompt.unwrap_or_default(), inputs)?;
         Ok(OrderToEstimate { order: Some(order.into()), count: Some(self.count) })

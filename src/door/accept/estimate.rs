@@ -87,7 +87,7 @@ pub(in crate::door) fn estimates(
             Err(Refusal::Invalid(wrong)) => {
                 violations.0.extend(wrong.into_iter().map(|Violation { field, description }| {
                     Violation::new(format!("{path}.{kind}.{field}"), description)
-                }))
+                }));
             }
             Err(refusal) => return Err(refusal),
         }

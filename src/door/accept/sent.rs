@@ -26,7 +26,7 @@ pub(super) fn of<R: Ordering>(request: &R) -> Result<SentRequest, Refusal> {
     match R::KIND {
         // The first kind of all; its requests say so by saying nothing.
         Kind::Video => {}
-        Kind::Image | Kind::Speech | Kind::Music => sent.set("kind", R::KIND),
+        Kind::Image | Kind::Speech | Kind::Music => sent.set("kind", &R::KIND),
     }
     sent.fields("", &message);
     Ok(sent.0)
@@ -53,7 +53,7 @@ impl Sent {
         match value {
             Field::Message(message) => match message.descriptor().full_name() {
                 "google.protobuf.Duration" => {
-                    self.set(path, written_duration(&message.transcode_to().unwrap_or_default()));
+                    self.set(path, &written_duration(&message.transcode_to().unwrap_or_default()));
                 }
                 "google.protobuf.Struct" => {
                     self.text(path, &written_struct(&message.transcode_to().unwrap_or_default()));
@@ -70,7 +70,7 @@ impl Sent {
                 self.text(path, &written_map(&entries.collect()));
             }
             Field::String(text) => self.text(path, text),
-            Field::Bytes(bytes) => self.set(path, digest(bytes)),
+            Field::Bytes(bytes) => self.set(path, &digest(bytes)),
             Field::Bool(value) => self.set(path, value),
             Field::EnumNumber(value) | Field::I32(value) => self.set(path, value),
             Field::I64(value) => self.set(path, value),
@@ -81,12 +81,12 @@ impl Sent {
         }
     }
 
-    fn set(&mut self, field: &str, value: impl ToString) {
+    fn set(&mut self, field: &str, value: &impl ToString) {
         self.0.push((field.to_owned(), value.to_string()));
     }
 
     fn text(&mut self, field: &str, value: &str) {
-        self.set(field, digest(value.as_bytes()));
+        self.set(field, &digest(value.as_bytes()));
     }
 }
 

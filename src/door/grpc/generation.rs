@@ -227,7 +227,9 @@ impl Door {
         request: Request<R>,
         answer: fn(v1::Generation, bool) -> M,
     ) -> Result<Response<Answers<M>>, Status> {
-        call(span(rpc, &request), async {
+        let span = span(rpc, &request);
+        // Boxed, for it holds the request in several forms.
+        let work = Box::pin(async {
             let caller = caller(&request)?;
             let order = accept::order(request.into_inner(), caller, self.engine.catalog(), &self.targets)?;
             let request_id = order.request_id.as_ref().map(|(id, _)| id.id().to_owned()).unwrap_or_default();
@@ -237,8 +239,8 @@ impl Door {
             let watch = self.engine.watch_admitted(&admitted).await.map_err(Refusal::about(&id))?;
             let replayed = admitted.replayed;
             Ok(answers(watch, move |generation| answer(generation, replayed)))
-        })
-        .await
+        });
+        call(span, work).await
     }
 }
 

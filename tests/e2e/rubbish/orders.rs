@@ -115,7 +115,7 @@ fn wrong_options() -> Vec<(&'static str, GenerateVideoRequest)> {
 fn wrong_inputs() -> Vec<(&'static str, GenerateVideoRequest)> {
     let uri = |uri: &str| ("inputs[0].uri", with_input(1, Source::Uri(uri.to_owned())));
     let artifact = |name: &str| ("inputs[0].artifact", with_input(1, Source::Artifact(name.to_owned())));
-    let many = (0..17).map(|_| Input { role: 1, source: Some(Source::Data(b"x"[..].into())) }).collect();
+    let many = (0..65).map(|_| Input { role: 1, source: Some(Source::Data(b"x"[..].into())) }).collect();
     vec![
         ("inputs[0].role", with_input(0, Source::Data(b"x"[..].into()))),
         ("inputs[0].role", with_input(77, Source::Data(b"x"[..].into()))),
