@@ -23,6 +23,7 @@ mod kills;
 mod lists;
 mod main_job;
 mod objects;
+mod openai;
 mod overload;
 mod privacy;
 mod races;
