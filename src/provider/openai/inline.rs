@@ -17,7 +17,8 @@ use crate::{
 };
 
 use super::{
-    OpenAi, charged,
+    OpenAi,
+    answer::charged,
     wire::{self, File, number},
 };
 

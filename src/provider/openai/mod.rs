@@ -3,6 +3,7 @@
 //! Invariant: addresses are built from the configured base and the job's id; an answer's own address is only ever fetched as
 //! an output, behind the fence and without the key.
 
+mod answer;
 mod body;
 mod content;
 mod find;
@@ -20,34 +21,22 @@ use http::Method;
 use jiff::Timestamp;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
 use url::Url;
 
 use crate::domain::{
     artifact::Kind,
     card::ModelCard,
-    money::MicroUsd,
     names::{ProviderId, SubmitKey},
 };
 
 use super::{
     error::{Effect, ErrorKind, ProviderError, SetupError},
-    http::{
-        Answer, Http,
-        inputs::Inputs,
-        links::Links,
-        outcome::{self, Call, Said},
-        text::shown,
-    },
+    http::{Http, inputs::Inputs, links::Links},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
     vendor::{Build, Built, Setting, Shape, Vendor},
 };
 
-use self::{
-    body::Body,
-    reason::Reason,
-    wire::{Problem, number},
-};
+use self::body::Body;
 
 /// Its id.
 pub const OPENAI: &str = "openai";
@@ -241,49 +230,6 @@ impl OpenAi {
     fn order_error(&self, kind: ErrorKind, summary: impl Into<String>) -> ProviderError {
         ProviderError::new(&self.id, kind, Effect::None, summary)
     }
-
-    /// The error of a bad answer, in our words and with our field.
-    fn refused(&self, call: Call, answer: &Answer, order: Option<&Order>) -> ProviderError {
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let problem = Problem::of(&body).unwrap_or_default();
-        let prompt = order.map(|order| order.prompt.as_str()).unwrap_or_default();
-        let hidden = [prompt, self.key.expose_secret()];
-        let mut said = Said::of(answer, &body, &hidden);
-        said.detail = shown(&problem.message, &hidden).or(said.detail);
-        said.retry_after = millis(answer, "retry-after-ms")
-            .or(said.retry_after)
-            .or_else(|| reason::wait(&body).and_then(|wait| Duration::try_from_secs_f64(wait.clamp(1.0, 600.0)).ok()));
-        said.field =
-            order.filter(|_| answer.status.is_client_error()).and_then(|order| reason::field_at_fault(&problem, order));
-        let mut error = outcome::refused(&self.id, call, answer.status, said);
-        if call != Call::Submit {
-            return error;
-        }
-        // These are refusals before any work, whatever status they come with.
-        let kind = match Reason::of(&problem) {
-            Some(Reason::Content) => ErrorKind::ContentRefused,
-            Some(Reason::Credit) => ErrorKind::OutOfCredit,
-            Some(Reason::Model) => ErrorKind::ModelNotFound,
-            Some(Reason::Key) if answer.status.is_client_error() => ErrorKind::Unauthenticated,
-            Some(Reason::Key | Reason::Input | Reason::Passing) | None => return error,
-        };
-        (error.kind, error.effect, error.retry_after) = (kind, Effect::None, None);
-        error
-    }
-
-    /// A good status may hold an error all the same; aggregators do that.
-    fn error_within(&self, answer: &Answer, body: &Value, order: &Order) -> Option<ProviderError> {
-        if !body["error"].is_object() {
-            return None;
-        }
-        let refusal = Answer {
-            status: http::StatusCode::BAD_GATEWAY,
-            retry_after: None,
-            headers: http::HeaderMap::new(),
-            body: answer.body.clone(),
-        };
-        Some(self.refused(Call::Submit, &refusal, Some(order)))
-    }
 }
 
 /// How a card wants its videos' orders written; an error if it names no form.
@@ -292,19 +238,6 @@ fn writing_of(card: &ModelCard) -> Result<Option<Writing>, ()> {
         None => Ok(None),
         Some(form) => form.as_str().and_then(Writing::of).map(Some).ok_or(()),
     }
-}
-
-/// What a header says in milliseconds, of one second at least.
-fn millis(answer: &Answer, header: &str) -> Option<Duration> {
-    let millis: f64 = answer.headers.get(header)?.to_str().ok()?.trim().parse().ok()?;
-    Duration::try_from_secs_f64((millis / 1000.0).clamp(1.0, 600.0)).ok()
-}
-
-/// What LiteLLM says the call cost. It says zero where it knows no price, which tells nothing.
-fn charged(answer: &Answer) -> Option<MicroUsd> {
-    let cost = answer.headers.get("x-litellm-response-cost")?.to_str().ok()?;
-    let dollars = number(&Value::from(cost)).filter(|dollars| *dollars > 0.0)?;
-    Some(MicroUsd(1_000_000).times(dollars))
 }
 
 #[async_trait]

@@ -76,7 +76,10 @@ const PARTS: [(Reason, &[&str]); 6] = [
         Reason::Model,
         &["model_not_found", "model_access_denied", "deploymentnotfound", "model_not_available", "model_not_exist"],
     ),
-    (Reason::Key, &["invalid_api_key", "expired_key", "token_not_found", "auth_error", "account_deactivated"]),
+    (
+        Reason::Key,
+        &["invalid_api_key", "expired_key", "token_not_found", "auth_error", "account_deactivated", "no_db_connection"],
+    ),
     (
         Reason::Passing,
         &[

@@ -17,7 +17,13 @@ use crate::{
     },
 };
 
-use super::{OpenAi, Writing, charged, millis, reason, wire::Video, writing_of};
+use super::{
+    OpenAi, Writing,
+    answer::{charged, millis},
+    reason,
+    wire::Video,
+    writing_of,
+};
 
 /// Most characters kept of a status word.
 const PHASE_CHARS: usize = 64;

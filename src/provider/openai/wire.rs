@@ -101,11 +101,25 @@ impl Problem {
             Some(nested @ Value::Object(_)) => Self::of(nested).map(|inner| inner.message),
             _ => word("message").or_else(|| word("detail")).or_else(|| word("error")),
         };
-        Self {
+        let outer = Self {
             message: message.unwrap_or_default(),
             codes: ["code", "type"].iter().filter_map(|key| word(key)).collect(),
             param: word("param"),
+        };
+        outer.unwrapped()
+    }
+
+    /// With what an upstream said in the place of a proxy's words round it: LiteLLM writes
+    /// `litellm.BadRequestError: OpenAIException - {"error": {…}}. Received Model Group=…`.
+    fn unwrapped(mut self) -> Self {
+        let written = self.message.find("{\"error\"").map(|at| &self.message[at..]);
+        let upstream = written.and_then(|text| serde_json::Deserializer::from_str(text).into_iter::<Value>().next());
+        if let Some(Some(mut inner)) = upstream.and_then(Result::ok).map(|body| Self::of(&body)) {
+            inner.codes.append(&mut self.codes);
+            inner.param = inner.param.or(self.param);
+            return inner;
         }
+        self
     }
 
     /// One fault of FastAPI's list: `{"loc": ["body", "prompt"], "msg": …, "type": …}`.
@@ -253,6 +267,13 @@ mod tests {
             Some("prompt"),
         );
         check(json!({"code": "c", "message": "m", "data": null}), "m", &["c"], None);
+        let proxied = r#"litellm.BadRequestError: OpenAIException - {"error":{"code":"c","message":"m","param":"p"}}. Received Model Group=x"#;
+        check(
+            json!({"error": {"message": proxied, "type": null, "param": null, "code": "400"}}),
+            "m",
+            &["c", "400"],
+            Some("p"),
+        );
         assert_eq!(Problem::of(&json!({"ok": true})), None);
     }
 

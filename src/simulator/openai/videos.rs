@@ -56,13 +56,12 @@ pub(super) async fn retrieve(State(openai): State<Arc<OpenAi>>, Path(id): Path<S
 /// `DELETE /videos/{id}`: OpenAI deletes what has ended; a server of one's own stops what has not.
 pub(super) async fn delete(State(openai): State<Arc<OpenAi>>, Path(id): Path<String>) -> Result<Response, Instead> {
     let (call, job) = openai.video(Operation::Cancel, &id).await?;
-    if !job.is_ended() {
-        if is_own(&job.model) {
-            return Err(call.refuse(StatusCode::BAD_REQUEST, "Only completed or failed videos can be deleted."));
-        }
-        job.cancel();
-    } else {
+    if job.is_ended() {
         job.data.is_deleted.store(true, Ordering::Relaxed);
+    } else if is_own(&job.model) {
+        return Err(call.refuse(StatusCode::BAD_REQUEST, "Only completed or failed videos can be deleted."));
+    } else {
+        job.cancel();
     }
     Ok(call.answer(StatusCode::OK, json!({ "id": id, "object": "video.deleted", "deleted": true })).await)
 }

@@ -243,6 +243,12 @@ async fn a_lost_video_is_looked_for_by_what_it_was_ordered_as() {
 #[tokio::test]
 async fn without_a_list_nothing_is_known() {
     let server = Server::always(Reply::json(405, &json!({"detail": "Method Not Allowed"}))).await;
+    let litellm = json!({"error": {"message": "litellm.BadRequestError: LLM Provider NOT provided.", "type": null, "param": null, "code": "400"}});
+    let refusing = Server::always(Reply::json(400, &litellm)).await;
+    let openai_there = openai(&refusing.base);
+    let found =
+        openai_there.find(&order(&openai_there, "sora-2"), &SubmitKey::fresh(), Timestamp::now()).await.unwrap();
+    assert!(matches!(found, Found::Unsupported));
     let openai = openai(&server.base);
     let now = Timestamp::now();
     for model in ["sora-2", "gpt-image-2", "tts-1"] {
