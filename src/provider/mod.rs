@@ -11,6 +11,7 @@ pub mod fields;
 pub mod guard;
 pub mod http;
 pub mod keys;
+pub mod openai;
 pub mod port;
 pub mod registry;
 pub mod replicate;

@@ -2,7 +2,7 @@
 //!
 //! It is a peer, not a part: it uses nothing else of this crate, and the vendors' own clients work against it. Each
 //! vendor has its own first path segment: Replicate is at the base URL `http://HOST:PORT/replicate/v1`, its output files
-//! below `/replicate/delivery`.
+//! below `/replicate/delivery`; OpenAI is at `http://HOST:PORT/openai/v1`.
 //!
 //! - A job's state follows from the time since its creation; nothing runs between calls. Only callbacks have tasks.
 //! - What goes wrong is said by fault rules: on the command line, in a scenario file, or through `/_control`. One rule
@@ -43,6 +43,7 @@ mod control;
 #[cfg_attr(not(test), expect(dead_code, reason = "each vendor uses some of it, and not all are here yet"))]
 mod desk;
 mod fault;
+mod openai;
 mod output;
 mod replicate;
 mod server;
@@ -76,6 +77,7 @@ use self::{
 
 /// The vendors, by name: one line each.
 const VENDORS: &[(&str, Open)] = &[
+    ("openai", openai::open),
     ("replicate", replicate::open),
     #[cfg(test)]
     ("example", tests::open),

@@ -25,6 +25,7 @@ mod lists;
 mod main_job;
 mod money;
 mod objects;
+mod openai;
 mod overload;
 mod privacy;
 mod races;

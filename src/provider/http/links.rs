@@ -46,8 +46,8 @@ pub struct Links {
 }
 
 impl Links {
-    /// Of the vendor whose API is at `base`. `key` is sent to the host of `base` and to `key_hosts`; a link that gives
-    /// no byte for `idle` is given up.
+    /// Of the vendor whose API is at `base`. `key` is sent to the host of `base` and to `key_hosts`, unless it is empty; a
+    /// link that gives no byte for `idle` is given up.
     pub fn new(
         provider: &ProviderId,
         base: &Url,
@@ -104,7 +104,7 @@ impl Links {
 
     async fn get(&self, url: &Url, with_key: bool) -> Result<Response, ProviderError> {
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if with_key {
+        if with_key && !self.key.expose_secret().is_empty() {
             request = request.bearer_auth(self.key.expose_secret());
         }
         match timeout(self.idle, request.send()).await {

@@ -12,6 +12,7 @@ pub mod text;
 use std::{error::Error, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde::de::DeserializeOwned;
 
@@ -45,6 +46,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// What its `Retry-After` header asks for.
     pub retry_after: Option<Duration>,
+    /// Its headers.
+    pub headers: HeaderMap,
     /// Its body; cut short only if the status is an error.
     pub body: Bytes,
 }
@@ -80,7 +83,7 @@ impl Http {
             }
             Err(Unread::Broken(error)) => return Err(self.lost(call, error)),
         };
-        Ok(Answer { status, retry_after, body })
+        Ok(Answer { status, retry_after, headers: std::mem::take(response.headers_mut()), body })
     }
 
     /// The answer's JSON.
