@@ -11,6 +11,7 @@ pub mod text;
 use std::{error::Error, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, redirect::Policy};
 use serde::de::DeserializeOwned;
 
@@ -44,6 +45,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// What its `Retry-After` header asks for.
     pub retry_after: Option<Duration>,
+    /// All its headers.
+    pub headers: HeaderMap,
     /// Its body; cut short only if the status is an error.
     pub body: Bytes,
 }
@@ -69,6 +72,7 @@ impl Http {
             failpoint::reach(Point::ReceiveBefore);
         }
         let (status, retry_after) = (response.status(), outcome::retry_after_header(response.headers()));
+        let headers = std::mem::take(response.headers_mut());
         let body = match read(&mut response, cap).await {
             Ok(body) => body,
             // The status says enough; its explanation is a nicety.
@@ -79,7 +83,7 @@ impl Http {
             }
             Err(Unread::Broken(error)) => return Err(self.lost(call, error)),
         };
-        Ok(Answer { status, retry_after, body })
+        Ok(Answer { status, retry_after, headers, body })
     }
 
     /// The answer's JSON.

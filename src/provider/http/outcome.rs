@@ -205,7 +205,12 @@ mod tests {
     #[test]
     fn a_busy_vendor_is_asked_about_the_order_before_it_is_sent_again() {
         let body = serde_json::json!({"detail": "busy, try again"});
-        let answer = Answer { status: StatusCode::SERVICE_UNAVAILABLE, retry_after: None, body: Bytes::new() };
+        let answer = Answer {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after: None,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
         let error = refused(&provider(), Call::Submit, answer.status, Said::of(&answer, &body, &[]));
         assert_eq!(error.verdict(), Verdict::AskFirst);
     }
@@ -240,6 +245,7 @@ mod tests {
         let answer = Answer {
             status: StatusCode::BAD_GATEWAY,
             retry_after: None,
+            headers: HeaderMap::new(),
             body: Bytes::from_static(b"<html><body>nginx secrets</body></html>"),
         };
         let error = refused(&provider(), Call::Job, answer.status, Said::of(&answer, &Value::Null, &[]));
@@ -249,7 +255,12 @@ mod tests {
     #[test]
     fn the_usual_error_bodies_are_understood() {
         let detail = |json: Value| {
-            let answer = Answer { status: StatusCode::BAD_REQUEST, retry_after: None, body: Bytes::new() };
+            let answer = Answer {
+                status: StatusCode::BAD_REQUEST,
+                retry_after: None,
+                headers: HeaderMap::new(),
+                body: Bytes::new(),
+            };
             Said::of(&answer, &json, &[]).detail
         };
         assert_eq!(detail(serde_json::json!({"title": "T", "detail": "D"})).as_deref(), Some("D"));
