@@ -42,6 +42,7 @@
 mod control;
 #[cfg_attr(not(test), expect(dead_code, reason = "each vendor uses some of it, and not all are here yet"))]
 mod desk;
+mod fal;
 mod fault;
 mod output;
 mod replicate;
@@ -77,6 +78,7 @@ use self::{
 /// The vendors, by name: one line each.
 const VENDORS: &[(&str, Open)] = &[
     ("replicate", replicate::open),
+    ("fal", fal::open),
     #[cfg(test)]
     ("example", tests::open),
 ];
