@@ -7,7 +7,6 @@
 //! [model.adapter]
 //! endpoint = "acme/clips/text-to-video"     # in place of the card's name
 //! size = "image_size"                       # the field of width and height
-//! required = ["lyrics_prompt"]              # refused without these fields
 //! milliseconds = ["length_ms"]              # fields that take seconds a thousandfold
 //! [[model.adapter.modes]]
 //! inputs = ["first_frame"]                  # with just these roles
@@ -38,7 +37,6 @@ pub(super) struct Ways {
     endpoint: Option<String>,
     modes: Vec<Way>,
     size: Option<String>,
-    required: Vec<String>,
     milliseconds: Vec<String>,
 }
 
@@ -141,16 +139,7 @@ impl Target {
                 *value = thousandfold(value);
             }
         }
-        match self.ways.required.iter().find(|field| !body.contains_key(*field)) {
-            None => Ok(body),
-            Some(missing) => {
-                let field = order.card.as_ref().and_then(|card| option_of(card, missing));
-                Err(Unfit::order(
-                    format!("{} needs {missing}", order.model),
-                    field.map(|name| format!("options.{name}")),
-                ))
-            }
-        }
+        Ok(body)
     }
 }
 

@@ -64,7 +64,7 @@ impl Fal {
                 _ => return Err(self.refused(Call::List, &answer, None)),
             }
             let page: Page = self.http.json(Call::List, &answer)?;
-            let past = page.items.unwrap_or_default().into_iter();
+            let past = page.items.into_iter();
             jobs.extend(past.filter_map(|past| self.job(past, &target.endpoint, &sent, key, sent_at, &data)));
             cursor = page.next_cursor.filter(|next| cursor.as_ref() != Some(next));
             if cursor.is_none() {

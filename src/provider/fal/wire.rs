@@ -103,8 +103,9 @@ impl StatusPage {
 /// A page of past jobs.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
-    #[serde(default, deserialize_with = "lenient")]
-    pub(super) items: Option<Vec<Past>>,
+    /// One that is odd does not hide the others.
+    #[serde(default, deserialize_with = "each")]
+    pub(super) items: Vec<Past>,
     #[serde(default, deserialize_with = "name")]
     pub(super) next_cursor: Option<String>,
 }
@@ -151,6 +152,12 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
         Value::Number(number) => Some(number.to_string()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     })
+}
+
+fn each<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Past>, D::Error> {
+    let items = Value::deserialize(deserializer)?;
+    let items = items.as_array().cloned().unwrap_or_default();
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
 }
 
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
