@@ -55,6 +55,8 @@ pub(super) struct Fault {
     /// Whether fal says that a repetition helps.
     says_retry: Option<bool>,
     units: Option<f64>,
+    /// Whether it is the answer to a request that fal counts.
+    has_id: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -86,6 +88,7 @@ impl Fault {
             text: words.unwrap_or_default(),
             says_retry: says_retry.map(|word| matches!(word.to_ascii_lowercase().as_str(), "1" | "true" | "yes")),
             units: units(&answer.headers),
+            has_id: answer.headers.contains_key("x-fal-request-id"),
         }
     }
 
@@ -109,9 +112,10 @@ impl Fault {
         told
     }
 
-    /// True if it says anything that a gateway in front of fal would not.
+    /// True if it says anything that a gateway in front of the model would not: its words alone may be those of any server.
     pub(super) fn is_told(&self) -> bool {
-        !self.items.is_empty() || !self.text.is_empty() || !self.error_type.is_empty()
+        let is_of_fal = self.has_id || self.units.is_some() || self.says_retry.is_some();
+        !self.items.is_empty() || !self.error_type.is_empty() || !self.text.is_empty() && is_of_fal
     }
 
     /// What it says, on one line.
