@@ -2,7 +2,7 @@
 //!
 //! It is a peer, not a part: it uses nothing else of this crate, and the vendors' own clients work against it. Each
 //! vendor has its own first path segment: Replicate is at the base URL `http://HOST:PORT/replicate/v1`, its output files
-//! below `/replicate/delivery`.
+//! below `/replicate/delivery`; all of fal is at `http://HOST:PORT/fal`.
 //!
 //! - A job's state follows from the time since its creation; nothing runs between calls. Only callbacks have tasks.
 //! - What goes wrong is said by fault rules: on the command line, in a scenario file, or through `/_control`. One rule
