@@ -246,7 +246,7 @@ fn output(fal: &Fal, job: &FalJob, origin: &str, is_black: bool) -> Value {
         }
     }
     if job.data.endpoint.seeded || job.data.endpoint.makes == Makes::Image {
-        body.insert("seed".to_owned(), asked.get("seed").cloned().unwrap_or(json!(42)));
+        body.insert("seed".to_owned(), asked.get("seed").cloned().unwrap_or_else(|| json!(42)));
     }
     Value::Object(body)
 }
