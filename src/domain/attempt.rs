@@ -112,6 +112,9 @@ pub struct Attempt {
     /// What came in place of a ticket, until it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answer: Option<SubmitAnswer>,
+    /// Place in the provider's own queue, from 1, as long as it says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_position: Option<u32>,
     /// How it went.
     pub outcome: AttemptOutcome,
     /// Whether the provider took money.
@@ -148,6 +151,7 @@ impl Attempt {
             turned_away: None,
             ticket: None,
             answer: None,
+            queue_position: None,
             outcome: AttemptOutcome::Open,
             charged: None,
             held,

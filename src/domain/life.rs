@@ -48,7 +48,7 @@ impl Generation {
             let repeated = self.state == State::Cancelled && *event == Event::CancelRequested;
             return if repeated { Ok(Applied::Unchanged) } else { Err(Refused::Ended(self.state)) };
         }
-        let before = (self.state, self.phase.clone(), self.progress_percent, self.provider_logs.len());
+        let before = self.told_so_far();
         let told = match event {
             Event::Attempt(id, event) => {
                 if self.open_attempt().is_none_or(|attempt| attempt.id != *id) {
@@ -72,8 +72,7 @@ impl Generation {
         match told {
             Told::Nothing => Ok(Applied::Unchanged),
             Told::Progress => {
-                let after = (self.state, self.phase.clone(), self.progress_percent, self.provider_logs.len());
-                if before == after {
+                if before == self.told_so_far() {
                     return Ok(Applied::Unchanged);
                 }
                 self.touch(now);
@@ -84,6 +83,12 @@ impl Generation {
                 Ok(Applied::Changed(Some(self.record(what, message, now))))
             }
         }
+    }
+
+    /// What progress is judged by: told again, it is none.
+    fn told_so_far(&self) -> (State, String, Option<u8>, Option<u32>, usize) {
+        let place = self.attempts.last().and_then(|attempt| attempt.queue_position);
+        (self.state, self.phase.clone(), self.progress_percent, place, self.provider_logs.len())
     }
 
     /// Adds an entry to the history of the current snapshot.
@@ -267,6 +272,9 @@ impl Generation {
             self.phase.clone_from(phase);
         }
         self.progress_percent = self.progress_percent.max(advance.percent.map(|percent| percent.min(100)));
+        if let Some(attempt) = self.attempts.last_mut().filter(|attempt| attempt.is_open()) {
+            attempt.queue_position = advance.queue_position;
+        }
         if let Some(tail) = &advance.log_tail {
             self.provider_logs.clone_from(tail);
         }

@@ -142,7 +142,8 @@ impl Engine {
     async fn judge(&self, to: Addressee, headers: HeaderMap, body: Bytes) -> Result<Hearing, Error> {
         let Addressee { provider, generation, attempt } = to;
         let (Some(key), id) = (attempt.submit_key, generation.id) else { return Ok(Hearing::Unknown) };
-        let delivery = Delivery { key, kind: generation.kind, headers, body, received_at: self.now() };
+        let (kind, model) = (generation.kind, attempt.model.name.clone());
+        let delivery = Delivery { key, kind, model, headers, body, received_at: self.now() };
         let heard = match provider.hear(&delivery).await {
             Ok(heard) => heard,
             Err(HookError::Forged) => return Ok(Hearing::Forged),

@@ -50,7 +50,9 @@ impl Engine {
         let job = leader.as_ref().unwrap_or(&generation);
         let attempt = job.open_attempt();
         let waiting = attempt.filter(|attempt| job.state == State::Queued && attempt.stage == AttemptStage::Waiting);
-        let queue_position = waiting.and_then(|attempt| self.gate(&attempt.model.provider).position(job.id));
+        let ours = waiting.and_then(|attempt| self.gate(&attempt.model.provider).position(job.id));
+        let theirs = attempt.filter(|_| job.state == State::Running).and_then(|attempt| attempt.queue_position);
+        let queue_position = ours.or(theirs);
         let expected = job.candidate().and_then(|candidate| candidate.expected_time);
         let eta = match (job.state, job.started_at, expected) {
             (State::Running, Some(started), Some(expected)) => {

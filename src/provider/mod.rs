@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod contract;
 pub mod error;
+pub mod fal;
 pub mod fields;
 pub mod guard;
 pub mod http;

@@ -17,6 +17,7 @@ mod crash_matrix;
 mod cuts;
 mod drain;
 mod failures;
+mod fal;
 mod files;
 mod hooks;
 mod kills;

@@ -66,6 +66,8 @@ pub struct Advance {
     pub phase: Option<String>,
     /// 0 to 100.
     pub percent: Option<u8>,
+    /// Place in its queue, from 1.
+    pub queue_position: Option<u32>,
     /// End of its log.
     pub log_tail: Option<String>,
 }

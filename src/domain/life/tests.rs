@@ -284,7 +284,7 @@ fn attempt_event() -> impl Strategy<Value = AttemptEvent> {
         1 => Just(AttemptEvent::AnswerLost("reset".into())),
         1 => Just(AttemptEvent::Unnamed("no id".into())),
         2 => (proptest::option::of(0..=120_u8), proptest::option::of("[a-b]")).prop_map(|(percent, phase)| {
-            AttemptEvent::Progressed(Advance { phase, percent, log_tail: None })
+            AttemptEvent::Progressed(Advance { phase, percent, ..Advance::default() })
         }),
         1 => Just(AttemptEvent::Silent("no answer".into())),
         1 => Just(AttemptEvent::TicketForgotten("404".into())),

@@ -72,7 +72,12 @@ impl Driver {
             }
             Status::Waiting | Status::Running => {
                 (self.tries.n_failed, self.tries.n_silent) = (0, 0);
-                let advance = Advance { phase: progress.phase, percent: progress.percent, log_tail: progress.log_tail };
+                let advance = Advance {
+                    phase: progress.phase,
+                    percent: progress.percent,
+                    queue_position: progress.queue_position,
+                    log_tail: progress.log_tail,
+                };
                 let generation = self.tell_progress(generation, work, advance).await?;
                 let settings = self.engine.settings();
                 let pace = settings.pace.after(self.tries.n_answers, progress.poll_after);

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use reqwest::{
     Client, Response, StatusCode,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -27,7 +27,7 @@ use crate::{
 
 use super::{
     client,
-    outcome::{self, Call},
+    outcome::{self, Call, Said},
 };
 
 const MOST_REDIRECTS: usize = 5;
@@ -39,7 +39,7 @@ pub struct Links {
     client: Client,
     base: Url,
     fence: Fence,
-    key: SecretString,
+    key: Option<SecretString>,
     /// Hosts that get the key, with their subdomains.
     key_hosts: &'static [&'static str],
     idle: Duration,
@@ -55,10 +55,32 @@ impl Links {
         key_hosts: &'static [&'static str],
         idle: Duration,
     ) -> Result<Self, SetupError> {
+        let links = Self::open_to_all(provider, base, idle)?;
+        Ok(Self { key: Some(key), key_hosts, ..links })
+    }
+
+    /// Of a vendor whose links need no key.
+    pub fn open_to_all(provider: &ProviderId, base: &Url, idle: Duration) -> Result<Self, SetupError> {
         let fence = Fence::around(base);
         let resolver = std::sync::Arc::new(fence.clone());
         let client = client(provider, |builder| builder.dns_resolver(resolver))?;
-        Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, key, key_hosts, idle })
+        Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, key: None, key_hosts: &[], idle })
+    }
+
+    /// Hands `data` over at an address that the vendor gave for it, within `idle` and without the key.
+    pub async fn put(&self, link: &Url, media_type: &str, data: Bytes) -> Result<(), ProviderError> {
+        self.check(link)?;
+        let request = self.client.put(link.clone()).header(CONTENT_TYPE, media_type).body(data).timeout(self.idle);
+        let response = request.send().await.map_err(|error| {
+            if is_fenced(&error) {
+                return self.error(ErrorKind::Protocol, "gave a link into a private network");
+            }
+            outcome::lost(&self.provider, Call::Prepare, error)
+        })?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(outcome::refused(&self.provider, Call::Prepare, status, Said::default())),
+        }
     }
 
     /// Opens `link`, following at most five redirects.
@@ -104,8 +126,8 @@ impl Links {
 
     async fn get(&self, url: &Url, with_key: bool) -> Result<Response, ProviderError> {
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if with_key && !self.key.expose_secret().is_empty() {
-            request = request.bearer_auth(self.key.expose_secret());
+        if let Some(key) = self.key.as_ref().filter(|key| with_key && !key.expose_secret().is_empty()) {
+            request = request.bearer_auth(key.expose_secret());
         }
         match timeout(self.idle, request.send()).await {
             Err(_) => Err(self.silent()),

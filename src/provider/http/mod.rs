@@ -46,7 +46,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// What its `Retry-After` header asks for.
     pub retry_after: Option<Duration>,
-    /// Its headers.
+    /// All its headers.
     pub headers: HeaderMap,
     /// Its body; cut short only if the status is an error.
     pub body: Bytes,
@@ -73,6 +73,7 @@ impl Http {
             failpoint::reach(Point::ReceiveBefore);
         }
         let (status, retry_after) = (response.status(), outcome::retry_after_header(response.headers()));
+        let headers = std::mem::take(response.headers_mut());
         let body = match read(&mut response, cap).await {
             Ok(body) => body,
             // The status says enough; its explanation is a nicety.
@@ -83,7 +84,7 @@ impl Http {
             }
             Err(Unread::Broken(error)) => return Err(self.lost(call, error)),
         };
-        Ok(Answer { status, retry_after, headers: std::mem::take(response.headers_mut()), body })
+        Ok(Answer { status, retry_after, headers, body })
     }
 
     /// The answer's JSON.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{domain::names::ProviderId, outbound::retry_after};
@@ -15,6 +16,11 @@ use crate::provider::error::{Effect, ErrorKind, ProviderError};
 
 /// Shortest and longest wait that a vendor may ask of us.
 const WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(600));
+
+/// A number of seconds from here on is a moment and no time to wait: 2001, when the clock of Unix had ten digits.
+const FIRST_MOMENT: f64 = 1e9;
+/// What stands before a time to wait.
+const WAIT_WORDS: [&str; 4] = ["resets in ", "retry after ", "try again in ", "retry in "];
 
 /// What a call is for; it decides what an outcome means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,20 +144,38 @@ pub fn refused(provider: &ProviderId, call: Call, status: StatusCode, said: Said
     ProviderError::new(provider, kind, effect, summary).retry_after(said.retry_after).because_of(said.field)
 }
 
-/// The wish of a `Retry-After` header: seconds or an HTTP date.
+/// The wish of a `Retry-After` header, seconds or an HTTP date, or of its usual stand-ins.
 pub fn retry_after_header(headers: &HeaderMap) -> Option<Duration> {
-    retry_after(headers).and_then(|wish| wait(wish.as_secs_f64()))
+    if let Some(wish) = retry_after(headers) {
+        return wait(wish.as_secs_f64());
+    }
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    // The second is a time to wait at some vendors, and a moment at others.
+    let reset = number("x-ratelimit-reset").map(|reset| match reset {
+        moment if moment >= FIRST_MOMENT => moment - Timestamp::now().as_millisecond() as f64 / 1e3,
+        seconds => seconds,
+    });
+    wait(number("x-retry-after").or(reset)?)
 }
 
-/// The wish of a body: a number under `retry_after`, or words such as "resets in ~30s".
+/// The wish of a body: a number under `retry_after`, or words such as "resets in ~30s" and "retry after 30 seconds".
 fn retry_after_body(body: &Value, detail: Option<&str>) -> Option<Duration> {
     let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     if let Some(seconds) = number(&body["retry_after"]) {
         return wait(seconds);
     }
-    let (_, rest) = detail?.split_once("resets in ")?;
-    let digits: String = rest.trim_start_matches('~').chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
-    wait(digits.parse().ok()?)
+    let detail = detail?.to_ascii_lowercase();
+    WAIT_WORDS.iter().find_map(|words| {
+        let (_, rest) = detail.split_once(words)?;
+        let rest = rest.trim_start_matches('~');
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let unit = match rest[end..].trim_start() {
+            unit if unit.starts_with("ms") || unit.starts_with("milli") => 1e-3,
+            unit if unit.starts_with("min") => 60.0,
+            _ => 1.0,
+        };
+        wait(rest[..end].trim_end_matches('.').parse::<f64>().ok()? * unit)
+    })
 }
 
 fn wait(seconds: f64) -> Option<Duration> {
@@ -166,7 +190,7 @@ fn wait(seconds: f64) -> Option<Duration> {
 mod tests {
     use bytes::Bytes;
     use http::header::RETRY_AFTER;
-    use jiff::{SignedDuration, Timestamp};
+    use jiff::SignedDuration;
 
     use super::*;
     use crate::provider::error::Verdict;
@@ -232,11 +256,23 @@ mod tests {
         let date = in_two_minutes.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         assert!((118..=120).contains(&header(&date).unwrap()), "{date}");
 
+        let other = |name: &'static str, value: String| {
+            let headers = HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())]);
+            retry_after_header(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!(other("x-retry-after", "8".to_owned()), Some(8));
+        assert_eq!(other("x-ratelimit-reset", "9.5".to_owned()), Some(9));
+        let moment = other("x-ratelimit-reset", in_two_minutes.as_second().to_string());
+        assert!((117..=120).contains(&moment.unwrap()), "{moment:?}");
+
         let body = |json: Value| retry_after_body(&json, json["detail"].as_str()).map(|wait| wait.as_secs());
         assert_eq!(body(serde_json::json!({"retry_after": 7, "detail": "resets in ~30s."})), Some(7));
         assert_eq!(body(serde_json::json!({"retry_after": "9"})), Some(9));
         assert_eq!(body(serde_json::json!({"detail": "Your rate limit resets in ~30s."})), Some(30));
-        assert_eq!(body(serde_json::json!({"detail": "slow down"})), None);
+        assert_eq!(body(serde_json::json!({"detail": "Too many. Please Retry after 12 seconds."})), Some(12));
+        assert_eq!(body(serde_json::json!({"detail": "try again in 2 minutes"})), Some(120));
+        assert_eq!(body(serde_json::json!({"detail": "try again in 2500ms."})), Some(2));
+        assert_eq!(body(serde_json::json!({"detail": "slow down, try again in a while"})), None);
         assert_eq!(body(Value::Null), None);
     }
 

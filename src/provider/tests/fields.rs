@@ -171,7 +171,7 @@ fn usual(name: OptionName) -> OptionValue {
         OptionName::Language => text("pt"),
         OptionName::Speed => OptionValue::Number(1.125),
         OptionName::Instructions => text("calmly"),
-        OptionName::Lyrics => text("la la la"),
+        OptionName::Lyrics => text("la la la la"),
     }
 }
 

@@ -62,6 +62,8 @@ pub struct Delivery {
     pub key: SubmitKey,
     /// What was ordered.
     pub kind: Kind,
+    /// The model that it was ordered of.
+    pub model: String,
     /// Headers of the request.
     pub headers: HeaderMap,
     /// Its whole body.

@@ -45,9 +45,14 @@ impl Relay {
         Self { url, letters: Mutex::new(letters), http: reqwest::Client::new(), _serving: serving }
     }
 
-    /// Servers with this public address, and a vendor whose jobs are polled so rarely that a test would not live to see it.
+    /// Servers with this public address, and Replicate, whose jobs are polled so rarely that a test would not live to see it.
     pub(crate) fn setup(&self, base_url: &str) -> Setup {
-        Setup::replicate(base_url)
+        self.before(Setup::replicate(base_url))
+    }
+
+    /// The same with any vendor.
+    pub(crate) fn before(&self, setup: Setup) -> Setup {
+        setup
             .with("FILMGATE_PUBLIC_URL", &self.url)
             .with("FILMGATE_POLL_INTERVAL", "10m")
             .with("FILMGATE_POLL_INTERVAL_MAX", "10m")

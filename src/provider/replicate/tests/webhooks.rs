@@ -58,7 +58,7 @@ fn delivery(key: SubmitKey, body: &Value, secret: &str) -> Delivery {
     headers.insert("webhook-id", "msg_1".parse().unwrap());
     headers.insert("webhook-timestamp", timestamp.parse().unwrap());
     headers.insert("webhook-signature", signature.parse().unwrap());
-    Delivery { key, kind: Kind::Video, headers, body, received_at }
+    Delivery { key, kind: Kind::Video, model: String::new(), headers, body, received_at }
 }
 
 fn addressed(order: Order, public: &str, key: SubmitKey) -> Order {
