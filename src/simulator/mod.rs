@@ -39,6 +39,7 @@
 //! input.prompt = { type = "string", required = true }
 //! ```
 
+mod ark;
 mod control;
 #[cfg_attr(not(test), expect(dead_code, reason = "each vendor uses some of it, and not all are here yet"))]
 mod desk;
@@ -77,6 +78,7 @@ use self::{
 /// The vendors, by name: one line each.
 const VENDORS: &[(&str, Open)] = &[
     ("replicate", replicate::open),
+    ("ark", ark::open),
     #[cfg(test)]
     ("example", tests::open),
 ];
