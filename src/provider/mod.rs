@@ -12,6 +12,7 @@ pub mod fields;
 pub mod guard;
 pub mod http;
 pub mod keys;
+pub mod midjourney;
 pub mod port;
 pub mod registry;
 pub mod replicate;

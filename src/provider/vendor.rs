@@ -9,12 +9,12 @@ use serde::Deserialize;
 
 use crate::domain::{card::ModelCard, catalog::SAMPLE, names::ProviderId};
 
-use super::{ark, error::SetupError, port::Provider, replicate};
+use super::{ark, error::SetupError, midjourney, port::Provider, replicate};
 
 pub use super::values::{Value, Values};
 
 /// Every vendor of this build, in the order in which the model of a request that names none is looked for.
-pub const VENDORS: &[&Vendor] = &[&replicate::VENDOR, &ark::VENDOR];
+pub const VENDORS: &[&Vendor] = &[&replicate::VENDOR, &ark::VENDOR, &midjourney::VENDOR];
 
 /// A vendor, as its folder describes it.
 pub struct Vendor {
