@@ -44,6 +44,7 @@ mod control;
 #[cfg_attr(not(test), expect(dead_code, reason = "each vendor uses some of it, and not all are here yet"))]
 mod desk;
 mod fault;
+mod midjourney;
 mod output;
 mod replicate;
 mod server;
@@ -79,6 +80,7 @@ use self::{
 const VENDORS: &[(&str, Open)] = &[
     ("replicate", replicate::open),
     ("ark", ark::open),
+    ("midjourney", midjourney::open),
     #[cfg(test)]
     ("example", tests::open),
 ];
