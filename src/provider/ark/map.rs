@@ -82,13 +82,13 @@ pub(super) fn pictures(
         let problem = answer.error.or_else(|| told.into_iter().find_map(|picture| picture.error));
         return Err(match problem {
             Some(problem) => refusal::of_problem(provider, &problem, order, hidden),
-            // It says that it was done, so it may be charged.
-            None => ProviderError::new(
-                provider,
-                ErrorKind::NoOutput,
-                Effect::Maybe,
-                "answered the order with no picture to download",
-            ),
+            // Unless it says that nothing was made, something may be charged.
+            None => {
+                let told_none = answer.usage.and_then(|usage| usage.generated_images).is_some_and(|made| made < 1.0);
+                let effect = if told_none { Effect::None } else { Effect::Maybe };
+                let what = "answered the order with no picture to download";
+                ProviderError::new(provider, ErrorKind::NoOutput, effect, what)
+            }
         });
     }
     let sizes: Option<Vec<u64>> = told.iter().filter(|picture| output(picture).is_some()).map(pixels).collect();

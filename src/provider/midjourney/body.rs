@@ -37,10 +37,9 @@ pub(super) fn of_order(order: &Order, card: &ModelCard) -> Result<Map<String, Va
         }
     }
     let leads = card.adapter.get("links_lead").and_then(toml::Value::as_bool).unwrap_or(false);
-    let takes_links = leads || card.adapter.contains_key("takes_links");
     let mut links = Vec::new();
     let mut files = Vec::with_capacity(order.inputs.len());
-    for (index, input) in order.inputs.iter().enumerate() {
+    for input in &order.inputs {
         files.push(match &input.file {
             InputFile::Bytes { media_type, data } => {
                 Value::from(format!("data:{media_type};base64,{}", BASE64.encode(data)))
@@ -49,22 +48,14 @@ pub(super) fn of_order(order: &Order, card: &ModelCard) -> Result<Map<String, Va
                 links.push(url.as_str());
                 Value::Null
             }
-            InputFile::Url(url) if takes_links => Value::from(url.as_str()),
-            InputFile::Url(_) => {
-                let why = format!("{} takes files themselves, not their addresses: upload it", card.name);
-                return Err(Unwritable::new(format!("inputs[{index}]"), why));
-            }
+            InputFile::Url(url) => Value::from(url.as_str()),
         });
     }
     let mut body = fields::of(order, files).map_err(|why| Unwritable::new("options", why))?;
     if let Some(Value::Array(files)) = body.get_mut("base64Array") {
         files.retain(|file| !file.is_null());
     }
-    if let Some(least) = card.adapter.get("least_inputs").and_then(toml::Value::as_integer)
-        && i64::try_from(order.inputs.len()).is_ok_and(|n| n < least)
-    {
-        return Err(Unwritable::new("inputs", format!("{} needs at least {least}", card.name)));
-    }
+    // Said by the order's mark.
     body.remove("samples_as_steps");
     if card.prompt.max > 0 {
         let prompt = prompt(order, card, &links, &mut body)?;

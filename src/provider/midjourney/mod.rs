@@ -33,10 +33,14 @@ use super::{
     error::{Effect, ErrorKind, ProviderError, SetupError},
     http::{
         ANSWER_CAP, Answer, Http, INLINE_CAP,
+        inputs::{File, Inputs},
         links::Links,
         outcome::{self, Call, Said},
     },
-    port::{ByteSource, CancelOutcome, Found, Job, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
+    port::{
+        ByteSource, CancelOutcome, Found, InputFile, Job, Order, Progress, Provider, RemoteOutput, Status, Submitted,
+        Ticket,
+    },
     vendor::{Build, Built, Setting, Shape, Vendor},
     webhook::{Delivery, Heard, HookError},
 };
@@ -89,6 +93,7 @@ pub struct Midjourney {
     is_bearer: bool,
     http: Http,
     links: Links,
+    inputs: Inputs,
     steps: Steps,
     cards: Vec<Arc<ModelCard>>,
 }
@@ -96,7 +101,7 @@ pub struct Midjourney {
 /// What to do with a task, as its ticket remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Plan {
-    /// What the order is known by.
+    /// What the order is known by, with the number of pictures that it is about.
     mark: String,
     /// What was ordered.
     kind: Kind,
@@ -114,7 +119,8 @@ impl Plan {
             Some(OptionValue::Int(n)) => u8::try_from((*n).clamp(1, 4)).unwrap_or(4),
             Some(OptionValue::Bool(_) | OptionValue::Number(_) | OptionValue::Text(_)) | None => 4,
         };
-        Self { mark: mark_of(key), kind: order.kind, n_pictures: if splits { n_pictures } else { 0 }, n_before: None }
+        let n_pictures = if splits { n_pictures } else { 0 };
+        Self { mark: format!("{}-{n_pictures}", mark_of(key)), kind: order.kind, n_pictures, n_before: None }
     }
 
     fn read(ticket: &Ticket) -> Self {
@@ -144,6 +150,7 @@ impl Midjourney {
             account: if build.account.is_empty() { "open".to_owned() } else { build.account.clone() },
             http: Http::new(&build.id, build.timeout)?,
             links: Links::new(&build.id, &base, key, &[], build.download_timeout)?,
+            inputs: Inputs::new(&build.id)?,
             steps: Steps::default(),
             cards: build.cards.clone(),
             is_bearer: build.values.text("secret_header") == Some("bearer"),
@@ -229,13 +236,27 @@ impl Midjourney {
         self.http.json(Call::List, &answer)
     }
 
+    /// The order with the bytes of its inputs, if what the card is of takes no addresses.
+    async fn with_files(&self, order: &Order, card: &ModelCard) -> Result<Order, ProviderError> {
+        let mut order = order.clone();
+        if ["links_lead", "takes_links"].iter().any(|key| card.adapter.contains_key(*key)) {
+            return Ok(order);
+        }
+        let files = self.inputs.fetch_all(&order.inputs).await?;
+        for (input, File { media_type, data }) in order.inputs.iter_mut().zip(files) {
+            input.file = InputFile::Bytes { media_type, data };
+        }
+        Ok(order)
+    }
+
     /// The last part of the path and the body of an order's submit.
     async fn written(&self, order: &Order) -> Result<(String, Map<String, Value>), ProviderError> {
         let unknown = || ProviderError::new(&self.id, ErrorKind::ModelNotFound, Effect::None, "has no such model");
         let card = order.card.as_ref().ok_or_else(unknown)?;
         let of_card = |key: &str| card.adapter.get(key).and_then(toml::Value::as_str);
         let Some(action) = of_card("action").and_then(Action::of) else {
-            let body = body::of_order(order, card).map_err(|why| self.unwritable(why))?;
+            let order = self.with_files(order, card).await?;
+            let body = body::of_order(&order, card).map_err(|why| self.unwritable(why))?;
             return Ok((of_card("submit").ok_or_else(unknown)?.to_owned(), body));
         };
         let wrong =
@@ -338,7 +359,8 @@ impl Provider for Midjourney {
     /// The proxy signs nothing, so that only the address, which nobody can guess, speaks for a call. It is a reason to ask and brings no ticket.
     async fn hear(&self, delivery: &Delivery) -> Result<Heard, HookError> {
         let task: Task = serde_json::from_slice(&delivery.body).map_err(|_| HookError::Forged)?;
-        if task.id.is_none() || task.state != Some(mark_of(delivery.key)) {
+        let mark = mark_of(delivery.key);
+        if task.id.is_none() || !task.state.is_some_and(|state| state.starts_with(&mark)) {
             return Err(HookError::Forged);
         }
         Ok(Heard { id: hex::encode(Sha256::digest(&delivery.body)), ticket: None })
