@@ -7,6 +7,7 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod ark;
 mod callbacks;
 mod cancel;
 mod command_line;
@@ -22,6 +23,7 @@ mod hooks;
 mod kills;
 mod lists;
 mod main_job;
+mod midjourney;
 mod objects;
 mod overload;
 mod privacy;

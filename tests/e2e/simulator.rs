@@ -63,6 +63,18 @@ impl Simulator {
         format!("{}/replicate/v1", self.root)
     }
 
+    /// The base URL of another of its vendors.
+    pub(crate) fn vendor(&self, name: &str) -> String {
+        format!("{}/{name}", self.root)
+    }
+
+    /// Every job that a vendor was asked for, oldest first, with its body, headers and counts.
+    pub(crate) async fn jobs(&self, vendor: &str) -> Vec<Value> {
+        let url = format!("{}/_control/jobs", self.root);
+        let page: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        page[vendor].as_array().unwrap().clone()
+    }
+
     /// Every prediction made, with its input, headers and counts.
     pub(crate) async fn predictions(&self) -> Vec<Value> {
         let url = format!("{}/_control/predictions", self.root);
@@ -103,15 +115,20 @@ impl Simulator {
 async fn the_official_python_client_works() {
     let simulator = Simulator::start(&[]);
     simulator.control("settings", json!({ "latency": "30ms" })).await;
+    let text = python("replicate_sdk.py", format!("{}/replicate", simulator.root)).await;
+    assert_eq!(text.lines().count(), 12, "{text}");
+}
+
+/// What a vendor's own client, driven by this script against `base`, has to say.
+pub(crate) async fn python(script: &str, base: String) -> String {
     #[expect(clippy::disallowed_methods, reason = "a test has no settings of its own")]
     let python = std::env::var("FILMGATE_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/replicate_sdk.py");
-    let base = format!("{}/replicate", simulator.root);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python").join(script);
     let run = tokio::task::spawn_blocking(move || Command::new(&python).arg(script).arg(base).output());
     let output = timeout(Duration::from_secs(60), run).await.expect("the client ends").unwrap().expect("python starts");
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(text.lines().count(), 12, "{text}");
+    text
 }
 
 #[tokio::test]
