@@ -19,7 +19,7 @@ use crate::{
 };
 
 use super::{
-    Plan,
+    plan::Plan,
     wire::{Envelope, Task},
 };
 

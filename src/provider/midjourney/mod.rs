@@ -5,6 +5,7 @@
 
 mod body;
 mod map;
+mod plan;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -17,16 +18,13 @@ use http::{HeaderName, Method, header};
 use jiff::Timestamp;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::domain::{
-    artifact::Kind,
     card::ModelCard,
     names::{ProviderId, SubmitKey},
-    order::{OptionName, OptionValue},
 };
 
 use super::{
@@ -47,6 +45,7 @@ use super::{
 
 use self::{
     body::{Action, Unwritable},
+    plan::{Plan, mark_of},
     steps::Steps,
     wire::{Envelope, Task},
 };
@@ -96,42 +95,6 @@ pub struct Midjourney {
     inputs: Inputs,
     steps: Steps,
     cards: Vec<Arc<ModelCard>>,
-}
-
-/// What to do with a task, as its ticket remembers it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Plan {
-    /// What the order is known by, with the number of pictures that it is about.
-    mark: String,
-    /// What was ordered.
-    kind: Kind,
-    /// Pictures of the grid to be had one by one; none for the grid itself.
-    n_pictures: u8,
-    /// Tasks before it when it was taken.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    n_before: Option<u32>,
-}
-
-impl Plan {
-    fn of(order: &Order, key: SubmitKey) -> Self {
-        let splits = order.card.as_ref().is_some_and(|card| card.adapter.contains_key("grid"));
-        let n_pictures = match order.options.get(&OptionName::Samples) {
-            Some(OptionValue::Int(n)) => u8::try_from((*n).clamp(1, 4)).unwrap_or(4),
-            Some(OptionValue::Bool(_) | OptionValue::Number(_) | OptionValue::Text(_)) | None => 4,
-        };
-        let n_pictures = if splits { n_pictures } else { 0 };
-        Self { mark: format!("{}-{n_pictures}", mark_of(key)), kind: order.kind, n_pictures, n_before: None }
-    }
-
-    fn read(ticket: &Ticket) -> Self {
-        let usual = Self { mark: ticket.job.clone(), kind: Kind::Image, n_pictures: 0, n_before: None };
-        serde_json::from_value(ticket.data.clone()).unwrap_or(usual)
-    }
-}
-
-/// What an order is known by. Not the key itself, which is what makes the address of webhooks unguessable.
-fn mark_of(key: SubmitKey) -> String {
-    format!("filmgate-{}", hex::encode(&Sha256::digest(format!("state {}", key.id()))[..16]))
 }
 
 fn build(build: Build) -> Built {
@@ -265,14 +228,14 @@ impl Midjourney {
         let id = given("taskId")
             .and_then(Value::as_str)
             .ok_or_else(|| wrong("taskId", "must name the task that has the pictures"))?;
-        let index = match given("index").and_then(Value::as_f64) {
-            Some(index) if [1.0, 2.0, 3.0, 4.0].contains(&index) => index as u64,
+        let index = match given("index").and_then(index) {
+            Some(index @ 1..=4) => index,
             None if action == Action::Reroll => 0,
             Some(_) | None => return Err(wrong("index", "must say which of the four pictures is meant, 1 to 4")),
         };
-        let parent = self.task(id).await.map_err(|error| match error.kind {
-            ErrorKind::TicketUnknown => wrong("taskId", "names no task that the proxy knows"),
-            _ => error,
+        let parent = self.task(id).await.map_err(|error| {
+            let is_unknown = error.kind == ErrorKind::TicketUnknown;
+            if is_unknown { wrong("taskId", "names no task that the proxy knows") } else { error }
         })?;
         let (path, body) = body::of_action(&parent, id, action, index);
         Ok((path.to_owned(), body))
@@ -375,4 +338,11 @@ impl fmt::Debug for Midjourney {
             .field("cards", &self.cards.len())
             .finish_non_exhaustive()
     }
+}
+
+/// A whole number, also written as a float, as numbers of `provider_options` may be.
+fn index(value: &Value) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and small, as checked")]
+    let whole = |number: f64| (number.fract() == 0.0 && (0.0..=1000.0).contains(&number)).then_some(number as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(whole))
 }

@@ -20,9 +20,10 @@ use crate::provider::{
 };
 
 use super::{
-    Midjourney, Plan,
+    Midjourney,
     body::{self, Action},
     map,
+    plan::Plan,
     wire::Task,
 };
 

@@ -62,9 +62,12 @@ pub(super) async fn generate(
         }
     }
     let size = format!("{width}x{height}");
-    let picture = |link: String| match inline {
-        true => json!({ "b64_json": ark.desk.inline_base64(&job), "size": size }),
-        false => json!({ "url": link, "size": size }),
+    let picture = |link: String| {
+        if inline {
+            json!({ "b64_json": ark.desk.inline_base64(&job), "size": size })
+        } else {
+            json!({ "url": link, "size": size })
+        }
     };
     let data: Vec<Value> = job.links(&origin).into_iter().map(picture).collect();
     let tokens = n_files * width * height / 256;

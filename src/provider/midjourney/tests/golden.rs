@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, json};
 
 use super::{
-    super::{Plan, map},
+    super::{map, plan::Plan},
     MIDJOURNEY, VENDOR, fixture, midjourney,
 };
 use crate::{
