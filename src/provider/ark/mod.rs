@@ -82,10 +82,11 @@ pub struct Ark {
 }
 
 fn build(build: Build) -> Built {
-    let (Some(key), Some(base)) = (build.values.secret("api_key"), build.values.url("base_url")) else {
+    let (Some(key), Some(base)) = (build.values.secret("api_key").cloned(), build.values.url("base_url").cloned())
+    else {
         return Ok(None);
     };
-    Ok(Some(Arc::new(Ark::new(&build, key.clone(), base.clone())?)))
+    Ok(Some(Arc::new(Ark::new(build, key, base)?)))
 }
 
 /// What a task names its submit by. Not the key itself, which is what makes the address of webhooks unguessable.
@@ -95,19 +96,19 @@ fn mark_of(key: SubmitKey) -> String {
 }
 
 impl Ark {
-    fn new(build: &Build, key: SecretString, base: Url) -> Result<Self, SetupError> {
+    fn new(build: Build, key: SecretString, base: Url) -> Result<Self, SetupError> {
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err(SetupError::new(&build.id, "its base URL must start with https:// or http://"));
         }
         Ok(Self {
-            account: build.account.clone(),
+            account: build.account,
             http: Http::new(&build.id, build.timeout)?,
             // Outputs lie in an object store under signed addresses.
             links: Links::new(&build.id, &base, key.clone(), &[], build.download_timeout)?,
-            cards: build.cards.clone(),
+            cards: build.cards,
             base,
             key,
-            id: build.id.clone(),
+            id: build.id,
         })
     }
 

@@ -31,7 +31,7 @@ const QUEUE_PAUSE: Duration = Duration::from_secs(20);
 /// The task that a submit made, and how many are before it.
 pub(super) fn accepted(
     provider: &ProviderId,
-    envelope: Envelope,
+    envelope: &Envelope,
     hidden: &[&str],
 ) -> Result<(String, Option<u32>), ProviderError> {
     let n_before = &envelope.properties["numberOfQueues"];
@@ -42,7 +42,7 @@ pub(super) fn accepted(
         (Some(1 | 21 | 22), None) => {
             Err(ProviderError::new(provider, ErrorKind::NoJobId, Effect::Maybe, "took the order and named no job"))
         }
-        (code, _) => Err(refused(provider, code, &envelope, hidden)),
+        (code, _) => Err(refused(provider, code, envelope, hidden)),
     }
 }
 

@@ -99,27 +99,27 @@ pub struct Midjourney {
 
 fn build(build: Build) -> Built {
     let Some(base) = build.values.url("base_url").cloned() else { return Ok(None) };
-    Ok(Some(Arc::new(Midjourney::new(&build, base)?)))
+    Ok(Some(Arc::new(Midjourney::new(build, base)?)))
 }
 
 impl Midjourney {
-    fn new(build: &Build, base: Url) -> Result<Self, SetupError> {
+    fn new(build: Build, base: Url) -> Result<Self, SetupError> {
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err(SetupError::new(&build.id, "its base URL must start with https:// or http://"));
         }
         let secret = build.values.secret("api_secret").cloned();
         let key = secret.clone().unwrap_or_default();
         Ok(Self {
-            account: if build.account.is_empty() { "open".to_owned() } else { build.account.clone() },
+            account: if build.account.is_empty() { "open".to_owned() } else { build.account },
             http: Http::new(&build.id, build.timeout)?,
             links: Links::new(&build.id, &base, key, &[], build.download_timeout)?,
             inputs: Inputs::new(&build.id)?,
             steps: Steps::default(),
-            cards: build.cards.clone(),
+            cards: build.cards,
             is_bearer: build.values.text("secret_header") == Some("bearer"),
             secret,
             base,
-            id: build.id.clone(),
+            id: build.id,
         })
     }
 
@@ -167,7 +167,7 @@ impl Midjourney {
         match envelope {
             // An envelope is the whole answer, also when it comes with an error's status.
             Ok(envelope) if envelope.code.is_some() && !answer.status.is_server_error() => {
-                map::accepted(&self.id, envelope, hidden)
+                map::accepted(&self.id, &envelope, hidden)
             }
             Ok(_) | Err(_) if !answer.status.is_success() => Err(self.refused(Call::Submit, &answer, hidden)),
             Ok(_) | Err(_) => Err(self.http.broken(Call::Submit, "answered the order with something else than agreed")),

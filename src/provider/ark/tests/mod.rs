@@ -34,7 +34,7 @@ fn ark(base: &Url) -> Ark {
         download_timeout: Duration::from_secs(30),
         home: None,
     };
-    Ark::new(&build, key, base.clone()).unwrap()
+    Ark::new(build, key, base.clone()).unwrap()
 }
 
 fn ticket() -> Ticket {

@@ -34,7 +34,7 @@ fn midjourney(base: &Url) -> Midjourney {
         download_timeout: Duration::from_secs(30),
         home: None,
     };
-    Midjourney::new(&build, base.clone()).unwrap()
+    Midjourney::new(build, base.clone()).unwrap()
 }
 
 fn order(midjourney: &Midjourney, model: &str) -> Order {
