@@ -89,7 +89,7 @@ fn check(body: &Value, model: &str) -> Result<(u64, u64), Instead> {
         return Err(invalid("stream", "the simulator does not stream"));
     }
     let is_third = model.contains("3-0");
-    if !is_third && !(body["seed"].is_null() && body["guidance_scale"].is_null()) {
+    if !is_third && (!body["seed"].is_null() || !body["guidance_scale"].is_null()) {
         return Err(invalid("seed", "not supported by this model"));
     }
     if !matches!(body["sequential_image_generation"].as_str(), None | Some("auto" | "disabled")) {

@@ -125,6 +125,7 @@ async fn authenticate(request: Request, next: Next) -> Response {
 }
 
 /// The answer to a submit.
+#[expect(clippy::needless_pass_by_value, reason = "made for it where it is called")]
 fn envelope(code: i64, description: &str, result: Value, properties: Value) -> Value {
     json!({ "code": code, "description": description, "result": result, "properties": properties })
 }

@@ -46,7 +46,7 @@ pub(super) async fn imagine(
     received: Received,
 ) -> Result<Response, Instead> {
     let prompt = received.text("/prompt").to_owned();
-    let problem = files_problem(&received.body, 0).or(prompt.is_empty().then_some("prompt不能为空"));
+    let problem = files_problem(&received.body, 0).or_else(|| prompt.is_empty().then_some("prompt不能为空"));
     make(&state, lineage.0, origin, received, New::picture("IMAGINE", prompt), problem).await
 }
 
@@ -59,7 +59,7 @@ pub(super) async fn blend(
 ) -> Result<Response, Instead> {
     let dimensions = received.text("/dimensions");
     let is_known = dimensions.is_empty() || ["PORTRAIT", "SQUARE", "LANDSCAPE"].contains(&dimensions);
-    let problem = files_problem(&received.body, 2).or((!is_known).then_some("dimensions参数错误"));
+    let problem = files_problem(&received.body, 2).or_else(|| (!is_known).then_some("dimensions参数错误"));
     make(&state, lineage.0, origin, received, New::picture("BLEND", ""), problem).await
 }
 
