@@ -4,6 +4,7 @@
 //! `guard` times, limits and measures. Adding a vendor is one folder with its card file and its descriptor, one line of [`vendor::VENDORS`]
 //! and one fixture folder.
 
+pub mod ark;
 #[cfg(test)]
 mod contract;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod guard;
 pub mod http;
 pub mod keys;
 pub mod openai;
+pub mod midjourney;
 pub mod port;
 pub mod registry;
 pub mod replicate;

@@ -9,12 +9,19 @@ use serde::Deserialize;
 
 use crate::domain::{card::ModelCard, catalog::SAMPLE, names::ProviderId};
 
-use super::{error::SetupError, fal, openai, port::Provider, replicate};
+use super::{ark, error::SetupError, fal, midjourney, openai, port::Provider, replicate};
 
 pub use super::values::{Value, Values};
 
 /// Every vendor of this build, in the order in which the model of a request that names none is looked for.
-pub const VENDORS: &[&Vendor] = &[&replicate::VENDOR, &fal::VENDOR, &openai::VENDOR, &openai::AGGREGATOR];
+pub const VENDORS: &[&Vendor] = &[
+    &replicate::VENDOR,
+    &fal::VENDOR,
+    &openai::VENDOR,
+    &openai::AGGREGATOR,
+    &ark::VENDOR,
+    &midjourney::VENDOR,
+];
 
 /// A vendor, as its folder describes it.
 pub struct Vendor {

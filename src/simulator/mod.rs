@@ -39,11 +39,13 @@
 //! input.prompt = { type = "string", required = true }
 //! ```
 
+mod ark;
 mod control;
 mod desk;
 mod fal;
 mod fault;
 mod openai;
+mod midjourney;
 mod output;
 mod replicate;
 mod server;
@@ -80,6 +82,8 @@ const VENDORS: &[(&str, Open)] = &[
     ("openai", openai::open),
     ("replicate", replicate::open),
     ("fal", fal::open),
+    ("ark", ark::open),
+    ("midjourney", midjourney::open),
     #[cfg(test)]
     ("example", tests::open),
 ];

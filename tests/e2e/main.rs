@@ -7,6 +7,7 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+mod ark;
 mod callbacks;
 mod cancel;
 mod command_line;
@@ -25,6 +26,7 @@ mod kinds;
 mod lists;
 mod main_job;
 mod money;
+mod midjourney;
 mod objects;
 mod openai;
 mod overload;

@@ -113,6 +113,9 @@ impl Links {
     }
 
     fn gets_key(&self, url: &Url) -> bool {
+        if self.key.expose_secret().is_empty() {
+            return false;
+        }
         if url.origin() == self.base.origin() {
             return true;
         }

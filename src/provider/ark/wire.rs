@@ -1,0 +1,164 @@
+//! What Ark sends, read leniently: an odd type reads as absent, and only what we cannot do without is missed.
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
+
+/// A video task.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Task {
+    /// Its id, `cgt-…`.
+    #[serde(default, deserialize_with = "name")]
+    pub(super) id: Option<String>,
+    /// The model, as it was ordered.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) model: Option<String>,
+    /// The status word.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) status: Option<String>,
+    /// Why it failed; null or absent otherwise.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) error: Option<Problem>,
+    /// What was made.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) content: Option<Content>,
+    /// What was used.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) usage: Option<Tokens>,
+    /// Unix seconds.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) created_at: Option<f64>,
+    /// Seconds of output.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) duration: Option<f64>,
+    /// Frames of output, in place of `duration`.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) frames: Option<f64>,
+    /// Frames a second.
+    #[serde(default, rename = "framespersecond", deserialize_with = "number")]
+    pub(super) fps: Option<f64>,
+    /// Whether there is sound.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) generate_audio: Option<bool>,
+    /// What the order named itself by.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) safety_identifier: Option<String>,
+}
+
+/// What a task made.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Content {
+    /// The film.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) video_url: Option<String>,
+    /// The film, where a model calls it a file.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) file_url: Option<String>,
+}
+
+/// What a task used.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Tokens {
+    /// What is charged.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) completion_tokens: Option<f64>,
+    /// The same where the other is missing.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) total_tokens: Option<f64>,
+}
+
+/// A page of the list of tasks.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Page {
+    /// Its tasks.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) items: Option<Vec<Task>>,
+    /// How many there are on all pages.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) total: Option<f64>,
+}
+
+/// The answer to an order of pictures.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Pictures {
+    /// One entry for each picture, made or not.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) data: Option<Vec<Picture>>,
+    /// What was used.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) usage: Option<PictureUsage>,
+    /// Why nothing was made.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) error: Option<Problem>,
+}
+
+/// One picture of an order.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Picture {
+    /// Where it is.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) url: Option<String>,
+    /// The picture itself.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) b64_json: Option<String>,
+    /// `WxH`.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) size: Option<String>,
+    /// Why it was not made.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) error: Option<Problem>,
+}
+
+/// What an order of pictures used.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PictureUsage {
+    /// Pictures made, which are those charged.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) generated_images: Option<f64>,
+    /// Pixels in units of 256.
+    #[serde(default, deserialize_with = "number")]
+    pub(super) output_tokens: Option<f64>,
+}
+
+/// What is wrong, with a request, a task or a picture.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(super) struct Problem {
+    /// The stable word, with further ones after dots.
+    #[serde(default, deserialize_with = "name")]
+    pub(super) code: Option<String>,
+    /// For people.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) message: Option<String>,
+    /// The request's field, perhaps empty.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) param: Option<String>,
+}
+
+/// The body of an error answer.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Refusal {
+    /// What is wrong.
+    #[serde(default, deserialize_with = "lenient")]
+    pub(super) error: Option<Problem>,
+}
+
+/// A name may be written as a number; an empty one is none.
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })
+}
+
+/// A finite number of zero or more, perhaps written as text.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
+    Ok(number.filter(|number| number.is_finite() && *number >= 0.0))
+}
+
+/// A value of the type wanted, or nothing.
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}

@@ -1,0 +1,152 @@
+"""Drives the official Ark client against a server, as a user's program would.
+
+Usage: ark_sdk.py BASE_URL, where BASE_URL ends with `/api/v3`. Prints one line per topic; any difference from what the
+client should see ends the program with a traceback.
+"""
+
+import base64
+import json
+import sys
+import time
+import urllib.request
+
+try:
+    from volcenginesdkarkruntime import Ark
+    from volcenginesdkarkruntime._exceptions import (
+        ArkAuthenticationError,
+        ArkBadRequestError,
+        ArkInternalServerError,
+        ArkNotFoundError,
+        ArkPermissionDeniedError,
+    )
+    from volcenginesdkarkruntime.types.images import SequentialImageGenerationOptions
+except ImportError as error:
+    sys.exit(f"the official client is missing ({error}): pip install volcengine-ark-runtime==5.0.54")
+
+SEEDANCE = "doubao-seedance-1-5-pro-251215"
+SEEDREAM = "doubao-seedream-4-0-250828"
+TEXT = {"type": "text", "text": "a fox"}
+PICTURE = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
+
+
+def control(base_url, path, body=None):
+    data = None if body is None else json.dumps(body).encode()
+    url = base_url.removesuffix("/ark/api/v3") + "/_control/" + path
+    with urllib.request.urlopen(urllib.request.Request(url, data=data)) as answer:
+        return json.load(answer)
+
+
+def refused(kind, call):
+    try:
+        call()
+    except kind as error:
+        return error
+    raise AssertionError("the call was not refused")
+
+
+def ended(tasks, task_id):
+    while True:
+        task = tasks.get(task_id=task_id)
+        if task.status not in ("queued", "running"):
+            return task
+        time.sleep(0.01)
+
+
+def film(client, _):
+    tasks = client.content_generation.tasks
+    frame = {"type": "image_url", "image_url": {"url": PICTURE}, "role": "first_frame"}
+    made = tasks.create(
+        model=SEEDANCE, content=[TEXT, frame], resolution="480p", ratio="9:16", duration=4, seed=7, generate_audio=False,
+        safety_identifier="me",
+    )
+    assert made.id.startswith("cgt-") and made.safety_identifier == "me", made
+    task = ended(tasks, made.id)
+    assert (task.status, task.model, task.error) == ("succeeded", SEEDANCE, None), task
+    assert (task.resolution, task.ratio, task.duration, task.framespersecond) == ("480p", "9:16", 4, 24), task
+    assert (task.seed, task.generate_audio, task.safety_identifier) == (7, False, "me"), task
+    assert task.usage.completion_tokens == 97 * 864 * 496 // 1024, task.usage
+    assert urllib.request.urlopen(task.content.video_url).read()[4:8] == b"ftyp"
+
+
+def failed_film(client, base_url):
+    code = "InputImageSensitiveContentDetected.PrivacyInformation"
+    control(base_url, "faults", {"faults": [f'create:prompt=[bad]:failed="{code}: a face"']})
+    tasks = client.content_generation.tasks
+    task = ended(tasks, tasks.create(model=SEEDANCE, content=[{"type": "text", "text": "a [bad] fox"}]).id)
+    assert (task.status, task.error.code, task.error.message) == ("failed", code, "a face"), task
+    control(base_url, "faults", {"faults": []})
+
+
+def lists(client, _):
+    tasks = client.content_generation.tasks
+    made = [tasks.create(model=SEEDANCE, content=[TEXT]).id for _ in range(3)]
+    for task_id in made:
+        ended(tasks, task_id)
+    page = tasks.list(page_num=1, page_size=2, model=SEEDANCE)
+    assert page.total >= 3 and [task.id for task in page.items] == made[:0:-1], page
+    [one] = tasks.list(task_ids=[made[0]]).items
+    assert one.id == made[0]
+    assert tasks.list(status="queued").total == 0
+
+
+def deletes(client, base_url):
+    tasks = client.content_generation.tasks
+    control(base_url, "faults", {"faults": ["create:nth=1:stuck=starting", "create:nth=2:stuck=processing"]})
+    waiting, working, done = [tasks.create(model=SEEDANCE, content=[TEXT]).id for _ in range(3)]
+    tasks.delete(task_id=waiting)
+    assert tasks.get(task_id=waiting).status == "cancelled"
+    while tasks.get(task_id=working).status == "queued":
+        time.sleep(0.01)
+    refused(ArkPermissionDeniedError, lambda: tasks.delete(task_id=working))
+    ended(tasks, done)
+    tasks.delete(task_id=done)
+    assert "not" in str(refused(ArkNotFoundError, lambda: tasks.get(task_id=done)))
+    control(base_url, "faults", {"faults": []})
+
+
+def pictures(client, _):
+    made = client.images.generate(model=SEEDREAM, prompt="a lamp", size="2048x1024", watermark=False)
+    [picture] = made.data
+    assert (made.model, picture.size, made.usage.generated_images) == (SEEDREAM, "2048x1024", 1), made
+    assert made.usage.output_tokens == 2048 * 1024 // 256
+    assert urllib.request.urlopen(picture.url).read()[:3] == b"\xff\xd8\xff"
+    series = client.images.generate(
+        model=SEEDREAM,
+        prompt="three lamps",
+        image=[PICTURE],
+        response_format="b64_json",
+        sequential_image_generation="auto",
+        sequential_image_generation_options=SequentialImageGenerationOptions(max_images=3),
+    )
+    assert len(series.data) == 3 and base64.b64decode(series.data[2].b64_json)[:3] == b"\xff\xd8\xff"
+
+
+def refusals(client, base_url):
+    create = client.content_generation.tasks.create
+    error = refused(ArkBadRequestError, lambda: create(model=SEEDANCE, content=[TEXT], ratio="5:4"))
+    assert (error.code, error.param) == ("InvalidParameter", "ratio"), error
+    mixed = [
+        TEXT,
+        {"type": "image_url", "image_url": {"url": PICTURE}, "role": "first_frame"},
+        {"type": "image_url", "image_url": {"url": PICTURE}, "role": "reference_image"},
+    ]
+    assert refused(ArkBadRequestError, lambda: create(model=SEEDANCE, content=mixed)).param == "content"
+    error = refused(ArkNotFoundError, lambda: client.images.generate(model="nobody", prompt="a lamp"))
+    assert error.code == "InvalidEndpointOrModel.NotFound"
+    stranger = {"Authorization": "Basic eDp5"}
+    refused(ArkAuthenticationError, lambda: client.content_generation.tasks.list(extra_headers=stranger))
+    control(base_url, "faults", {"faults": ["get:status=500"]})
+    before = control(base_url, "counts")["ark"]["gets"]
+    refused(ArkInternalServerError, lambda: client.content_generation.tasks.get(task_id="cgt-1"))
+    assert control(base_url, "counts")["ark"]["gets"] - before == 3
+    control(base_url, "faults", {"faults": []})
+
+
+def main(base_url):
+    client = Ark(base_url=base_url, api_key="simulated")
+    for topic in [film, failed_film, lists, deletes, pictures, refusals]:
+        topic(client, base_url)
+        print(f"ok {topic.__name__}")
+
+
+main(sys.argv[1])
