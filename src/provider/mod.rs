@@ -10,6 +10,7 @@ pub mod error;
 pub mod fields;
 pub mod guard;
 pub mod http;
+pub mod http_json;
 pub mod keys;
 pub mod port;
 pub mod registry;

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream;
+use bytes::{Bytes, BytesMut};
+use futures_util::{TryStreamExt, stream};
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use reqwest::{
     Client, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION},
@@ -39,9 +40,10 @@ pub struct Links {
     client: Client,
     base: Url,
     fence: Fence,
-    key: SecretString,
+    /// What carries the key.
+    headers: HeaderMap,
     /// Hosts that get the key, with their subdomains.
-    key_hosts: &'static [&'static str],
+    key_hosts: Vec<String>,
     idle: Duration,
 }
 
@@ -55,10 +57,48 @@ impl Links {
         key_hosts: &'static [&'static str],
         idle: Duration,
     ) -> Result<Self, SetupError> {
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
+            .map_err(|_| SetupError::new(provider, "its key must be visible ASCII"))?;
+        bearer.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+        Self::with_headers(provider, base, headers, key_hosts.iter().map(|&host| host.to_owned()).collect(), idle)
+    }
+
+    /// As [`Links::new`], of a vendor that takes its key in these headers, or none.
+    pub fn with_headers(
+        provider: &ProviderId,
+        base: &Url,
+        headers: HeaderMap,
+        key_hosts: Vec<String>,
+        idle: Duration,
+    ) -> Result<Self, SetupError> {
         let fence = Fence::around(base);
         let resolver = std::sync::Arc::new(fence.clone());
         let client = client(provider, |builder| builder.dns_resolver(resolver))?;
-        Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, key, key_hosts, idle })
+        Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, headers, key_hosts, idle })
+    }
+
+    /// An input at a public address, for a vendor that takes bytes only; never more than `cap` of them.
+    pub async fn fetch_input(&self, link: &Url, cap: usize) -> Result<Bytes, ProviderError> {
+        let refused = |why: String| {
+            let summary = format!("was to be given an input that {why}");
+            self.error(ErrorKind::InvalidOrder, summary).because_of(Some("inputs".to_owned()))
+        };
+        let mut stream = match self.open(link).await {
+            Ok(source) => source.stream,
+            Err(error) if error.kind == ErrorKind::LinkExpired || error.kind == ErrorKind::Protocol => {
+                return Err(refused(format!("cannot be fetched: its host {}", error.summary)));
+            }
+            Err(error) => return Err(error),
+        };
+        let mut data = BytesMut::new();
+        while let Some(chunk) = stream.try_next().await? {
+            if data.len() + chunk.len() > cap {
+                return Err(refused(format!("has more than {cap} bytes")));
+            }
+            data.extend_from_slice(&chunk);
+        }
+        Ok(data.freeze())
     }
 
     /// Opens `link`, following at most five redirects.
@@ -105,7 +145,7 @@ impl Links {
     async fn get(&self, url: &Url, with_key: bool) -> Result<Response, ProviderError> {
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
         if with_key {
-            request = request.bearer_auth(self.key.expose_secret());
+            request = request.headers(self.headers.clone());
         }
         match timeout(self.idle, request.send()).await {
             Err(_) => Err(self.silent()),
