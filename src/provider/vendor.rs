@@ -9,12 +9,12 @@ use serde::Deserialize;
 
 use crate::domain::{card::ModelCard, catalog::SAMPLE, names::ProviderId};
 
-use super::{error::SetupError, http_json, port::Provider, replicate};
+use super::{comfyui, error::SetupError, http_json, port::Provider, replicate};
 
 pub use super::values::{Value, Values};
 
 /// Every vendor of this build, in the order in which the model of a request that names none is looked for.
-pub const VENDORS: &[&Vendor] = &[&replicate::VENDOR, &http_json::VENDOR];
+pub const VENDORS: &[&Vendor] = &[&replicate::VENDOR, &comfyui::VENDOR, &http_json::VENDOR];
 
 /// A vendor, as its folder describes it.
 pub struct Vendor {
