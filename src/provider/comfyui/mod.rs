@@ -15,7 +15,6 @@ mod workflow;
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::AUTHORIZATION};
 use jiff::Timestamp;
@@ -37,7 +36,8 @@ use crate::domain::{
 use super::{
     error::{Effect, ErrorKind, ProviderError, SetupError},
     http::{
-        ANSWER_CAP, Answer, Http, INLINE_CAP,
+        ANSWER_CAP, Answer, Http, INLINE_CAP, http1_client,
+        inputs::{File, INPUT_CAP, Inputs},
         links::Links,
         outcome::{self, Call, Said},
     },
@@ -89,10 +89,6 @@ pub const VENDOR: Vendor = Vendor {
 
 /// The account of tickets where there is no key.
 const NO_ACCOUNT: &str = "none";
-/// Most bytes of an input that is fetched, because the server takes bytes only; its own limit is 100 MB.
-const INPUT_CAP: usize = 100 << 20;
-/// A seed that every JSON reader keeps exactly.
-const SEEDS: std::ops::Range<u64> = 0..1 << 53;
 
 /// The adapter.
 pub struct ComfyUi {
@@ -103,6 +99,7 @@ pub struct ComfyUi {
     upload_timeout: Duration,
     http: Http,
     links: Links,
+    inputs: Inputs,
     sockets: Sockets,
     library: Library,
 }
@@ -112,27 +109,7 @@ fn is_header(text: &str) -> bool {
 }
 
 fn build(build: Build) -> Built {
-    let library =
-        Library::read(build.values.path("workflows"), &build.cards).map_err(|why| SetupError::new(&build.id, why))?;
-    let Some(base) = build.values.url("base_url").filter(|_| !library.workflows.is_empty()) else { return Ok(None) };
-    let mut headers = HeaderMap::new();
-    if let Some(key) = build.values.secret("api_key") {
-        let (name, value) = key_header(build.values.text("key_header"), key)
-            .ok_or_else(|| SetupError::new(&build.id, "api_key must be visible ASCII"))?;
-        headers.insert(name, value);
-    }
-    let account = if build.account.is_empty() { NO_ACCOUNT.to_owned() } else { build.account };
-    Ok(Some(Arc::new(ComfyUi {
-        http: Http::new(&build.id, build.timeout)?,
-        links: Links::with_headers(&build.id, base, headers.clone(), Vec::new(), build.download_timeout)?,
-        sockets: Sockets::new(super::http::http1_client(&build.id)?, headers.clone()),
-        account,
-        base: base.clone(),
-        headers,
-        upload_timeout: build.download_timeout,
-        library,
-        id: build.id,
-    })))
+    Ok(ComfyUi::of(build)?.map(|adapter| Arc::new(adapter) as Arc<dyn Provider>))
 }
 
 fn key_header(name: Option<&str>, key: &SecretString) -> Option<(HeaderName, HeaderValue)> {
@@ -147,6 +124,32 @@ fn key_header(name: Option<&str>, key: &SecretString) -> Option<(HeaderName, Hea
 }
 
 impl ComfyUi {
+    /// Of the settings; nothing without a workflow.
+    fn of(build: Build) -> Result<Option<Self>, SetupError> {
+        let library = Library::read(build.values.path("workflows"), &build.cards)
+            .map_err(|why| SetupError::new(&build.id, why))?;
+        let base = build.values.url("base_url").filter(|_| !library.workflows.is_empty());
+        let Some(base) = base else { return Ok(None) };
+        let mut headers = HeaderMap::new();
+        if let Some(key) = build.values.secret("api_key") {
+            let (name, value) = key_header(build.values.text("key_header"), key)
+                .ok_or_else(|| SetupError::new(&build.id, "api_key must be visible ASCII"))?;
+            headers.insert(name, value);
+        }
+        Ok(Some(Self {
+            http: Http::new(&build.id, build.timeout)?,
+            links: Links::with_headers(&build.id, base, headers.clone(), Vec::new(), build.download_timeout)?,
+            sockets: Sockets::new(http1_client(&build.id)?, headers.clone()),
+            inputs: Inputs::new(&build.id)?,
+            account: if build.account.is_empty() { NO_ACCOUNT.to_owned() } else { build.account },
+            base: base.clone(),
+            headers,
+            upload_timeout: build.download_timeout,
+            library,
+            id: build.id,
+        }))
+    }
+
     fn request(&self, method: Method, segments: &[&str]) -> RequestBuilder {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
@@ -176,19 +179,14 @@ impl ComfyUi {
     }
 
     /// Uploads an input and gives what the workflow calls it.
-    async fn upload(&self, name: String, file: &InputFile) -> Result<Value, ProviderError> {
+    async fn upload(&self, name: &str, file: &InputFile) -> Result<Value, ProviderError> {
         let call = Call::Prepare;
-        let (media_type, data) = match file {
-            InputFile::Bytes { media_type, data } => (media_type.clone(), data.clone()),
-            InputFile::Url(url) => {
-                let data = self.links.fetch_input(url, INPUT_CAP).await?;
-                (infer::get(&data).map_or("application/octet-stream", |kind| kind.mime_type()).to_owned(), data)
-            }
-        };
-        let request = self.request(Method::POST, &["upload", "image"]).multipart(self.form(name, &media_type, data)?);
-        let answer = self.http.exchange(call, request.timeout(self.upload_timeout), ANSWER_CAP).await?;
+        let file = self.inputs.fetch(file, INPUT_CAP).await?;
+        let request = self.request(Method::POST, &["upload", "image"]).multipart(self.form(name, file)?);
+        let request = request.timeout(self.upload_timeout);
+        let answer = self.http.exchange(call, request, ANSWER_CAP).await?;
         if !answer.status.is_success() {
-            return Err(self.refused(call, &answer).because_of(Some("inputs".to_owned())));
+            return Err(self.refused(call, &answer));
         }
         let said: Value = self.http.json(call, &answer)?;
         let text = |key: &str| said[key].as_str().filter(|text| !text.is_empty());
@@ -199,12 +197,12 @@ impl ComfyUi {
         })
     }
 
-    fn form(&self, name: String, media_type: &str, data: Bytes) -> Result<Form, ProviderError> {
-        let length = data.len() as u64;
-        let extension = media_type.rsplit('/').next().unwrap_or("bin");
-        let part = Part::stream_with_length(data, length).file_name(format!("{name}.{extension}"));
+    fn form(&self, name: &str, file: File) -> Result<Form, ProviderError> {
+        let file_name = format!("{name}.{}", file.extension());
+        let length = file.data.len() as u64;
+        let part = Part::stream_with_length(file.data, length).file_name(file_name);
         let part = part
-            .mime_str(media_type)
+            .mime_str(&file.media_type)
             .map_err(|error| self.http.broken(Call::Prepare, "an input has an odd media type").caused_by(error))?;
         Ok(Form::new().part("image", part).text("subfolder", "filmgate").text("type", "input"))
     }
@@ -218,16 +216,21 @@ impl ComfyUi {
             (Slot::Input(input.role, *n_in_role - 1), &input.file)
         });
         let slots: Vec<_> = slots.collect();
-        try_join_all(
-            slots.into_iter().enumerate().map(async |(index, (slot, file))| {
-                Ok((slot, self.upload(format!("{}-{index}", key.id()), file).await?))
-            }),
-        )
+        try_join_all(slots.into_iter().enumerate().map(async |(index, (slot, file))| {
+            let uploaded = self.upload(&format!("{}-{index}", key.id()), file).await;
+            Ok((slot, uploaded.map_err(|error| error.because_of(Some(format!("inputs[{index}]"))))?))
+        }))
         .await
     }
 
     /// The graph of an order.
-    fn graph(&self, order: &Order, workflow: &Workflow, inputs: Vec<(Slot, Value)>) -> Result<Value, String> {
+    fn graph(
+        &self,
+        order: &Order,
+        key: SubmitKey,
+        workflow: &Workflow,
+        inputs: Vec<(Slot, Value)>,
+    ) -> Result<Value, String> {
         let mut values: BTreeMap<Slot, Value> = inputs.into_iter().collect();
         let option = |name: OptionName| order.options.get(&name);
         values.insert(Slot::Prompt, Value::from(order.prompt.as_str()));
@@ -235,8 +238,7 @@ impl ComfyUi {
             let spec = order.card.as_ref().and_then(|card| card.options.get(name));
             values.insert(Slot::Option(*name), spec.map_or_else(|| value.to_json(), |spec| spec.written(value)));
         }
-        let of_none = || Value::from(fastrand::u64(SEEDS));
-        values.entry(Slot::Option(OptionName::Seed)).or_insert_with(of_none);
+        values.entry(Slot::Option(OptionName::Seed)).or_insert_with(|| Value::from(seed_of(key)));
         if let (Some(duration), Some(fps)) = (option(OptionName::Duration), option(OptionName::Fps)) {
             let frames = duration.as_f64().unwrap_or_default() * fps.as_f64().unwrap_or_default();
             values.extend([1, 4, 8].map(|step| (Slot::Frames(step), Value::from(n_frames(frames, step)))));
@@ -282,6 +284,12 @@ impl ComfyUi {
     }
 }
 
+/// A seed that no other order has: the server answers what it has made before from its cache. Small enough for every JSON reader.
+fn seed_of(key: SubmitKey) -> u64 {
+    let id = key.id();
+    id.rsplit('-').next().and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+}
+
 fn is_own_or_input(slot: &Slot) -> bool {
     match slot {
         Slot::Own(_) | Slot::Input(..) => true,
@@ -313,7 +321,7 @@ impl Provider for ComfyUi {
         let workflow = self.library.workflows.get(&order.model);
         let workflow = workflow.ok_or_else(|| error(ErrorKind::ModelNotFound, "has no such workflow".to_owned()))?;
         let inputs = self.inputs(order, *key).await?;
-        let graph = self.graph(order, workflow, inputs).map_err(|why| error(ErrorKind::InvalidOrder, why))?;
+        let graph = self.graph(order, *key, workflow, inputs).map_err(|why| error(ErrorKind::InvalidOrder, why))?;
         let mark = key.id();
         let body = json!({ "prompt": graph, "prompt_id": mark, "client_id": mark });
         let request = self.request(Method::POST, &["prompt"]).json(&body);

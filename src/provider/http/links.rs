@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{TryStreamExt, stream};
+use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use reqwest::{
     Client, Response, StatusCode,
@@ -76,29 +76,6 @@ impl Links {
         let resolver = std::sync::Arc::new(fence.clone());
         let client = client(provider, |builder| builder.dns_resolver(resolver))?;
         Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, headers, key_hosts, idle })
-    }
-
-    /// An input at a public address, for a vendor that takes bytes only; never more than `cap` of them.
-    pub async fn fetch_input(&self, link: &Url, cap: usize) -> Result<Bytes, ProviderError> {
-        let refused = |why: String| {
-            let summary = format!("was to be given an input that {why}");
-            self.error(ErrorKind::InvalidOrder, summary).because_of(Some("inputs".to_owned()))
-        };
-        let mut stream = match self.open(link).await {
-            Ok(source) => source.stream,
-            Err(error) if error.kind == ErrorKind::LinkExpired || error.kind == ErrorKind::Protocol => {
-                return Err(refused(format!("cannot be fetched: its host {}", error.summary)));
-            }
-            Err(error) => return Err(error),
-        };
-        let mut data = BytesMut::new();
-        while let Some(chunk) = stream.try_next().await? {
-            if data.len() + chunk.len() > cap {
-                return Err(refused(format!("has more than {cap} bytes")));
-            }
-            data.extend_from_slice(&chunk);
-        }
-        Ok(data.freeze())
     }
 
     /// Opens `link`, following at most five redirects.

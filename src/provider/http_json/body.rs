@@ -1,7 +1,6 @@
 //! From an order to the body that the description asks for.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use reqwest::{
     RequestBuilder,
     multipart::{Form, Part},
@@ -12,6 +11,7 @@ use crate::{
     domain::names::SubmitKey,
     provider::{
         fields,
+        http::inputs::File,
         port::{InputFile, Order},
     },
 };
@@ -20,13 +20,6 @@ use super::{
     description::{Encoding, Inputs, Submit},
     template::{Filling, filled},
 };
-
-/// A file whose bytes are here.
-#[derive(Debug, Clone)]
-pub(super) struct File {
-    pub(super) media_type: String,
-    pub(super) data: Bytes,
-}
 
 /// An input on its way into a body.
 #[derive(Debug)]
@@ -119,9 +112,8 @@ fn form(body: Map<String, Value>, mark: &str, files: &[File]) -> Result<Form, St
 }
 
 fn part(index: usize, file: &File) -> Result<Part, String> {
-    let extension = file.media_type.rsplit('/').next().unwrap_or("bin");
     let part = Part::stream_with_length(file.data.clone(), file.data.len() as u64);
-    let part = part.file_name(format!("input-{index}.{extension}"));
+    let part = part.file_name(format!("input-{index}.{}", file.extension()));
     part.mime_str(&file.media_type).map_err(|_| "an input has an odd media type".to_owned())
 }
 

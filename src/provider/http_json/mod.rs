@@ -34,6 +34,7 @@ use super::{
     fields,
     http::{
         Answer, Http, INLINE_CAP,
+        inputs::{INPUT_CAP, Inputs},
         links::Links,
         outcome::{self, Call, Said},
         text,
@@ -46,7 +47,7 @@ use super::{
 };
 
 use self::{
-    body::{File, Passed},
+    body::Passed,
     description::{Auth, Description, OutputForm, Request},
     read::Stand,
     template::Filling,
@@ -88,8 +89,6 @@ pub const VENDOR: Vendor = Vendor {
 
 /// The account of tickets where the vendor knows none.
 const NO_ACCOUNT: &str = "none";
-/// Most bytes of an input that is fetched because the vendor takes bytes only.
-const INPUT_CAP: usize = 64 << 20;
 
 /// The adapter.
 pub struct HttpJson {
@@ -102,41 +101,12 @@ pub struct HttpJson {
     upload_timeout: Duration,
     http: Http,
     links: Links,
+    inputs: Inputs,
     cards: Vec<Arc<ModelCard>>,
 }
 
 fn build(build: Build) -> Built {
-    let id = build.id.id();
-    let (Some(description), Some(base)) = (Description::read(id, &build.values)?, build.values.url("base_url")) else {
-        return Ok(None);
-    };
-    let key = build.values.secret("api_key").cloned();
-    let keyed = key_headers(&description.auth, key.as_ref()).map_err(|why| SetupError::new(id, why))?;
-    let mut headers = keyed.clone();
-    for (name, value) in &description.headers {
-        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
-            headers.insert(name, value);
-        }
-    }
-    let account = if build.account.is_empty() { NO_ACCOUNT.to_owned() } else { build.account };
-    Ok(Some(Arc::new(HttpJson {
-        http: Http::new(&build.id, build.timeout)?,
-        links: Links::with_headers(
-            &build.id,
-            base,
-            keyed,
-            description.outputs.key_hosts.clone(),
-            build.download_timeout,
-        )?,
-        account,
-        base: base.clone(),
-        key,
-        headers,
-        description,
-        upload_timeout: build.download_timeout,
-        cards: build.cards,
-        id: build.id,
-    })))
+    Ok(HttpJson::of(build)?.map(|adapter| Arc::new(adapter) as Arc<dyn Provider>))
 }
 
 /// The header that carries the key, if one does.
@@ -159,6 +129,37 @@ fn key_headers(auth: &Auth, key: Option<&SecretString>) -> Result<HeaderMap, Str
 }
 
 impl HttpJson {
+    /// Of the settings; nothing without a description.
+    fn of(build: Build) -> Result<Option<Self>, SetupError> {
+        let id = build.id.id();
+        let (Some(description), Some(base)) = (Description::read(id, &build.values)?, build.values.url("base_url"))
+        else {
+            return Ok(None);
+        };
+        let key = build.values.secret("api_key").cloned();
+        let keyed = key_headers(&description.auth, key.as_ref()).map_err(|why| SetupError::new(id, why))?;
+        let mut headers = keyed.clone();
+        for (name, value) in &description.headers {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                headers.insert(name, value);
+            }
+        }
+        let key_hosts = description.outputs.key_hosts.clone();
+        Ok(Some(Self {
+            http: Http::new(&build.id, build.timeout)?,
+            links: Links::with_headers(&build.id, base, keyed, key_hosts, build.download_timeout)?,
+            inputs: Inputs::new(&build.id)?,
+            account: if build.account.is_empty() { NO_ACCOUNT.to_owned() } else { build.account },
+            base: base.clone(),
+            key,
+            headers,
+            description,
+            upload_timeout: build.download_timeout,
+            cards: build.cards,
+            id: build.id,
+        }))
+    }
+
     /// A call of `method` at a path below the base, with the key.
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, ProviderError> {
         let url = format!("{}{path}", self.base.as_str().trim_end_matches('/'));
@@ -194,16 +195,9 @@ impl HttpJson {
         if let Some(passed) = body::without_bytes(submit, file) {
             return Ok(passed);
         }
-        let file = match file {
-            InputFile::Bytes { media_type, data } => File { media_type: media_type.clone(), data: data.clone() },
-            InputFile::Url(url) => {
-                let data = self.links.fetch_input(url, INPUT_CAP).await?;
-                let media_type = infer::get(&data).map_or("application/octet-stream", |kind| kind.mime_type());
-                File { media_type: media_type.to_owned(), data }
-            }
-        };
-        body::with_bytes(submit, file)
-            .map_err(|why| self.error(ErrorKind::InvalidOrder, why).because_of(Some("inputs".to_owned())))
+        let of_inputs = |error: ProviderError| error.because_of(Some("inputs".to_owned()));
+        let file = self.inputs.fetch(file, INPUT_CAP).await.map_err(of_inputs)?;
+        body::with_bytes(submit, file).map_err(|why| of_inputs(self.error(ErrorKind::InvalidOrder, why)))
     }
 
     /// What the answer to an order says: a job to follow, or its end.

@@ -1,5 +1,6 @@
 use std::sync::Mutex;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
@@ -17,10 +18,14 @@ use crate::{
         contract,
         error::{Effect, ErrorKind, Verdict},
         port::{InputFile, OrderInput, Status},
-        tests::server::{Asked, Reply, Server},
+        tests::{
+            fields::all_arrive,
+            server::{Asked, Reply, Server},
+        },
     },
 };
 
+const PICTURE: &[u8] = include_bytes!("../../../simulator/still.png");
 const CLIP: &[u8] = b"the bytes of a clip";
 
 fn job(id: usize, state: &str, host: &str) -> Json {
@@ -172,7 +177,7 @@ async fn a_form_carries_inputs_as_files() {
 async fn inputs_are_passed_as_the_vendor_takes_them() {
     let sent = async |inputs: &'static str, file: fn(&Server) -> InputFile| {
         let server = Server::start(|asked: &Asked| match asked.line.as_str() {
-            "GET /in.png" => Reply::new(200, &b"\x89PNG\r\n\x1a\n"[..]),
+            "GET /in.png" => Reply::new(200, PICTURE),
             "GET /gone.png" => Reply::new(404, ""),
             _ => Reply::json(200, &job(7, "queued", "h")),
         })
@@ -187,7 +192,7 @@ async fn inputs_are_passed_as_the_vendor_takes_them() {
     };
     let bytes = |_: &Server| InputFile::Bytes { media_type: "image/png".to_owned(), data: Bytes::from_static(b"abc") };
     assert_eq!(sent("base64", bytes).await.unwrap(), "YWJj");
-    assert_eq!(sent("base64", |server| InputFile::Url(server.at("/in.png"))).await.unwrap(), "iVBORw0KGgo=");
+    assert_eq!(sent("base64", |server| InputFile::Url(server.at("/in.png"))).await.unwrap(), STANDARD.encode(PICTURE));
     let address = |_: &Server| InputFile::Url("https://h.example/a.png".parse().unwrap());
     assert_eq!(sent("url", address).await.unwrap(), "https://h.example/a.png");
     assert_eq!(sent("data_uri", address).await.unwrap(), "https://h.example/a.png");
@@ -329,4 +334,13 @@ async fn a_result_may_be_a_call_of_its_own_and_an_output_a_path() {
     assert_eq!(contract::bytes(&courier, &outputs[0]).await, CLIP);
     let dots = Ticket { job: "..".to_owned(), ..ticket };
     assert_eq!(courier.poll(&dots).await.unwrap_err().kind, ErrorKind::Protocol);
+}
+
+#[tokio::test]
+async fn every_field_of_every_documented_card_arrives() {
+    for (name, least) in [("courier", 3), ("python", 2)] {
+        let answer = |_: &Asked| Reply::json(200, &job(7, "queued", "h"));
+        let n_fields = all_arrive(|base| provider(name, base), answer).await;
+        assert!(n_fields >= least, "{name}: {n_fields}");
+    }
 }

@@ -9,12 +9,13 @@ use std::{sync::Arc, time::Duration};
 use secrecy::SecretString;
 use url::Url;
 
-use super::{Provider, VENDOR};
+use super::{HttpJson, VENDOR};
 use crate::{
     domain::{card::ModelCard, names::ProviderId},
     provider::{
         error::SetupError,
-        port::{ByteSource, CancelOutcome, Found, Order, Progress, RemoteOutput, Submitted, Ticket},
+        http::inputs::Inputs,
+        port::{CancelOutcome, Found, Order, Provider, Submitted, Ticket},
         vendor::{Build, Shape, Value, Values},
     },
 };
@@ -30,7 +31,7 @@ fn documented(name: &str) -> toml::Table {
 }
 
 /// A provider of a file's table and cards, with this base address.
-fn build(name: &str, file: &toml::Table, base: &Url) -> Result<Option<Arc<dyn Provider>>, SetupError> {
+fn build(name: &str, file: &toml::Table, base: &Url) -> Result<Option<HttpJson>, SetupError> {
     let table = file["providers"][name].as_table().unwrap();
     let mut values = Values::default();
     values.insert("base_url", Value::Url(base.clone()));
@@ -47,7 +48,7 @@ fn build(name: &str, file: &toml::Table, base: &Url) -> Result<Option<Arc<dyn Pr
         card.remove("provider");
         Arc::new(card.try_into::<ModelCard>().unwrap())
     };
-    (VENDOR.build)(Build {
+    HttpJson::of(Build {
         id: ProviderId::from_id(name).unwrap(),
         account: values.secret("api_key").map(crate::provider::keys::account_of).unwrap_or_default(),
         values,
@@ -58,50 +59,14 @@ fn build(name: &str, file: &toml::Table, base: &Url) -> Result<Option<Arc<dyn Pr
     })
 }
 
-/// An adapter that can be handed to the suites, which want a type.
-#[derive(Debug)]
-struct Built(Arc<dyn Provider>);
-
-fn provider(name: &str, base: &Url) -> Built {
+fn provider(name: &str, base: &Url) -> HttpJson {
     with(name, base, |_| {})
 }
 
 /// As documented, with changes.
-fn with(name: &str, base: &Url, change: impl Fn(&mut toml::Table)) -> Built {
+fn with(name: &str, base: &Url, change: impl Fn(&mut toml::Table)) -> HttpJson {
     let mut file = documented(name);
     change(file["providers"][name].as_table_mut().unwrap());
-    Built(build(name, &file, base).unwrap().unwrap())
-}
-
-#[async_trait::async_trait]
-impl Provider for Built {
-    fn id(&self) -> &ProviderId {
-        self.0.id()
-    }
-    fn models(&self) -> &[Arc<ModelCard>] {
-        self.0.models()
-    }
-    fn serves_undescribed(&self) -> bool {
-        self.0.serves_undescribed()
-    }
-    async fn submit(&self, order: &Order, key: &super::SubmitKey) -> Result<Submitted, super::ProviderError> {
-        self.0.submit(order, key).await
-    }
-    async fn find(
-        &self,
-        order: &Order,
-        key: &super::SubmitKey,
-        sent_at: jiff::Timestamp,
-    ) -> Result<Found, super::ProviderError> {
-        self.0.find(order, key, sent_at).await
-    }
-    async fn poll(&self, ticket: &Ticket) -> Result<Progress, super::ProviderError> {
-        self.0.poll(ticket).await
-    }
-    async fn cancel(&self, ticket: &Ticket) -> Result<CancelOutcome, super::ProviderError> {
-        self.0.cancel(ticket).await
-    }
-    async fn open(&self, output: &RemoteOutput, ticket: Option<&Ticket>) -> Result<ByteSource, super::ProviderError> {
-        self.0.open(output, ticket).await
-    }
+    let built = build(name, &file, base).unwrap().unwrap();
+    HttpJson { inputs: Inputs::admitting(&built.id, "127.0.0.1"), ..built }
 }
