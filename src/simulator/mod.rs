@@ -39,7 +39,10 @@
 //! input.prompt = { type = "string", required = true }
 //! ```
 
+mod backend;
+mod comfyui;
 mod control;
+mod courier;
 #[cfg_attr(not(test), expect(dead_code, reason = "each vendor uses some of it, and not all are here yet"))]
 mod desk;
 mod fault;
@@ -77,6 +80,9 @@ use self::{
 /// The vendors, by name: one line each.
 const VENDORS: &[(&str, Open)] = &[
     ("replicate", replicate::open),
+    ("comfyui", comfyui::open),
+    ("courier", courier::open),
+    ("backend", backend::open),
     #[cfg(test)]
     ("example", tests::open),
 ];

@@ -63,6 +63,17 @@ impl Simulator {
         format!("{}/replicate/v1", self.root)
     }
 
+    /// What it answers to a look at its control side.
+    pub(crate) async fn look(&self, path: &str) -> Value {
+        let url = format!("{}/_control/{path}", self.root);
+        self.http.get(url).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// The base URL of another of its vendors.
+    pub(crate) fn vendor(&self, name: &str) -> String {
+        format!("{}/{name}", self.root)
+    }
+
     /// Every prediction made, with its input, headers and counts.
     pub(crate) async fn predictions(&self) -> Vec<Value> {
         let url = format!("{}/_control/predictions", self.root);

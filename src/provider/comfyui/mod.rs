@@ -24,6 +24,7 @@ use reqwest::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::domain::{
@@ -286,8 +287,8 @@ impl ComfyUi {
 
 /// A seed that no other order has: the server answers what it has made before from its cache. Small enough for every JSON reader.
 fn seed_of(key: SubmitKey) -> u64 {
-    let id = key.id();
-    id.rsplit('-').next().and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default()
+    let digest = Sha256::digest(key.id());
+    digest.iter().take(6).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 fn is_own_or_input(slot: &Slot) -> bool {

@@ -28,7 +28,7 @@ fn set(path: &str, value: &str) -> String {
 fn the_documented_vendors_have_no_slip() {
     assert_eq!(slip(|_| {}), "");
     let base = Url::parse("http://127.0.0.1:8000").unwrap();
-    assert_eq!(provider("python", &base).models()[0].name, "video");
+    assert_eq!(provider("python", &base).models()[0].name, "fast");
     assert!(!provider("python", &base).serves_undescribed() && provider("courier", &base).serves_undescribed());
 }
 
@@ -67,7 +67,8 @@ fn every_slip_is_told_with_its_key() {
     check("status.succeeded", "[]", &["status", "succeeded"]);
     check("status.failed", "'error'", &["status.failed"]);
     check("outputs.at", "5", &["outputs.at", "a list of places"]);
-    check("outputs.path", "'/x'", &["outputs", "exactly one"]);
+    check("outputs.path", "'/x'", &["outputs.path", "{job}"]);
+    check("outputs.path", "'/x/{job}'", &["outputs", "exactly one"]);
     check("outputs.as", "'body'", &["outputs", "exactly one"]);
     check("progress.scale", "0", &["progress.scale"]);
     check("progress.percent", "'done'", &["progress.percent"]);
