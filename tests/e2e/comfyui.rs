@@ -91,7 +91,7 @@ async fn a_workflow_gets_every_option_and_gives_all_its_files() {
 async fn a_picture_is_uploaded_and_becomes_a_video_with_real_progress() {
     let simulator = Simulator::start(&["create:latency=3s"]);
     let server = setup(&simulator).start().await;
-    let frame = Input { role: InputRole::FirstFrame.into(), source: Some(Source::Data(PICTURE.to_vec())) };
+    let frame = Input { role: InputRole::FirstFrame.into(), source: Some(Source::Data(PICTURE.into())) };
     let duration = Some(prost_types::Duration { seconds: 3, nanos: 0 });
     let options = Some(VideoOptions { duration, seed: Some(7), ..VideoOptions::default() });
     let model = "comfyui/clip".to_owned();

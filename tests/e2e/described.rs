@@ -55,7 +55,7 @@ async fn an_order_reaches_a_described_queue_whole_and_comes_back_as_a_file_with_
     let simulator = Simulator::start(&["create:vendor=courier:latency=300ms"]);
     let server = setup(&simulator).start().await;
     let duration = Some(prost_types::Duration { seconds: 7, nanos: 0 });
-    let frame = Input { role: InputRole::FirstFrame.into(), source: Some(Source::Data(PICTURE.to_vec())) };
+    let frame = Input { role: InputRole::FirstFrame.into(), source: Some(Source::Data(PICTURE.into())) };
     let order = GenerateVideoRequest {
         options: Some(VideoOptions { duration, seed: Some(42), ..VideoOptions::default() }),
         inputs: vec![frame],

@@ -109,7 +109,7 @@ fn what_is_wrong_with_a_vendor_is_told_with_its_names_and_what_is_allowed() {
             "line 3: unknown field `regoin`, expected one of `keys`, `upscale`",
         ),
         ("\n[acme-film]\nmodel = \"a\"", "line 2: unknown field `acme-film`"),
-        ("[acme-film]", "`replicate`, `acme-films`, `providers`"),
+        ("[acme-film]", "`acme-films`, `providers`"),
         ("[acme-http]", "unknown field `acme-http`"),
         ("acme-films = 3", "line 1: invalid type: integer, expected a table"),
         ("[acme-films]\nrate = [1]", "line 2: invalid type"),
@@ -134,7 +134,7 @@ fn an_adapter_may_be_there_several_times_under_names_of_the_users_own() {
     let case = case().file(file).env("ACME_KEYS", "usual").env("FILMGATE_ACME_FILMS_REGION", "eu");
     let config = case.config();
     let ids: Vec<&str> = config.vendors.iter().map(|vendor| vendor.id.as_str()).collect();
-    assert_eq!(ids, ["replicate", "acme-films", "mine", "other"]);
+    assert_eq!(ids[ids.len() - 3..], ["acme-films", "mine", "other"], "after the vendors of the build");
     assert_eq!(
         (keys(&config, "acme-films"), keys(&config, "mine")),
         (vec!["usual".to_owned()], vec!["not_to_be_seen".to_owned()])

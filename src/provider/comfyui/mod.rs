@@ -5,6 +5,7 @@
 
 mod library;
 mod map;
+mod order;
 mod refusal;
 mod seen;
 mod socket;
@@ -12,49 +13,35 @@ mod socket;
 mod tests;
 mod workflow;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::try_join_all;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::AUTHORIZATION};
 use jiff::Timestamp;
-use reqwest::{
-    RequestBuilder,
-    multipart::{Form, Part},
-};
+use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::domain::{
     card::ModelCard,
     failure::Charged,
     names::{ProviderId, SubmitKey},
-    order::{InputRole, OptionName},
 };
 
 use super::{
     error::{Effect, ErrorKind, ProviderError, SetupError},
     http::{
         ANSWER_CAP, Answer, Http, INLINE_CAP, http1_client,
-        inputs::{File, INPUT_CAP, Inputs},
+        inputs::Inputs,
         links::Links,
         outcome::{self, Call, Said},
     },
-    port::{
-        ByteSource, CancelOutcome, Found, InputFile, Job, Order, Progress, Provider, RemoteOutput, Status, Submitted,
-        Ticket,
-    },
+    port::{ByteSource, CancelOutcome, Found, Job, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
     vendor::{Build, Built, Setting, Shape, Vendor},
 };
 
-use self::{
-    library::Library,
-    map::Place,
-    socket::Sockets,
-    workflow::{Slot, Workflow},
-};
+use self::{library::Library, map::Place, socket::Sockets};
 
 /// Its id.
 pub const COMFYUI: &str = "comfyui";
@@ -90,6 +77,9 @@ pub const VENDOR: Vendor = Vendor {
 
 /// The account of tickets where there is no key.
 const NO_ACCOUNT: &str = "none";
+
+/// Entries of the history that are looked through for a job under an id that is not ours.
+const NEWEST: usize = 500;
 
 /// The adapter.
 pub struct ComfyUi {
@@ -167,6 +157,17 @@ impl ComfyUi {
         self.http.json(call, &answer)
     }
 
+    /// The newest part of the history.
+    async fn lately(&self) -> Result<Value, ProviderError> {
+        let request = self.request(Method::GET, &["history"]).query(&[("max_items", NEWEST)]);
+        let answer = self.http.exchange(Call::List, request, INLINE_CAP).await?;
+        if answer.status.is_success() {
+            self.http.json(Call::List, &answer)
+        } else {
+            Err(self.refused(Call::List, &answer))
+        }
+    }
+
     async fn tell(&self, segments: &[&str], body: &Value) -> Result<(), ProviderError> {
         let request = self.request(Method::POST, segments).json(body);
         let answer = self.http.exchange(Call::Job, request, ANSWER_CAP).await?;
@@ -177,95 +178,6 @@ impl ComfyUi {
     async fn ended(&self, call: Call, job: &str) -> Result<Option<Value>, ProviderError> {
         let mut history = self.ask(call, &["history", job]).await?;
         Ok(history.get_mut(job).map(Value::take).filter(|entry| entry.is_object()))
-    }
-
-    /// Uploads an input and gives what the workflow calls it.
-    async fn upload(&self, name: &str, file: &InputFile) -> Result<Value, ProviderError> {
-        let call = Call::Prepare;
-        let file = self.inputs.fetch(file, INPUT_CAP).await?;
-        let request = self.request(Method::POST, &["upload", "image"]).multipart(self.form(name, file)?);
-        let request = request.timeout(self.upload_timeout);
-        let answer = self.http.exchange(call, request, ANSWER_CAP).await?;
-        if !answer.status.is_success() {
-            return Err(self.refused(call, &answer));
-        }
-        let said: Value = self.http.json(call, &answer)?;
-        let text = |key: &str| said[key].as_str().filter(|text| !text.is_empty());
-        let stored = text("name").ok_or_else(|| self.http.broken(call, "took an upload and did not name it"))?;
-        Ok(match text("subfolder") {
-            Some(subfolder) => Value::from(format!("{subfolder}/{stored}")),
-            None => Value::from(stored),
-        })
-    }
-
-    fn form(&self, name: &str, file: File) -> Result<Form, ProviderError> {
-        let file_name = format!("{name}.{}", file.extension());
-        let length = file.data.len() as u64;
-        let part = Part::stream_with_length(file.data, length).file_name(file_name);
-        let part = part
-            .mime_str(&file.media_type)
-            .map_err(|error| self.http.broken(Call::Prepare, "an input has an odd media type").caused_by(error))?;
-        Ok(Form::new().part("image", part).text("subfolder", "filmgate").text("type", "input"))
-    }
-
-    /// Uploads the inputs and says where each goes.
-    async fn inputs(&self, order: &Order, key: SubmitKey) -> Result<Vec<(Slot, Value)>, ProviderError> {
-        let mut n_seen: BTreeMap<InputRole, usize> = BTreeMap::new();
-        let slots = order.inputs.iter().map(|input| {
-            let n_in_role = n_seen.entry(input.role).or_default();
-            *n_in_role += 1;
-            (Slot::Input(input.role, *n_in_role - 1), &input.file)
-        });
-        let slots: Vec<_> = slots.collect();
-        try_join_all(slots.into_iter().enumerate().map(async |(index, (slot, file))| {
-            let uploaded = self.upload(&format!("{}-{index}", key.id()), file).await;
-            Ok((slot, uploaded.map_err(|error| error.because_of(Some(format!("inputs[{index}]"))))?))
-        }))
-        .await
-    }
-
-    /// The graph of an order.
-    fn graph(
-        &self,
-        order: &Order,
-        key: SubmitKey,
-        workflow: &Workflow,
-        inputs: Vec<(Slot, Value)>,
-    ) -> Result<Value, String> {
-        let mut values: BTreeMap<Slot, Value> = inputs.into_iter().collect();
-        let option = |name: OptionName| order.options.get(&name);
-        values.insert(Slot::Prompt, Value::from(order.prompt.as_str()));
-        for (name, value) in &order.options {
-            let spec = order.card.as_ref().and_then(|card| card.options.get(name));
-            values.insert(Slot::Option(*name), spec.map_or_else(|| value.to_json(), |spec| spec.written(value)));
-        }
-        values.entry(Slot::Option(OptionName::Seed)).or_insert_with(|| Value::from(seed_of(key)));
-        if let (Some(duration), Some(fps)) = (option(OptionName::Duration), option(OptionName::Fps)) {
-            let frames = duration.as_f64().unwrap_or_default() * fps.as_f64().unwrap_or_default();
-            values.extend([1, 4, 8].map(|step| (Slot::Frames(step), Value::from(n_frames(frames, step)))));
-        }
-        for (name, value) in &order.provider_options {
-            values.insert(Slot::Own(name.clone()), value.clone());
-        }
-        match values.keys().find(|slot| !workflow.has(slot) && is_own_or_input(slot)) {
-            Some(Slot::Own(name)) => Err(format!("has no {{{{option.{name}}}}} in the workflow {}", order.model)),
-            Some(_) => Err(format!("has no place for one of the inputs in the workflow {}", order.model)),
-            None => workflow.filled(&values),
-        }
-    }
-
-    /// Why the server refused an order, with our field.
-    fn refused_order(&self, answer: &Answer, order: &Order, workflow: &Workflow) -> ProviderError {
-        let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        if answer.status != 400 || !body["error"].is_object() {
-            return self.refused(Call::Submit, answer);
-        }
-        let said = refusal::read(&body, workflow, &[&order.prompt]);
-        let mut words = Said { detail: said.detail, field: said.field, ..Said::default() };
-        words.retry_after = answer.retry_after;
-        let mut error = outcome::refused(&self.id, Call::Submit, answer.status, words);
-        error.kind = said.kind;
-        error
     }
 
     fn refused(&self, call: Call, answer: &Answer) -> ProviderError {
@@ -283,28 +195,6 @@ impl ComfyUi {
             "has the job neither in its queue nor in its history: it was started anew, or somebody cleared them";
         ProviderError::new(&self.id, ErrorKind::TicketUnknown, Effect::None, summary)
     }
-}
-
-/// A seed that no other order has: the server answers what it has made before from its cache. Small enough for every JSON reader.
-fn seed_of(key: SubmitKey) -> u64 {
-    let digest = Sha256::digest(key.id());
-    digest.iter().take(6).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
-}
-
-fn is_own_or_input(slot: &Slot) -> bool {
-    match slot {
-        Slot::Own(_) | Slot::Input(..) => true,
-        Slot::Prompt | Slot::Option(_) | Slot::Frames(_) => false,
-    }
-}
-
-/// The number of frames nearest to `frames` that is one more than a multiple of `step`; at a step of 1 any.
-fn n_frames(frames: f64, step: u32) -> u64 {
-    let step = f64::from(step);
-    let nearest = if step > 1.0 { ((frames - 1.0) / step).round() * step + 1.0 } else { frames.round() };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates, and it is at least 1")]
-    let whole = nearest.max(1.0) as u64;
-    whole
 }
 
 #[async_trait]
@@ -351,7 +241,7 @@ impl Provider for ComfyUi {
             // Only a server that gives ids of its own has it under another one.
             let history = match self.ended(Call::List, &mark).await? {
                 Some(entry) => json!({ mark.as_str(): entry }),
-                None => self.ask(Call::List, &["history"]).await?,
+                None => self.lately().await?,
             };
             let entries = history.as_object().into_iter().flatten();
             let ours = entries.filter(|(id, entry)| **id == mark || entry["prompt"][3]["client_id"] == mark.as_str());
