@@ -10,15 +10,31 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
 use super::{Context, Following, connect::Connection, exit::Exit, failure::Failure, progress::Progress};
-use crate::pb::v1::{GenerateVideoRequest, Generation, State, WatchGenerationRequest};
+use crate::pb::v1::{
+    GenerateImageRequest, GenerateMusicRequest, GenerateSpeechRequest, GenerateVideoRequest, Generation, State,
+    WatchGenerationRequest, order_to_estimate,
+};
 
 /// What is followed.
 #[derive(Debug)]
 pub(super) enum Start {
     /// An order to be placed; must carry a request id.
-    Order(Box<GenerateVideoRequest>),
+    Order(Box<Order>),
     /// A generation by name.
     Name(String),
+}
+
+/// An order of any kind.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Order {
+    /// A video.
+    Video(GenerateVideoRequest),
+    /// Images.
+    Image(GenerateImageRequest),
+    /// A spoken text.
+    Speech(GenerateSpeechRequest),
+    /// Music.
+    Music(GenerateMusicRequest),
 }
 
 /// How far a generation is followed.
@@ -70,7 +86,7 @@ pub(super) async fn follow(context: &mut Context<'_>, start: Start, until: Until
     let mut outage = Outage::new(context.patience);
     let mut seen: Option<Box<Generation>> = None;
     context.following = match &start {
-        Start::Order(order) => Following::Request(order.request_id.clone()),
+        Start::Order(order) => Following::Request(order.request_id().to_owned()),
         Start::Name(name) => Following::Generation(name.clone()),
     };
     loop {
@@ -145,8 +161,7 @@ async fn attach(
             (Some(generation), _) => (generation.name.clone(), generation.sequence),
             (None, Start::Name(name)) => (name.clone(), 0),
             (None, Start::Order(order)) => {
-                let stream = connection.generations().generate_video(Request::new((**order).clone())).await?;
-                return Ok(stream.into_inner().map(|message| message.map(|message| message.generation)).boxed());
+                return order.place(connection).await;
             }
         };
         let request = WatchGenerationRequest { name, after_sequence };
@@ -156,6 +171,51 @@ async fn attach(
     match timeout(patience.silence, opening).await {
         Ok(result) => result.map_err(Box::new),
         Err(_) => Err(Box::new(Status::unavailable("the server does not answer"))),
+    }
+}
+
+impl Order {
+    /// The id under which it is repeated.
+    fn request_id(&self) -> &str {
+        match self {
+            Self::Video(request) => &request.request_id,
+            Self::Image(request) => &request.request_id,
+            Self::Speech(request) => &request.request_id,
+            Self::Music(request) => &request.request_id,
+        }
+    }
+
+    async fn place(&self, connection: &Connection) -> Result<Snapshots, Status> {
+        let mut client = connection.generations();
+        Ok(match self.clone() {
+            Self::Video(request) => {
+                let stream = client.generate_video(Request::new(request)).await?.into_inner();
+                stream.map(|message| message.map(|message| message.generation)).boxed()
+            }
+            Self::Image(request) => {
+                let stream = client.generate_image(Request::new(request)).await?.into_inner();
+                stream.map(|message| message.map(|message| message.generation)).boxed()
+            }
+            Self::Speech(request) => {
+                let stream = client.generate_speech(Request::new(request)).await?.into_inner();
+                stream.map(|message| message.map(|message| message.generation)).boxed()
+            }
+            Self::Music(request) => {
+                let stream = client.generate_music(Request::new(request)).await?.into_inner();
+                stream.map(|message| message.map(|message| message.generation)).boxed()
+            }
+        })
+    }
+}
+
+impl From<Order> for order_to_estimate::Order {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::Video(request) => Self::Video(request),
+            Order::Image(request) => Self::Image(request),
+            Order::Speech(request) => Self::Speech(request),
+            Order::Music(request) => Self::Music(request),
+        }
     }
 }
 

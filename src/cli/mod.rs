@@ -79,7 +79,15 @@ enum Command {
     /// Run the server.
     Serve(Box<serve::Serve>),
     /// Generate a video, watch it and save it.
-    Generate(Box<Client<generate::Generate>>),
+    Generate(Box<Client<generate::Generate<generate::VideoFlags>>>),
+    /// Make images and save them.
+    Image(Box<Client<generate::Generate<generate::ImageFlags>>>),
+    /// Have a text spoken and save it.
+    Speech(Box<Client<generate::Generate<generate::SpeechFlags>>>),
+    /// Make music and save it.
+    Music(Box<Client<generate::Generate<generate::MusicFlags>>>),
+    /// Tell what an order would cost, without ordering.
+    Estimate(Box<Client<generate::Estimate>>),
     /// Go on watching a generation.
     Watch(Client<watch::Watch>),
     /// Show a generation.
@@ -235,6 +243,10 @@ async fn dispatch(cli: Cli, surroundings: Surroundings<'_>) -> Result<Exit, Fail
         }
         Command::Check(args) => check::check(*args, server.tenant, surroundings.terminal).await,
         Command::Generate(client) => server.run(*client, surroundings).await,
+        Command::Image(client) => server.run(*client, surroundings).await,
+        Command::Speech(client) => server.run(*client, surroundings).await,
+        Command::Music(client) => server.run(*client, surroundings).await,
+        Command::Estimate(client) => server.run(*client, surroundings).await,
         Command::Watch(client) => server.run(client, surroundings).await,
         Command::Get(client) => server.run(client, surroundings).await,
         Command::List(client) => server.run(client, surroundings).await,

@@ -15,6 +15,15 @@ pub(super) struct Models {
     /// Only this kind.
     #[arg(long)]
     kind: Option<KindArg>,
+    /// Only those with this option (`seed`), mode (`first_and_last_frame`) or input role (`INPUT_ROLE_MASK`); repeatable.
+    #[arg(long = "capability", value_name = "NAME")]
+    capabilities: Vec<String>,
+    /// Only those of which one ordinary output costs at most so much, in US dollars.
+    #[arg(long, value_name = "DOLLARS", value_parser = micro_usd)]
+    max_price: Option<i64>,
+    /// Only those that can be used here.
+    #[arg(long)]
+    available: bool,
 }
 
 /// Arguments of `filmgate providers`.
@@ -30,7 +39,9 @@ impl ClientCommand for Models {
                 page_token: page.token,
                 kind: self.kind.map_or(v1::Kind::Unspecified, v1::Kind::from).into(),
                 provider: self.provider.clone().unwrap_or_default(),
-                ..ListModelsRequest::default()
+                capabilities: self.capabilities.clone(),
+                max_micro_usd: self.max_price,
+                available: self.available,
             };
             let response = connection.models().list_models(call(request)).await?.into_inner();
             Ok((response.models, response.next_page_token))
@@ -55,6 +66,16 @@ impl ClientCommand for Providers {
     }
 }
 
+/// Dollars as millionths, for example `0.25`.
+fn micro_usd(text: &str) -> Result<i64, String> {
+    let dollars: f64 = text.trim_start_matches('$').parse().map_err(|_| "expected dollars, for example 0.25")?;
+    if !(0.0..=1e9).contains(&dollars) {
+        return Err("must be from 0 to a thousand million".to_owned());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "far below 2^53")]
+    Ok((dollars * 1e6).round() as i64)
+}
+
 fn cells(model: &Model) -> [String; 6] {
     [
         model.name.clone(),
@@ -66,7 +87,8 @@ fn cells(model: &Model) -> [String; 6] {
     ]
 }
 
-fn price(price: &Price) -> String {
+/// What a model costs, in words.
+pub(super) fn price(price: &Price) -> String {
     let unit = match price.unit() {
         PriceUnit::OutputSecond => " a second",
         PriceUnit::Output => " each",
@@ -105,6 +127,15 @@ fn provider_cells(provider: &Provider) -> [String; 5] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_price_is_read_in_dollars() {
+        assert_eq!(micro_usd("0.25"), Ok(250_000));
+        assert_eq!(micro_usd("$0.003"), Ok(3_000));
+        for bad in ["", "cheap", "-1", "nan", "1e12"] {
+            assert!(micro_usd(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn prices_name_their_unit() {

@@ -76,6 +76,9 @@ pub struct ModelCard {
     /// Seconds of output for each picture of a sequence; for the estimate.
     #[serde(default)]
     pub seconds_per_input: Option<f64>,
+    /// Bounds a job whose request says nothing, in place of the server's own bound.
+    #[serde(default)]
+    pub deadline_seconds: Option<f64>,
     /// Last day the provider serves it.
     #[serde(default)]
     pub end_of_life: Option<jiff::civil::Date>,
@@ -106,11 +109,19 @@ pub struct PromptSpec {
     pub field: String,
     /// Sent when the prompt is left out.
     pub default: Option<String>,
+    /// May be left out with an input in one of these roles, whatever `min` is.
+    pub optional_with: Vec<InputRole>,
 }
 
 impl Default for PromptSpec {
     fn default() -> Self {
-        Self { min: 1, max: super::order::MAX_PROMPT, field: "prompt".to_owned(), default: None }
+        Self {
+            min: 1,
+            max: super::order::MAX_PROMPT,
+            field: "prompt".to_owned(),
+            default: None,
+            optional_with: Vec::new(),
+        }
     }
 }
 
@@ -163,8 +174,10 @@ impl ModelCard {
         inputs: &[InputRole],
         mode: Mode,
     ) -> Result<Resolved, Vec<Violation>> {
+        let by_class = self.height_as_class(asked);
+        let asked = by_class.as_ref().unwrap_or(asked);
         let mut fitting = Fitting { card: self, mode, resolved: Resolved::default(), violations: Vec::new() };
-        fitting.check_prompt(prompt);
+        fitting.check_prompt(prompt, inputs);
         fitting.check_inputs(inputs);
         fitting.check_provider_options(asked, provider_options);
         fitting.fit_options(asked);
@@ -172,6 +185,19 @@ impl ModelCard {
         fitting.add_defaults(provider_options);
         fitting.obey_rules(asked, inputs);
         if fitting.violations.is_empty() { Ok(fitting.resolved) } else { Err(fitting.violations) }
+    }
+
+    /// The options with a height as the class of the picture's size that it means, for a model that takes classes alone.
+    fn height_as_class(&self, asked: &Options) -> Option<Options> {
+        let takes = |name| self.options.contains_key(&name);
+        let by_class = takes(OptionName::Resolution) && !takes(OptionName::Height) && self.size.is_none();
+        if !by_class || asked.contains_key(&OptionName::Resolution) {
+            return None;
+        }
+        let mut options = asked.clone();
+        let height = options.remove(&OptionName::Height)?;
+        options.insert(OptionName::Resolution, OptionValue::Text(format!("{height}p")));
+        Some(options)
     }
 
     /// The expected price of an order.
@@ -208,6 +234,11 @@ impl ModelCard {
         let seconds =
             self.expected_when.iter().find(agrees).map(|expected| expected.seconds).or(self.expected_seconds)?;
         Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    /// Bound of a job whose request says nothing, if this model has its own.
+    pub fn deadline(&self) -> Option<Duration> {
+        Duration::try_from_secs_f64(self.deadline_seconds?).ok()
     }
 
     /// The options of an order that sets none.
@@ -270,9 +301,12 @@ impl Fitting<'_> {
         }
     }
 
-    fn check_prompt(&mut self, prompt: &str) {
+    fn check_prompt(&mut self, prompt: &str, inputs: &[InputRole]) {
         let n_chars = prompt.chars().count();
-        let (PromptSpec { min, max, .. }, name) = (&self.card.prompt, &self.card.name);
+        let (PromptSpec { min, max, optional_with, .. }, name) = (&self.card.prompt, &self.card.name);
+        if n_chars == 0 && optional_with.iter().any(|role| inputs.contains(role)) {
+            return;
+        }
         if *max == 0 && n_chars > 0 {
             self.refuse("prompt", format!("{name} takes no prompt"));
         } else if n_chars == 0 && *min > 0 {

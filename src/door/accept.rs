@@ -3,6 +3,7 @@
 //! Invariant: a request is refused with all its violations at once, those of the models' cards included, and before anything was stored.
 
 mod callback;
+mod estimate;
 mod hosts;
 mod inputs;
 mod link;
@@ -15,7 +16,11 @@ mod values;
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-pub(super) use self::{link::link, ordered::Ordering};
+pub(super) use self::{
+    estimate::{ToEstimate, estimates},
+    link::link,
+    ordered::Ordering,
+};
 use url::Url;
 
 use self::ordered::Ordered;
@@ -91,8 +96,8 @@ struct Read {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Prompt {
     Needed,
-    /// If the price does not depend on it.
-    Priced,
+    /// For a price that does not depend on it.
+    Optional,
 }
 
 fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) -> Result<Read, Refusal> {
@@ -172,15 +177,22 @@ impl Violations {
     }
 
     /// Adds what a card says, except about fields that are known to be wrong already.
-    fn extend_from_card(&mut self, from_card: Vec<Violation>) {
-        let n_own = self.0.len();
+    fn extend_from_card(&mut self, prompt: &str, from_card: Vec<Violation>) {
+        let mut n_own = self.0.len();
         for violation in from_card {
             let own = self.0.get(..n_own).unwrap_or_default();
             // A wrong input is not shown to the card, so what it says of the others would be off by one.
             let inputs_wrong = || own.iter().any(|other| other.field.starts_with("inputs"));
             let known = own.iter().any(|other| other.field == violation.field)
                 || violation.field.starts_with("inputs") && inputs_wrong();
-            if !known {
+            if known {
+                continue;
+            }
+            // In the order of the request's fields, as far as the prompt goes that nobody wrote.
+            if prompt.is_empty() && violation.field == "prompt" {
+                self.0.insert(0, violation);
+                n_own += 1;
+            } else {
                 self.0.push(violation);
             }
         }
@@ -197,7 +209,15 @@ fn candidates(
     need: Prompt,
     violations: &mut Violations,
 ) -> Result<Vec<Candidate>, Refusal> {
-    match catalog.candidates(asked) {
+    let found = match need {
+        Prompt::Optional if asked.prompt.is_empty() => {
+            let attempts =
+                estimate::stand_ins().map(|prompt| catalog.candidates(&Asked { prompt: &prompt, ..asked.clone() }));
+            first_good(attempts)
+        }
+        Prompt::Optional | Prompt::Needed => catalog.candidates(asked),
+    };
+    match found {
         Ok(candidates) => {
             let undescribed = |candidate: &&Candidate| catalog.card(&candidate.model).is_none();
             if need == Prompt::Needed
@@ -210,13 +230,27 @@ fn candidates(
             Ok(candidates)
         }
         Err(NoCandidate::Violations(from_card)) => {
-            violations.extend_from_card(from_card);
+            violations.extend_from_card(asked.prompt, from_card);
             Ok(Vec::new())
         }
         // Wrong fields are told first: they are the caller's to correct, the provider is not.
         Err(NoCandidate::NotConfigured { .. }) if !violations.0.is_empty() => Ok(Vec::new()),
         Err(none @ NoCandidate::NotConfigured { .. }) => Err(none.into()),
     }
+}
+
+/// The first that found models, else what the first of all says.
+fn first_good(
+    attempts: impl Iterator<Item = Result<Vec<Candidate>, NoCandidate>>,
+) -> Result<Vec<Candidate>, NoCandidate> {
+    let mut refusal = None;
+    for attempt in attempts {
+        match attempt {
+            Ok(candidates) => return Ok(candidates),
+            Err(none) => drop(refusal.get_or_insert(none)),
+        }
+    }
+    Err(refusal.unwrap_or_else(|| NoCandidate::Violations(Vec::new())))
 }
 
 /// Whether it may be blank is the model's word.

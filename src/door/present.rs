@@ -1,6 +1,7 @@
 //! From what we know to what the wire says. Every function here is pure and cannot fail.
 
 mod callback;
+mod estimate;
 mod models;
 mod spec;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod values;
 
 pub(super) use callback::callback;
 pub use callback::generation_json;
+pub(super) use estimate::estimates;
 pub(super) use models::{model, provider};
 
 use crate::{

@@ -133,11 +133,14 @@ impl Engine {
         session: SessionId,
         now: Timestamp,
     ) -> NewGeneration {
-        let cards = request.candidates.iter().filter_map(|candidate| self.catalog().card(&candidate.model));
+        let cards: Vec<_> =
+            request.candidates.iter().filter_map(|candidate| self.catalog().card(&candidate.model)).collect();
+        let of_cards = cards.iter().filter_map(|card| card.deadline()).max();
+        let bound = request.max_duration.or(of_cards);
         NewGeneration {
-            most: cards.map(|card| card.prompt.max).min().unwrap_or(usize::MAX),
+            most: cards.iter().map(|card| card.prompt.max).min().unwrap_or(usize::MAX),
             system_prompt: self.settings().system_prompt.clone(),
-            max_duration: request.max_duration.unwrap_or_else(|| self.settings().max_duration),
+            max_duration: bound.unwrap_or_else(|| self.settings().max_duration),
             request,
             inputs,
             digest,

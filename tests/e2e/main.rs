@@ -22,6 +22,7 @@ mod failures;
 mod files;
 mod hooks;
 mod kills;
+mod kinds;
 mod lists;
 mod main_job;
 mod objects;

@@ -21,7 +21,18 @@ from filmgate import (
 )
 from filmgate.v1.error_reason_pb2 import ErrorReason
 from filmgate.v1.generation_pb2 import Attempt, Charged, Failure, InputRole, Unresolved
-from filmgate.v1.generation_service_pb2 import CancelGenerationResponse, GetGenerationResponse
+from filmgate.v1.generation_service_pb2 import (
+    CancelGenerationResponse,
+    EstimateCostResponse,
+    GenerateImageRequest,
+    GenerateImageResponse,
+    GenerateMusicRequest,
+    GenerateMusicResponse,
+    GenerateSpeechRequest,
+    GenerateSpeechResponse,
+    GenerateVideoRequest,
+    GetGenerationResponse,
+)
 
 
 def test_an_order_carries_what_was_asked(server: ScriptedServer, client: Client) -> None:
@@ -58,6 +69,51 @@ def test_an_order_carries_what_was_asked(server: ScriptedServer, client: Client)
     assert request.callback_url == "https://hooks.example/"
     assert request.labels == {"scene": "3"}
     assert server.asked[0].metadata["x-filmgate-tenant"] == "studio"
+
+
+def test_every_kind_is_ordered_with_its_own_options(server: ScriptedServer, client: Client) -> None:
+    first = generation("QUEUED")
+    server.on("GenerateImage", GenerateImageResponse(generation=first))
+    server.on("GenerateSpeech", GenerateSpeechResponse(generation=first))
+    server.on("GenerateMusic", GenerateMusicResponse(generation=first))
+    client.generate_image(
+        "a fox", image_quality="high", strength=0.5, source=b"bytes", mask="https://example.com/m.png", quality="fast"
+    )
+    client.generate_speech("Hello.", voice="alloy", language="en", speed=1.5, provider_options={"pitch": 1})
+    client.generate_music("a waltz", duration=30, instrumental=False, format="mp3", references=["artifacts/tune"])
+    (image,) = server.requests("GenerateImage")
+    assert (image.options.quality, image.options.strength, image.quality) == ("high", 0.5, 1)
+    assert [each.role for each in image.inputs] == [InputRole.INPUT_ROLE_SOURCE, InputRole.INPUT_ROLE_MASK]
+    (speech,) = server.requests("GenerateSpeech")
+    assert (speech.prompt, speech.options.voice, speech.options.speed) == ("Hello.", "alloy", 1.5)
+    assert speech.options.provider_options["pitch"] == 1
+    (music,) = server.requests("GenerateMusic")
+    assert music.options.duration.seconds == 30 and music.options.HasField("instrumental")
+    assert music.inputs[0].artifact == "artifacts/tune"
+    assert len({image.request_id, speech.request_id, music.request_id}) == 3
+
+
+def test_pictures_become_a_video_without_a_prompt(server: ScriptedServer, client: Client) -> None:
+    server.on("GenerateVideo", ordered())
+    client.generate_video(model="replicate/fofr/skyreels-2", sequence=["https://example.com/a.png", b"b"])
+    (request,) = server.requests("GenerateVideo")
+    assert request.prompt == ""
+    assert [each.role for each in request.inputs] == [InputRole.INPUT_ROLE_SEQUENCE] * 2
+
+
+def test_an_estimate_has_orders_of_every_kind_with_counts(server: ScriptedServer, client: Client) -> None:
+    server.on("EstimateCost", EstimateCostResponse(total_micro_usd=3_030_000))
+    still, film = GenerateImageRequest(model="flux-schnell"), GenerateVideoRequest(prompt="a fox")
+    told = client.estimate([(still, 10), film, GenerateSpeechRequest(), GenerateMusicRequest()])
+    assert told.total_micro_usd == 3_030_000
+    (request,) = server.requests("EstimateCost")
+    assert [(each.WhichOneof("order"), each.count) for each in request.orders] == [
+        ("image", 10),
+        ("video", 1),
+        ("speech", 1),
+        ("music", 1),
+    ]
+    assert not request.HasField("quote_ttl")
 
 
 def test_every_order_has_a_request_id_of_its_own(server: ScriptedServer, client: Client) -> None:

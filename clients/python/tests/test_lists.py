@@ -44,8 +44,9 @@ def test_models_events_and_history_are_listed(server: ScriptedServer, client: Cl
     server.on("ListModels", ListModelsResponse(models=[Model(name="replicate/minimax/video-01")]))
     server.on("ListGenerationEvents", ListGenerationEventsResponse(events=[GenerationEvent(number=1, type="accepted")]))
     server.on("GetSessionHistory", GetSessionHistoryResponse(messages=[Message(text="a lighthouse")]))
-    assert [model.name for model in client.models(kind="video", provider="replicate")] == ["replicate/minimax/video-01"]
+    assert [model.name for model in client.models(kind="video", provider="replicate", available=True)] == ["replicate/minimax/video-01"]
     assert [event.type for event in client.events("generations/0193")] == ["accepted"]
     assert [message.text for message in client.history("sessions/s")] == ["a lighthouse"]
-    assert server.requests("ListModels")[0].provider == "replicate"
+    asked = server.requests("ListModels")[0]
+    assert asked.provider == "replicate" and asked.available and not asked.HasField("max_micro_usd")
     assert server.requests("GetSessionHistory")[0].name == "sessions/s"

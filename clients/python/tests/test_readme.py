@@ -15,7 +15,14 @@ from snapshots import NAME, artifact, chunk, facts, generation, ordered, watched
 import filmgate
 from filmgate.v1.artifact_service_pb2 import CreateArtifactLinkResponse, UploadArtifactResponse
 from filmgate.v1.generation_pb2 import Adjustment
-from filmgate.v1.generation_service_pb2 import GenerateVideoResponse, GetGenerationResponse, ListGenerationsResponse
+from filmgate.v1.generation_service_pb2 import (
+    GenerateImageResponse,
+    GenerateMusicResponse,
+    GenerateSpeechResponse,
+    GenerateVideoResponse,
+    GetGenerationResponse,
+    ListGenerationsResponse,
+)
 from filmgate.v1.model_pb2 import Model
 from filmgate.v1.model_service_pb2 import ListModelsResponse
 from filmgate.v1.session_pb2 import Message
@@ -43,7 +50,11 @@ def play(server: ScriptedServer) -> None:
     server.on("GenerateVideo", ordered(), GenerateVideoResponse(generation=generation("SUCCEEDED", 3), replayed=True))
     server.on("WatchGeneration", [watched("RUNNING", 2, progress_percent=40), end])
     server.on("GetGeneration", GetGenerationResponse(generation=generation("RUNNING", 2)))
-    server.on("DownloadArtifact", [facts(film), chunk(0, b"film")])
+    made = generation("SUCCEEDED", 3, artifacts=[film])
+    server.on("GenerateImage", GenerateImageResponse(generation=made))
+    server.on("GenerateSpeech", GenerateSpeechResponse(generation=made))
+    server.on("GenerateMusic", GenerateMusicResponse(generation=made))
+    server.on("DownloadArtifact", *[[facts(film), chunk(0, b"film")]] * 3)
     server.on("UploadArtifact", UploadArtifactResponse(artifact=artifact(picture(), name="artifacts/frame")))
     server.on("CreateArtifactLink", CreateArtifactLinkResponse(url="https://films/fox?signature=x"))
     server.on("ListModels", ListModelsResponse(models=[Model(name="replicate/minimax/video-01")]))

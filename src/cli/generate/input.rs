@@ -34,7 +34,15 @@ pub(super) fn parse(text: &str) -> Result<InputArg, String> {
         "first_frame" => InputRole::FirstFrame,
         "last_frame" => InputRole::LastFrame,
         "reference" => InputRole::Reference,
-        _ => return Err(format!("unknown role {role:?}; allowed: first_frame, last_frame, reference")),
+        "source" => InputRole::Source,
+        "mask" => InputRole::Mask,
+        "sequence" => InputRole::Sequence,
+        "audio" => InputRole::Audio,
+        _ => {
+            return Err(format!(
+                "unknown role {role:?}; allowed: first_frame, last_frame, reference, source, mask, sequence, audio"
+            ));
+        }
     };
     let is_uri = ["https:", "http:", "data:"].iter().any(|scheme| source.starts_with(scheme));
     let source = match source {

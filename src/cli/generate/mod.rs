@@ -1,6 +1,8 @@
-//! `filmgate generate`: orders a video, shows it coming, and saves it.
+//! `filmgate generate`, `image`, `speech` and `music`: orders something, shows it coming, and saves it. And `filmgate estimate`: what that would cost.
 
+mod estimate;
 mod input;
+mod options;
 mod order;
 mod value;
 
@@ -8,6 +10,11 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use self::options::Flags;
+pub(super) use self::{
+    estimate::Estimate,
+    options::{ImageFlags, MusicFlags, SpeechFlags, VideoFlags},
+};
 use super::{
     ClientCommand, Context,
     download::{fetch, saved, saved_json},
@@ -20,25 +27,29 @@ use super::{
 };
 use crate::pb::v1::{Generation, State};
 
-/// Arguments of `filmgate generate`.
+/// Arguments of `filmgate generate` and its kin.
 #[derive(Debug, clap::Args)]
 #[command(after_help = Exit::help())]
-pub(super) struct Generate {
+pub(super) struct Generate<F: Flags> {
+    /// What to show, speak or play.
+    #[arg(value_name = "PROMPT", required_unless_present = "inputs")]
+    prompt: Option<String>,
     /// File to write, replacing it; or an existing folder. Without it: a new file in the current folder, named by the prompt.
     ///
     /// Several outputs are numbered: FILE, FILE-2, …. A name that is not given with -o never replaces a file.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    order: order::OrderArgs,
+    order: order::OrderArgs<F>,
 }
 
-impl ClientCommand for Generate {
+impl<F: Flags> ClientCommand for Generate<F> {
     async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
+        let prompt = self.prompt.unwrap_or_default();
         // A folder that does not exist is found out before anything is paid.
-        let destination = Destination::new(self.output.as_deref(), &save::slug(&self.order.prompt))?;
+        let destination = Destination::new(self.output.as_deref(), &save::slug(&prompt))?;
         let inputs = input::resolve(&self.order.inputs, &context.connection).await?;
-        let order = self.order.request(inputs)?;
+        let order = self.order.request(prompt, inputs)?;
         let generation = follow(context, Start::Order(Box::new(order)), Until::EndOrUnresolved).await?;
         let exit = outcome::tell(context.terminal, &generation)?;
         if generation.state() == State::Succeeded {

@@ -1,28 +1,24 @@
-//! From flags to `GenerateVideoRequest`: every field of the contract has a flag, and a flag that is not given sets nothing.
+//! From flags to an order of any kind: every field of the contract has a flag, and a flag that is not given sets nothing.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use prost_types::{Struct, Value};
-
 use super::{
     input::{self, InputArg},
+    options::{Common, Flags},
     value,
 };
 use crate::{
-    cli::{failure::Failure, names::Collection},
-    pb::v1::{self, GenerateVideoRequest, Input, VideoOptions},
+    cli::{failure::Failure, follow::Order, names::Collection},
+    pb::v1::{self, Input},
 };
 
 /// What to order.
 #[derive(Debug, clap::Args)]
-pub(super) struct OrderArgs {
-    /// What to show.
-    #[arg(value_name = "PROMPT")]
-    pub(super) prompt: String,
+pub(super) struct OrderArgs<F: Flags> {
     /// The session it belongs to; an unknown one is created. Default: a new one.
     #[arg(long, value_name = "SESSION")]
     session: Option<String>,
-    /// The model, `provider/name`; see `filmgate models`.
+    /// The model, `provider/name` or an alias; see `filmgate models`.
     #[arg(long, group = "choice", value_name = "MODEL")]
     model: Option<String>,
     /// A route from the server's settings: its models are tried in order.
@@ -33,7 +29,8 @@ pub(super) struct OrderArgs {
     quality: Option<Quality>,
     /// A file to start from; repeatable.
     ///
-    /// ROLE is `first_frame`, `last_frame` or `reference`. SOURCE is a file here, an https URL, a data URI, or an artifact (`artifacts/ID`).
+    /// ROLE is `first_frame`, `last_frame`, `reference`, `source`, `mask`, `sequence` or `audio`. SOURCE is a file here, an https URL, a data
+    /// URI, or an artifact (`artifacts/ID`).
     #[arg(long = "input", value_name = "ROLE=SOURCE", value_parser = input::parse)]
     pub(super) inputs: Vec<InputArg>,
     /// Names this order: the same id with the same order attaches to the first one instead of paying again. Default: a new one.
@@ -45,6 +42,9 @@ pub(super) struct OrderArgs {
     /// How to use earlier results of the same order. Default: default.
     #[arg(long)]
     cache: Option<Cache>,
+    /// A quote of `filmgate estimate`: the order costs no more than that.
+    #[arg(long, value_name = "QUOTE")]
+    quote: Option<String>,
     /// Longest time for the job, for example 30m; at its end the job is unresolved, not failed. Default: 30m.
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
     max_duration: Option<Duration>,
@@ -61,52 +61,8 @@ pub(super) struct OrderArgs {
     #[arg(long)]
     fallback_on_refusal: bool,
     // Last, because its heading would cover what follows.
-    #[command(flatten, next_help_heading = "Video options")]
-    options: OptionArgs,
-}
-
-/// What the video should be.
-#[derive(Debug, clap::Args)]
-struct OptionArgs {
-    /// Playing time, for example 5s.
-    #[arg(long, value_name = "TIME", value_parser = value::duration)]
-    duration: Option<Duration>,
-    /// Frames a second.
-    #[arg(long)]
-    fps: Option<u32>,
-    /// Width in pixels.
-    #[arg(long, value_name = "PIXELS")]
-    width: Option<u32>,
-    /// Height in pixels.
-    #[arg(long, value_name = "PIXELS")]
-    height: Option<u32>,
-    /// Shape, for example 16:9.
-    #[arg(long, value_name = "W:H")]
-    aspect_ratio: Option<String>,
-    /// Inference steps.
-    #[arg(long)]
-    steps: Option<u32>,
-    /// How many videos.
-    #[arg(long, value_name = "COUNT")]
-    samples: Option<u32>,
-    /// Guidance scale.
-    #[arg(long, value_name = "SCALE", allow_negative_numbers = true)]
-    guidance: Option<f64>,
-    /// Seed of the random numbers.
-    #[arg(long, allow_negative_numbers = true)]
-    seed: Option<i64>,
-    /// What should not be seen.
-    #[arg(long, value_name = "PROMPT")]
-    negative_prompt: Option<String>,
-    /// Make sound.
-    #[arg(long, overrides_with = "no_audio")]
-    audio: bool,
-    /// Make no sound.
-    #[arg(long, overrides_with = "audio")]
-    no_audio: bool,
-    /// Passed to the provider as it is, under its own names; repeatable.
-    #[arg(long = "option", value_name = "KEY=JSON", value_parser = value::json_pair)]
-    provider_options: Vec<(String, Value)>,
+    #[command(flatten)]
+    options: F,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -128,61 +84,34 @@ enum Cache {
     Refresh,
 }
 
-impl OrderArgs {
+impl<F: Flags> OrderArgs<F> {
     /// The order, with a request id in any case, so that a lost answer never orders twice.
-    pub(super) fn request(self, inputs: Vec<Input>) -> Result<GenerateVideoRequest, Failure> {
+    pub(super) fn request(self, prompt: String, inputs: Vec<Input>) -> Result<Order, Failure> {
         let session = self.session.map(|session| Collection::Sessions.name(&session)).transpose()?;
         let max_duration = self.max_duration.map(value::to_proto_duration).transpose();
-        Ok(GenerateVideoRequest {
-            prompt: self.prompt,
+        let common = Common {
+            prompt,
             session: session.unwrap_or_default(),
             model: self.model.unwrap_or_default(),
             route: self.route.unwrap_or_default(),
             quality: self.quality.map_or(v1::Quality::Unspecified, v1::Quality::from).into(),
-            options: Some(self.options.options()?),
             inputs,
             request_id: self.request_id.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
             mode: self.mode.map_or(v1::Mode::Unspecified, v1::Mode::from).into(),
             cache: self.cache.map_or(v1::CachePolicy::Unspecified, v1::CachePolicy::from).into(),
-            // Not served by this version of the contract: must be empty.
-            quote: String::new(),
+            quote: self.quote.unwrap_or_default(),
             max_duration: max_duration.map_err(|error| Failure::usage(format!("--max-duration: {error}")))?,
             callback_url: self.callback_url.unwrap_or_default(),
             labels: unique(self.labels, "--label")?,
             fallback_to_sample: self.fallback_to_sample,
             fallback_on_refusal: self.fallback_on_refusal,
-        })
-    }
-}
-
-impl OptionArgs {
-    fn options(self) -> Result<VideoOptions, Failure> {
-        let duration = self.duration.map(value::to_proto_duration).transpose();
-        let provider_options = unique(self.provider_options, "--option")?;
-        Ok(VideoOptions {
-            duration: duration.map_err(|error| Failure::usage(format!("--duration: {error}")))?,
-            fps: self.fps,
-            width: self.width,
-            height: self.height,
-            aspect_ratio: self.aspect_ratio.unwrap_or_default(),
-            steps: self.steps,
-            samples: self.samples,
-            guidance: self.guidance,
-            seed: self.seed,
-            negative_prompt: self.negative_prompt.unwrap_or_default(),
-            audio: match (self.audio, self.no_audio) {
-                (true, _) => Some(true),
-                (false, true) => Some(false),
-                (false, false) => None,
-            },
-            provider_options: (!provider_options.is_empty()).then_some(Struct { fields: provider_options }),
-            ..VideoOptions::default()
-        })
+        };
+        self.options.order(common)
     }
 }
 
 /// The pairs as a map; a key given twice is a mistake, not a choice.
-fn unique<V>(pairs: Vec<(String, V)>, flag: &str) -> Result<BTreeMap<String, V>, Failure> {
+pub(super) fn unique<V>(pairs: Vec<(String, V)>, flag: &str) -> Result<BTreeMap<String, V>, Failure> {
     let mut map = BTreeMap::new();
     for (key, value) in pairs {
         if map.contains_key(&key) {

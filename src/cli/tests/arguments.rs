@@ -16,6 +16,10 @@ fn every_command_of_the_contract_exists() {
     let expected = [
         "serve",
         "generate",
+        "image",
+        "speech",
+        "music",
+        "estimate",
         "watch",
         "get",
         "list",

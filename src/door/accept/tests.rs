@@ -25,7 +25,7 @@ fn card(toml: &str) -> Arc<ModelCard> {
 }
 
 /// `replicate/veo` with a narrow card, models without a card at `replicate`, `fal` without credentials, and the route `fast`.
-fn catalog() -> Catalog {
+pub(super) fn catalog() -> Catalog {
     let veo = card(
         r#"
         name = "veo"
@@ -461,7 +461,7 @@ fn a_field_is_not_blamed_twice() {
             .into();
     });
     // Whether a prompt may be blank is the card's word. It takes no last frame either, but cannot say so of the right index.
-    assert_eq!(refused(request), ["inputs[0].role", "inputs[0]", "prompt"]);
+    assert_eq!(refused(request), ["prompt", "inputs[0].role", "inputs[0]"]);
 }
 
 #[test]

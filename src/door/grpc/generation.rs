@@ -33,9 +33,15 @@ impl GenerationService for Door {
 
     async fn estimate_cost(
         &self,
-        _request: Request<v1::EstimateCostRequest>,
+        request: Request<v1::EstimateCostRequest>,
     ) -> Result<Response<v1::EstimateCostResponse>, Status> {
-        Err(Status::unimplemented("estimates come next"))
+        call(span("EstimateCost", &request), async {
+            caller(&request)?;
+            let catalog = self.engine.catalog();
+            let orders = accept::estimates(request.into_inner(), catalog, &self.targets)?;
+            Ok(present::estimates(catalog, &orders))
+        })
+        .await
     }
 
     async fn generate_video(

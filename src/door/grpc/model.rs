@@ -8,7 +8,9 @@ use crate::{
         artifact::Kind,
         card::ModelCard,
         catalog::{Catalog, ProviderEntry},
+        money::MicroUsd,
         names::{ModelName, ProviderId},
+        order::{InputRole, OptionName, Violation},
     },
     door::{
         accept,
@@ -71,13 +73,70 @@ impl Row<'_> {
     fn key(&self) -> (String, String) {
         (self.provider.id().to_owned(), self.card.name.clone())
     }
+
+    /// Whether it has an option, a mode or an input role of this name.
+    fn can(&self, capability: &str) -> bool {
+        let card = self.card;
+        let sized = card.size.is_some()
+            && [OptionName::Width, OptionName::Height].iter().any(|side| side.as_str() == capability);
+        sized
+            || card.options.keys().any(|option| option.as_str() == capability)
+            || card.modes().contains(&capability)
+            || card.inputs.keys().any(|role| role.as_str() == capability)
+    }
+
+    /// Whether the price of an order that sets nothing is known and no more than `most`. Of a video from pictures that is one picture, of a
+    /// price by character one character.
+    fn costs_at_most(&self, most: MicroUsd) -> bool {
+        let needed: Vec<_> =
+            self.card.inputs.iter().filter(|(_, input)| input.required).map(|(role, _)| *role).collect();
+        self.card.estimate(&self.card.defaults(), "x", &needed).is_some_and(|price| price <= most)
+    }
+}
+
+/// Names of options, modes and input roles; one that nothing in the contract has is a mistake.
+fn capabilities(asked: &[String]) -> Result<Vec<String>, Refusal> {
+    const MODES: [&str; 8] =
+        ["text", "first_frame", "first_and_last_frame", "reference", "source", "mask", "sequence", "audio"];
+    let known = |name: &str| {
+        OptionName::ALL.iter().any(|option| option.as_str() == name)
+            || InputRole::ALL.iter().any(|role| role.as_str() == name)
+            || MODES.contains(&name)
+    };
+    let unknown = asked.iter().enumerate().filter(|(_, name)| !known(name)).map(|(index, _)| {
+        Violation::new(
+            format!("capabilities[{index}]"),
+            format!(
+                "is no option such as seed, no input role such as INPUT_ROLE_MASK, and no mode; modes: {}",
+                MODES.join(", ")
+            ),
+        )
+    });
+    let unknown: Vec<_> = unknown.collect();
+    if unknown.is_empty() { Ok(asked.to_vec()) } else { Err(Refusal::Invalid(unknown)) }
+}
+
+fn most(micro_usd: Option<i64>) -> Result<Option<MicroUsd>, Refusal> {
+    match micro_usd {
+        Some(most) if most < 0 => Err(Refusal::field("max_micro_usd", "must not be negative")),
+        most => Ok(most.map(MicroUsd)),
+    }
 }
 
 fn list_models(catalog: &Catalog, request: &v1::ListModelsRequest) -> Result<v1::ListModelsResponse, Refusal> {
     let filters = both(accept::kind_filter(request.kind), accept::filter::<ProviderId>(&request.provider, "provider"));
-    let ((kind, provider), wanted) =
+    let filters = both(filters, capabilities(&request.capabilities));
+    let filters = both(filters, most(request.max_micro_usd));
+    // The page token belongs to this filter too.
+    let filters = both(filters, Ok(request.available));
+    let (((((kind, provider), capabilities), most), available), wanted) =
         Wanted::<(String, String)>::read("ListModels", filters, request.page_size, &request.page_token)?;
     let mut rows = rows(catalog, kind, provider.as_ref());
+    rows.retain(|row| {
+        capabilities.iter().all(|wanted| row.can(wanted))
+            && most.is_none_or(|most| row.costs_at_most(most))
+            && (!available || row.entry.missing.is_none())
+    });
     rows.retain(|row| wanted.after().is_none_or(|after| row.key() > *after));
     let (models, next_page_token) =
         wanted.cut(&rows, Row::key, |row| present::model(row.provider, row.entry, row.card));
@@ -159,6 +218,34 @@ mod tests {
         assert_eq!(list(v1::Kind::Music, "").unwrap(), "");
         assert_eq!(list(v1::Kind::Unspecified, "unknown").unwrap(), "");
         assert!(list(v1::Kind::Unspecified, "NO SUCH").is_err());
+    }
+
+    #[test]
+    fn models_are_chosen_by_what_they_can_do_and_cost() {
+        let mut catalog = catalog();
+        let cards = [
+            "name = 'a'\nkind = 'image'\nprice = { unit = 'output', micro_usd = 3000 }\n[options.seed]\n[inputs.mask]",
+            "name = 'b'\nkind = 'video'\nprice = { unit = 'output_second', micro_usd = 100 }\n[options.duration]\ndefault = 5\n\
+             [inputs.first_frame]\n[inputs.last_frame]",
+        ];
+        let cards = cards.map(|toml| Arc::new(toml::from_str(toml).unwrap())).to_vec();
+        let entry = ProviderEntry { cards, missing: Some("set KEY".to_owned()), open: false };
+        catalog.providers.insert(ProviderId::from_id("acme").unwrap(), entry);
+        let list = |capabilities: &[&str], max_micro_usd, available| {
+            let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
+            let request = v1::ListModelsRequest { capabilities, max_micro_usd, available, ..Default::default() };
+            list_models(&catalog, &request).map(|response| names(&response).join(" "))
+        };
+        assert_eq!(list(&["seed"], None, false).unwrap(), "acme/a");
+        assert_eq!(list(&["seed", "INPUT_ROLE_MASK"], None, false).unwrap(), "acme/a");
+        assert_eq!(list(&["first_and_last_frame"], None, false).unwrap(), "acme/b");
+        assert_eq!(list(&["seed", "duration"], None, false).unwrap(), "");
+        assert_eq!(list(&[], Some(3000), false).unwrap(), "acme/a acme/b");
+        assert_eq!(list(&[], Some(499), false).unwrap(), "");
+        assert_eq!(list(&["text"], None, true).unwrap(), "fal/a fal/z sample/s");
+        let Err(Refusal::Invalid(wrong)) = list(&["seed", "magic"], Some(-1), false) else { panic!("accepted") };
+        let fields: Vec<_> = wrong.iter().map(|wrong| wrong.field.as_str()).collect();
+        assert_eq!(fields, ["capabilities[1]", "max_micro_usd"]);
     }
 
     #[test]

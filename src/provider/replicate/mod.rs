@@ -250,7 +250,7 @@ impl Provider for Replicate {
     }
 
     async fn submit(&self, order: &Order, _key: &SubmitKey) -> Result<Submitted, ProviderError> {
-        let target = Target::of(&order.model).ok_or_else(|| {
+        let target = Target::of_order(order).ok_or_else(|| {
             self.order_error(
                 ErrorKind::ModelNotFound,
                 "names its models owner/name, owner/name:version or version, with a version of 64 hexadecimal digits",
@@ -342,6 +342,15 @@ enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// The version on the model's card, without which a community model cannot be ordered, else what the name says.
+    fn of_order(order: &'a Order) -> Option<Self> {
+        let version = order.card.as_ref().and_then(|card| card.adapter.get("version")?.as_str());
+        match version {
+            Some(version) => is_version(version).then_some(Self::Version(version)),
+            None => Self::of(&order.model),
+        }
+    }
+
     fn of(model: &'a str) -> Option<Self> {
         let (path, version) = match model.split_once(':') {
             Some((path, version)) => (path, Some(version)),

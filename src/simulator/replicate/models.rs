@@ -28,6 +28,9 @@ pub(crate) struct Model {
     /// Playing time reported when the input does not choose one.
     #[serde(default = "five")]
     seconds: u32,
+    /// The list whose items are shown for two seconds each, and so decide about the playing time.
+    #[serde(default)]
+    shows: Option<String>,
     #[serde(default)]
     input: BTreeMap<String, Field>,
 }
@@ -72,7 +75,9 @@ impl Model {
 
     /// The file this input asks for.
     pub(super) fn media(&self, input: &Map<String, Value>) -> Media {
-        let format = input.get("output_format").and_then(Value::as_str);
+        let format = input.get("output_format").or_else(|| input.get("audio_format")).and_then(Value::as_str);
+        let default = if self.input.contains_key("audio_format") { Some("mp3") } else { None };
+        let format = format.or(default);
         match (self.makes, format) {
             (Makes::Video, _) => Media::Mp4,
             (Makes::Image, Some("jpg")) => Media::Jpg,
@@ -101,7 +106,10 @@ impl Model {
     /// The billing metrics of a successful run, without times. Seconds are those asked for, as a bill would have them;
     /// the clip served is always the same.
     pub(super) fn metrics(&self, input: &Map<String, Value>) -> Map<String, Value> {
-        let seconds = input.get("duration").and_then(Value::as_f64).unwrap_or_else(|| {
+        let shown = self.shows.as_ref().and_then(|list| input.get(list)?.as_array());
+        let shown = shown.map(|items| items.len() as f64 * 2.0);
+        let asked = input.get("duration").and_then(Value::as_f64);
+        let seconds = shown.or(asked).unwrap_or_else(|| {
             let default = self.input.get("duration").and_then(|field| field.default.as_ref());
             default.and_then(Value::as_f64).unwrap_or_else(|| f64::from(self.seconds))
         });

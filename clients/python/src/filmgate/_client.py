@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -26,15 +26,21 @@ from filmgate.v1.generation_pb2 import (
     CachePolicy,
     Generation,
     GenerationEvent,
+    ImageOptions,
     Input,
     InputRole,
     Mode,
+    MusicOptions,
     Quality,
+    SpeechOptions,
     State,
     VideoOptions,
 )
 from filmgate.v1.model_pb2 import Model
 from filmgate.v1.session_pb2 import Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 T = TypeVar("T")
 
@@ -44,8 +50,44 @@ Seconds = float | timedelta
 Source = str | bytes | Artifact
 """A file to start from: an artifact or its name, an `https` URL, a `data:` URI, or at most 3 MiB of bytes (larger: `Client.upload`)."""
 
+Orderable = (
+    generations.GenerateVideoRequest
+    | generations.GenerateImageRequest
+    | generations.GenerateSpeechRequest
+    | generations.GenerateMusicRequest
+)
+"""An order of any kind, as a message of the contract."""
+
+R = TypeVar("R")
+
+SoundFormat = Literal["mp3", "wav", "flac", "opus", "aac", "pcm"]
 KindWord = Literal["video", "image", "speech", "music"]
 StateWord = Literal["queued", "running", "storing", "cancelling", "unresolved", "succeeded", "failed", "cancelled"]
+
+
+class OrderFields(TypedDict, total=False):
+    """What orders of every kind take besides their prompt and options."""
+
+    session: str | None
+    """The conversation it belongs to; left out, a new one."""
+    model: str | None
+    route: str | None
+    quality: Literal["fast", "quality"] | None
+    """At most one of `model`, `route` and `quality`."""
+    provider_options: Mapping[str, Any] | None
+    """Passed to the provider as it is, under its own names."""
+    request_id: str | None
+    """Makes repeating the call from another process attach to the first order; left out, the call gets an id of its own."""
+    mode: Literal["strict", "adapt"] | None
+    cache: Literal["default", "bypass", "refresh"] | None
+    quote: str | None
+    """A quote of an estimate: the order costs no more than that."""
+    max_duration: Seconds | None
+    callback_url: str | None
+    """Where the server reports the end."""
+    labels: Mapping[str, str] | None
+    fallback_to_sample: bool
+    fallback_on_refusal: bool
 
 
 class Client:
@@ -92,40 +134,34 @@ class Client:
 
     def generate_video(
         self,
-        prompt: str,
+        prompt: str = "",
         *,
-        session: str | None = None,
-        model: str | None = None,
-        route: str | None = None,
-        quality: Literal["fast", "quality"] | None = None,
         duration: Seconds | None = None,
         fps: int | None = None,
         width: int | None = None,
         height: int | None = None,
         aspect_ratio: str | None = None,
+        resolution: str | None = None,
         steps: int | None = None,
         samples: int | None = None,
         guidance: float | None = None,
         seed: int | None = None,
         negative_prompt: str | None = None,
         audio: bool | None = None,
-        provider_options: Mapping[str, Any] | None = None,
+        motion: float | None = None,
+        camera: str | None = None,
+        style: str | None = None,
         first_frame: Source | None = None,
         last_frame: Source | None = None,
         references: Iterable[Source] = (),
-        request_id: str | None = None,
-        mode: Literal["strict", "adapt"] | None = None,
-        cache: Literal["default", "bypass", "refresh"] | None = None,
-        max_duration: Seconds | None = None,
-        callback_url: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        fallback_to_sample: bool = False,
-        fallback_on_refusal: bool = False,
+        source: Source | None = None,
+        sequence: Iterable[Source] = (),
+        sound: Source | None = None,
+        **order: Unpack[OrderFields],
     ) -> GenerationHandle:
         """Orders a video and returns as soon as the order is stored.
 
-        What is left out is left to the model. `request_id` makes repeating the call from another process attach to the first order;
-        left out, this call gets an id of its own. At most one of `model`, `route` and `quality`. The server reports the end to `callback_url`.
+        What is left out is left to the model. A model that makes a video of a `sequence` of pictures needs no prompt.
         """
         options = VideoOptions(
             duration=_duration(duration),
@@ -133,35 +169,148 @@ class Client:
             width=width,
             height=height,
             aspect_ratio=aspect_ratio,
+            resolution=resolution,
             steps=steps,
             samples=samples,
             guidance=guidance,
             seed=seed,
             negative_prompt=negative_prompt,
-            provider_options=_struct(provider_options),
+            motion=motion,
+            camera=camera,
+            style=style,
         )
         if audio is not None:
             options.audio = audio
-        frames = [(InputRole.INPUT_ROLE_FIRST_FRAME, first_frame), (InputRole.INPUT_ROLE_LAST_FRAME, last_frame)]
-        pictures = [*frames, *((InputRole.INPUT_ROLE_REFERENCE, reference) for reference in references)]
-        request = generations.GenerateVideoRequest(
-            prompt=prompt,
-            session=session,
-            model=model,
-            route=route,
-            quality=_value(Quality, "QUALITY", quality),
-            options=options,
-            inputs=[_input(role, source) for role, source in pictures if source is not None],
-            request_id=request_id if request_id is not None else uuid.uuid4().hex,
-            mode=_value(Mode, "MODE", mode),
-            cache=_value(CachePolicy, "CACHE_POLICY", cache),
-            max_duration=_duration(max_duration),
-            callback_url=callback_url,
-            labels=labels,
-            fallback_to_sample=fallback_to_sample,
-            fallback_on_refusal=fallback_on_refusal,
+        inputs = _inputs(
+            FIRST_FRAME=[first_frame],
+            LAST_FRAME=[last_frame],
+            REFERENCE=references,
+            SOURCE=[source],
+            SEQUENCE=sequence,
+            AUDIO=[sound],
         )
+        request = _request(generations.GenerateVideoRequest, prompt, options, inputs, order)
         return self._order(self._transport.generations.GenerateVideo, request)
+
+    def generate_image(
+        self,
+        prompt: str = "",
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        aspect_ratio: str | None = None,
+        resolution: str | None = None,
+        image_quality: Literal["low", "medium", "high", "ultra"] | None = None,
+        style: str | None = None,
+        samples: int | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        negative_prompt: str | None = None,
+        strength: float | None = None,
+        background: Literal["opaque", "transparent", "auto"] | None = None,
+        format: Literal["png", "jpeg", "webp"] | None = None,
+        source: Source | None = None,
+        mask: Source | None = None,
+        references: Iterable[Source] = (),
+        **order: Unpack[OrderFields],
+    ) -> GenerationHandle:
+        """Orders images and returns as soon as the order is stored.
+
+        `source` is a picture to edit, vary or enlarge, `strength` how much of it is changed, `mask` where.
+        """
+        options = ImageOptions(
+            width=width,
+            height=height,
+            aspect_ratio=aspect_ratio,
+            resolution=resolution,
+            quality=image_quality,
+            style=style,
+            samples=samples,
+            steps=steps,
+            guidance=guidance,
+            seed=seed,
+            negative_prompt=negative_prompt,
+            strength=strength,
+            background=background,
+            format=format,
+        )
+        inputs = _inputs(SOURCE=[source], MASK=[mask], REFERENCE=references)
+        request = _request(generations.GenerateImageRequest, prompt, options, inputs, order)
+        return self._order(self._transport.generations.GenerateImage, request)
+
+    def generate_speech(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+        speed: float | None = None,
+        format: SoundFormat | None = None,
+        instructions: str | None = None,
+        seed: int | None = None,
+        references: Iterable[Source] = (),
+        **order: Unpack[OrderFields],
+    ) -> GenerationHandle:
+        """Has a text spoken as it is, without the session's context, and returns as soon as the order is stored.
+
+        `references` are recordings of the voice, for models that take them.
+        """
+        options = SpeechOptions(
+            voice=voice, language=language, speed=speed, format=format, instructions=instructions, seed=seed
+        )
+        request = _request(generations.GenerateSpeechRequest, text, options, _inputs(REFERENCE=references), order)
+        return self._order(self._transport.generations.GenerateSpeech, request)
+
+    def generate_music(
+        self,
+        prompt: str = "",
+        *,
+        duration: Seconds | None = None,
+        lyrics: str | None = None,
+        instrumental: bool | None = None,
+        format: SoundFormat | None = None,
+        samples: int | None = None,
+        guidance: float | None = None,
+        seed: int | None = None,
+        negative_prompt: str | None = None,
+        steps: int | None = None,
+        references: Iterable[Source] = (),
+        source: Source | None = None,
+        **order: Unpack[OrderFields],
+    ) -> GenerationHandle:
+        """Orders music and returns as soon as the order is stored. `references` are recordings of the tune."""
+        options = MusicOptions(
+            duration=_duration(duration),
+            lyrics=lyrics,
+            format=format,
+            samples=samples,
+            guidance=guidance,
+            seed=seed,
+            negative_prompt=negative_prompt,
+            steps=steps,
+        )
+        if instrumental is not None:
+            options.instrumental = instrumental
+        inputs = _inputs(REFERENCE=references, SOURCE=[source])
+        request = _request(generations.GenerateMusicRequest, prompt, options, inputs, order)
+        return self._order(self._transport.generations.GenerateMusic, request)
+
+    def estimate(
+        self, orders: Iterable[Orderable | tuple[Orderable, int]], *, quote_ttl: Seconds | None = None
+    ) -> generations.EstimateCostResponse:
+        """What orders would cost in millionths of a US dollar, without ordering: requests of `filmgate.v1`, each alone or with a count.
+
+        With a `quote_ttl` each gets a quote that binds for so long.
+        """
+        asked = [order if isinstance(order, tuple) else (order, 1) for order in orders]
+        request = generations.EstimateCostRequest(
+            orders=[_to_estimate(order, count) for order, count in asked], quote_ttl=_duration(quote_ttl)
+        )
+        response: generations.EstimateCostResponse = self._transport.call(
+            self._transport.generations.EstimateCost, request
+        )
+        return response
 
     def watch(self, name: str) -> GenerationHandle:
         """A handle on a generation that was ordered before, here or elsewhere."""
@@ -200,9 +349,27 @@ class Client:
         request = sessions.GetSessionHistoryRequest(name=session)
         return self._rows(self._transport.sessions.GetSessionHistory, request, lambda page: page.messages)
 
-    def models(self, *, kind: KindWord | None = None, provider: str | None = None) -> Iterator[Model]:
-        """The models with their cards: what they accept, cost, and whether they can be used here."""
-        request = models.ListModelsRequest(kind=_value(Kind, "KIND", kind), provider=provider)
+    def models(
+        self,
+        *,
+        kind: KindWord | None = None,
+        provider: str | None = None,
+        capabilities: Iterable[str] = (),
+        max_micro_usd: int | None = None,
+        available: bool = False,
+    ) -> Iterator[Model]:
+        """The models with their cards: what they accept, cost, and whether they can be used here.
+
+        `capabilities` are options (`seed`), modes (`first_and_last_frame`) and input roles (`INPUT_ROLE_MASK`), all of which it must have;
+        `max_micro_usd` bounds the price of one ordinary output.
+        """
+        request = models.ListModelsRequest(
+            kind=_value(Kind, "KIND", kind),
+            provider=provider,
+            capabilities=capabilities,
+            max_micro_usd=max_micro_usd,
+            available=available,
+        )
         return self._rows(self._transport.models.ListModels, request, lambda page: page.models)
 
     def upload(self, path: str | os.PathLike[str], *, media_type: str = "") -> Artifact:
@@ -268,6 +435,46 @@ def _struct(values: Mapping[str, Any] | None) -> Struct | None:
     struct = Struct()
     struct.update(dict(values))
     return struct
+
+
+def _request(kind: Callable[..., R], prompt: str, options: Any, inputs: Sequence[Input], order: OrderFields) -> R:
+    """The order, with a request id in any case."""
+    fields: dict[str, Any] = dict(order)
+    request_id = fields.pop("request_id", None)
+    provider_options = _struct(fields.pop("provider_options", None))
+    if provider_options is not None:
+        options.provider_options.CopyFrom(provider_options)
+    return kind(
+        prompt=prompt,
+        options=options,
+        inputs=inputs,
+        request_id=request_id if request_id is not None else uuid.uuid4().hex,
+        quality=_value(Quality, "QUALITY", fields.pop("quality", None)),
+        mode=_value(Mode, "MODE", fields.pop("mode", None)),
+        cache=_value(CachePolicy, "CACHE_POLICY", fields.pop("cache", None)),
+        max_duration=_duration(fields.pop("max_duration", None)),
+        **fields,
+    )
+
+
+def _to_estimate(order: Orderable, count: int) -> generations.OrderToEstimate:
+    if isinstance(order, generations.GenerateVideoRequest):
+        return generations.OrderToEstimate(video=order, count=count)
+    if isinstance(order, generations.GenerateImageRequest):
+        return generations.OrderToEstimate(image=order, count=count)
+    if isinstance(order, generations.GenerateSpeechRequest):
+        return generations.OrderToEstimate(speech=order, count=count)
+    return generations.OrderToEstimate(music=order, count=count)
+
+
+def _inputs(**parts: Iterable[Source | None]) -> Sequence[Input]:
+    """The files of each role, in the order of the roles."""
+    return [
+        _input(_value(InputRole, "INPUT_ROLE", role), source)
+        for role, sources in parts.items()
+        for source in sources
+        if source is not None
+    ]
 
 
 def _input(role: InputRole, source: Source) -> Input:

@@ -162,7 +162,7 @@ async fn refusal(status: u16, name: &str) -> ProviderError {
     let server = Server::always(Reply::new(status, fixture(name))).await;
     let replicate = replicate(&server.base);
     let mut order = order(&replicate, "google/veo-3.1");
-    order.options.insert(OptionName::Height, OptionValue::Int(1080));
+    order.options.insert(OptionName::Resolution, OptionValue::Text("1080p".to_owned()));
     replicate.submit(&order, &SubmitKey::fresh()).await.unwrap_err()
 }
 
@@ -181,7 +181,7 @@ async fn a_refused_order_is_explained_in_our_words() {
     check(402, "402", ErrorKind::OutOfCredit, Not, None, "insufficient credit").await;
     check(404, "404", ErrorKind::ModelNotFound, Not, None, "could not be found").await;
     check(422, "422_version", ErrorKind::InvalidOrder, Not, None, "does not exist").await;
-    check(422, "422_input", ErrorKind::InvalidOrder, Not, Some("options.height"), "\"720p\", \"1080p\"").await;
+    check(422, "422_input", ErrorKind::InvalidOrder, Not, Some("options.resolution"), "\"720p\", \"1080p\"").await;
     check(422, "422_required", ErrorKind::InvalidOrder, Not, Some("inputs"), "image is required").await;
     check(422, "422_lines", ErrorKind::InvalidOrder, Not, Some("options.duration"), "4, 6, 8").await;
     check(429, "429", ErrorKind::RateLimited, Not, None, "throttled").await;

@@ -20,15 +20,25 @@ use crate::{
 };
 
 fn resolved(model: &str, asked: &[(OptionName, OptionValue)], inputs: &[InputRole], mode: Mode) -> (Order, Options) {
+    resolved_with("a fox", model, asked, inputs, mode)
+}
+
+fn resolved_with(
+    prompt: &str,
+    model: &str,
+    asked: &[(OptionName, OptionValue)],
+    inputs: &[InputRole],
+    mode: Mode,
+) -> (Order, Options) {
     let card = VENDOR.all_cards(Vec::new()).unwrap().into_iter().find(|card| card.name == model).unwrap();
     let asked: Options = asked.iter().cloned().collect();
-    let fit = card.resolve("a fox", &asked, &Map::new(), inputs, mode).unwrap();
+    let fit = card.resolve(prompt, &asked, &Map::new(), inputs, mode).unwrap();
     let file = InputFile::Bytes { media_type: "image/png".to_owned(), data: Bytes::new() };
     let order = Order {
         kind: card.kind,
         model: model.to_owned(),
         card: Some(card),
-        prompt: "a fox".to_owned(),
+        prompt: prompt.to_owned(),
         options: fit.options.clone(),
         provider_options: Map::new(),
         inputs: inputs.iter().map(|role| OrderInput { role: *role, file: file.clone() }).collect(),
@@ -78,7 +88,61 @@ fn prices_are_estimated_as_documented() {
     check("kwaivgi/kling-v1.6-standard", &[seconds(10)], Some(500_000));
     check("kwaivgi/kling-v1.6-pro", &[], Some(475_000));
     check("black-forest-labs/flux-schnell", &[(OptionName::Samples, OptionValue::Int(4))], Some(12_000));
+    check("black-forest-labs/flux-dev", &[], Some(25_000));
+    check("google/veo-3.1-fast", &[seconds(4)], Some(600_000));
     check("minimax/video-01", &[], None);
+    let price = |model, inputs: &[InputRole]| {
+        let (order, options) = resolved(model, &[], inputs, Mode::Strict);
+        order.card.unwrap().estimate(&options, "", inputs).map(|price| price.0)
+    };
+    assert_eq!(price("philz1337x/clarity-upscaler", &[InputRole::Source]), Some(16_000));
+    assert_eq!(price("fofr/skyreels-2", &[InputRole::Sequence; 3]), Some(600_000));
+}
+
+#[test]
+fn pictures_are_shown_one_after_the_other_and_a_pair_needs_no_prompt() {
+    let written = |model: &str, inputs: &[InputRole]| {
+        let (order, _) = resolved_with("", model, &[], inputs, Mode::Strict);
+        let files = (0..inputs.len()).map(|index| json!(format!("file {index}"))).collect();
+        Value::Object(crate::provider::fields::of(&order, files).unwrap())
+    };
+    assert_eq!(
+        written("fofr/skyreels-2", &[InputRole::Sequence; 3]),
+        json!({"image_urls": ["file 0", "file 1", "file 2"]})
+    );
+    let pair = [InputRole::FirstFrame, InputRole::LastFrame];
+    assert_eq!(written("google/veo-3.1", &pair)["prompt"], "Smooth transition between images");
+    assert_eq!(
+        written("minimax/hailuo-02", &pair),
+        json!({
+            "prompt": "smooth cinematic transition between images", "duration": 6, "resolution": "1080p",
+            "prompt_optimizer": true, "first_frame_image": "file 0", "last_frame_image": "file 1",
+        })
+    );
+}
+
+#[test]
+fn sound_is_ordered_in_the_models_own_fields() {
+    let text = |text: &str| OptionValue::Text(text.to_owned());
+    let (order, _) = resolved(
+        "minimax/speech-02-hd",
+        &[(OptionName::Language, text("de")), (OptionName::Voice, text("Calm_Woman"))],
+        &[],
+        Mode::Strict,
+    );
+    assert_eq!(
+        Value::Object(crate::provider::fields::of(&order, Vec::new()).unwrap()),
+        json!({"text": "a fox", "language_boost": "German", "voice_id": "Calm_Woman", "audio_format": "mp3"})
+    );
+    let (order, _) = resolved("meta/musicgen", &[(OptionName::Duration, OptionValue::Int(45))], &[], Mode::Adapt);
+    assert_eq!(
+        Value::Object(crate::provider::fields::of(&order, Vec::new()).unwrap()),
+        json!({"prompt": "a fox", "duration": 30, "output_format": "mp3", "model_version": "stereo-large"})
+    );
+    let Some(super::super::Target::Version(version)) = super::super::Target::of_order(&order) else {
+        panic!("by name")
+    };
+    assert!(version.starts_with("671ac645"));
 }
 
 #[test]
@@ -91,10 +155,19 @@ fn an_order_is_written_in_the_models_own_fields() {
     check(
         "google/veo-3.1",
         &[(OptionName::Duration, OptionValue::Int(7)), (OptionName::Height, OptionValue::Int(700))],
-        &[InputRole::Reference, InputRole::FirstFrame, InputRole::Reference, InputRole::LastFrame],
+        &[InputRole::FirstFrame, InputRole::LastFrame],
         json!({
             "prompt": "a fox", "duration": 6, "resolution": "720p", "aspect_ratio": "16:9", "generate_audio": false,
-            "reference_images": ["file 0", "file 2"], "image": "file 1", "last_frame": "file 3",
+            "image": "file 0", "last_frame": "file 1",
+        }),
+    );
+    check(
+        "google/veo-3.1",
+        &[(OptionName::Duration, OptionValue::Int(4)), (OptionName::Resolution, OptionValue::Text("720p".to_owned()))],
+        &[InputRole::Reference, InputRole::FirstFrame, InputRole::Reference],
+        json!({
+            "prompt": "a fox", "duration": 8, "resolution": "720p", "aspect_ratio": "16:9", "generate_audio": false,
+            "reference_images": ["file 0", "file 2"], "image": "file 1",
         }),
     );
     check(
@@ -102,7 +175,7 @@ fn an_order_is_written_in_the_models_own_fields() {
         &[],
         &[InputRole::FirstFrame, InputRole::LastFrame],
         json!({
-            "prompt": "a fox", "duration": 6, "resolution": "1080p",
+            "prompt": "a fox", "duration": 6, "resolution": "1080p", "prompt_optimizer": true,
             "first_frame_image": "file 0", "last_frame_image": "file 1",
         }),
     );
