@@ -6,6 +6,7 @@ use filmgate::pb::v1::{
     CachePolicy, CancelGenerationRequest, Charged, ErrorReason, GenerateImageRequest, GenerateVideoRequest, Generation,
     ImageOptions, Input, InputRole, State, VideoOptions, WatchGenerationRequest, input::Source,
 };
+use prost_types::{Struct, value::Kind};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
@@ -80,10 +81,8 @@ async fn a_workflow_gets_every_option_and_gives_all_its_files() {
     assert_eq!(sampling, [json!(30), json!(4.5)]);
     let size = ["width", "height", "batch_size"].map(|key| inputs("5")[key].clone());
     assert_eq!(size, [json!(512), json!(768), json!(2)]);
-    assert_eq!(
-        (&inputs("6")["text"], &inputs("7")["text"]),
-        (&json!("a fox in the snow"), &json!("text, watermark, people"))
-    );
+    assert!(inputs("6")["text"].as_str().unwrap().starts_with("a fox in the snow"));
+    assert_eq!(inputs("7")["text"], "text, watermark, people");
     assert!(inputs("3")["seed"].is_u64());
 }
 
@@ -138,7 +137,6 @@ async fn only_the_job_that_is_cancelled_is_interrupted() {
     for job in [&one, &two] {
         server.until(&job.name, |generation| generation.state() == State::Running).await;
     }
-    simulator.look("counts").await;
     let request = CancelGenerationRequest { name: one.name.clone() };
     server.generations().await.cancel_generation(request).await.unwrap();
     assert_eq!(server.end_of(&one.name).await.state(), State::Cancelled);
@@ -163,7 +161,10 @@ async fn failures_tell_the_node_and_the_field() {
         assert!(failure.message.contains(words), "{failure:?}");
     };
     check(still("a [bad] fox"), ErrorReason::ProviderJobFailed, "", "KSampler: Allocation on device").await;
-    let options = Some(ImageOptions { steps: Some(99_999), ..ImageOptions::default() });
-    let too_many = GenerateImageRequest { options, ..still("a fox") };
-    check(too_many, ErrorReason::ProviderInvalidOrder, "options.steps", "KSampler (3)").await;
+    let name = prost_types::Value { kind: Some(Kind::StringValue("missing.safetensors".to_owned())) };
+    let provider_options = Some(Struct { fields: [("checkpoint".to_owned(), name)].into() });
+    let options = Some(ImageOptions { provider_options, ..ImageOptions::default() });
+    let missing = GenerateImageRequest { options, ..still("a fox") };
+    let field = "options.provider_options.checkpoint";
+    check(missing, ErrorReason::ProviderInvalidOrder, field, "CheckpointLoaderSimple (4)").await;
 }

@@ -108,8 +108,9 @@ async fn the_python_back_end_serves_both_tiers_with_its_defaults_and_limits() {
     let order = |quality: Quality, prompt: &str| GenerateVideoRequest { quality: quality.into(), ..video(prompt) };
     let generation = server.generate(order(Quality::Fast, "a fox in the snow")).await.unwrap();
     assert_eq!((generation.state(), generation.model.as_str()), (State::Succeeded, "python/fast"), "{generation:?}");
-    let expected = json!({ "prompt": "a fox in the snow", "duration_seconds": 5, "quality": "fast" });
-    assert_eq!(sent(&simulator, "backend").await, expected);
+    let body = sent(&simulator, "backend").await;
+    assert!(body["prompt"].as_str().unwrap().starts_with("a fox in the snow"), "{body}");
+    assert_eq!((&body["duration_seconds"], &body["quality"]), (&json!(5), &json!("fast")));
     let bytes = server.bytes(&generation).await.bytes().await.unwrap();
     assert_eq!(bytes, include_bytes!("../../src/simulator/clip.mp4").as_slice());
     let slow = server.generate(order(Quality::Quality, "a fox in the deep snow")).await.unwrap();

@@ -107,6 +107,10 @@ impl Graph {
                 "steps" if value.as_u64() > Some(10_000) => {
                     Some((name, "value_bigger_than_max", "Value bigger than max"))
                 }
+                // A model of which nobody has the file.
+                "ckpt_name" if value.as_str().is_some_and(|name| name.starts_with("missing")) => {
+                    Some((name, "value_not_in_list", "Value not in list"))
+                }
                 "image" if class(node) == "LoadImage" && !value.as_str().is_some_and(is_uploaded) => {
                     Some((name, "value_not_in_list", "Value not in list"))
                 }

@@ -75,18 +75,39 @@ fn a_place_in_the_queue_goes_by_number_and_not_by_the_heap() {
     }
 }
 
+/// A recorded answer; of a history the entry of our job.
+fn fixture(name: &str) -> Json {
+    let file = format!("{}/tests/fixtures/comfyui/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let answer: Json = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    answer.get(JOB).cloned().unwrap_or(answer)
+}
+
 #[test]
-fn an_end_is_read_also_from_an_old_server() {
-    let provider = id_of(COMFYUI).unwrap();
-    let outputs = json!({ "9": { "images": [{ "filename": "a.png", "subfolder": "", "type": "output" }] } });
-    let progress = map::ended(&provider, &base(), None, &succeeded(JOB, &outputs)).unwrap();
-    assert_eq!((progress.usage.outputs, progress.usage.compute_seconds), (Some(1), Some(8.9)));
-    let old = json!({ "prompt": [1, JOB, {}, {}, []], "outputs": outputs });
-    let progress = map::ended(&provider, &base(), None, &old).unwrap();
-    assert!(matches!(progress.status, Status::Done(_)) && progress.usage.compute_seconds.is_none());
-    let messages = json!([["execution_start", {}], ["execution_interrupted", { "node_id": "3" }]]);
-    let stopped =
-        json!({ "outputs": {}, "status": { "status_str": "error", "completed": false, "messages": messages } });
-    let progress = map::ended(&provider, &base(), None, &stopped).unwrap();
-    assert!(matches!(progress.status, Status::Cancelled(Charged::No)));
+fn every_end_on_file_is_read() {
+    let check = |name: &str, kind: Kind, expected: &[&str], seconds: Option<f64>| {
+        let progress = map::ended(&id_of(COMFYUI).unwrap(), &base(), Some(kind), &fixture(name)).unwrap();
+        assert_eq!(progress.usage.compute_seconds, seconds, "{name}");
+        let Status::Done(outputs) = progress.status else { panic!("{name}: {:?}", progress.status) };
+        let names: Vec<String> = outputs
+            .iter()
+            .map(|output| match output {
+                RemoteOutput::Link(url) => {
+                    url.query_pairs().map(|(_, value)| value.into_owned()).collect::<Vec<_>>().join(" ")
+                }
+                RemoteOutput::Inline(_) => panic!("a link"),
+            })
+            .collect();
+        assert_eq!(names, expected, "{name}");
+    };
+    check("succeeded_images", Kind::Image, &["job77_00001_.png  output", "job77_00002_.png  output"], Some(8.9));
+    check("succeeded_video", Kind::Video, &["job77_00001_.mp4 video output"], Some(8.9));
+    check("succeeded_gifs", Kind::Video, &["a_00001.mp4  output"], Some(8.9));
+    check("succeeded_audio", Kind::Music, &["a_00001_.flac  output"], Some(8.9));
+    check("succeeded_preview", Kind::Image, &["ComfyUI_temp_1.png  temp"], Some(8.9));
+    check("succeeded_odd", Kind::Image, &["a.png  output"], None);
+    check("succeeded_old", Kind::Image, &["a.png  output"], None);
+    let stopped = map::ended(&id_of(COMFYUI).unwrap(), &base(), None, &fixture("interrupted")).unwrap();
+    assert!(matches!(stopped.status, Status::Cancelled(Charged::No)));
+    assert_eq!(map::place(&fixture("queue"), JOB), Place::Pending(1));
+    assert_eq!(map::place(&fixture("queue_empty"), JOB), Place::Absent);
 }

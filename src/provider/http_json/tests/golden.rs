@@ -16,28 +16,28 @@ async fn every_failure_on_file_means_what_it_says() {
 }
 
 #[tokio::test]
-async fn odd_but_legal_answers_are_read() {
+async fn every_answer_on_file_is_read() {
     let ticket = Ticket { account: "a".to_owned(), job: "7".to_owned(), data: json!({ "model": "clips" }) };
-    let check = async |answer: serde_json::Value, expected: &str| {
-        let server = Server::always(Reply::json(200, &answer)).await;
+    let check = async |name: &str, expected: &str| {
+        let file = format!("{}/tests/fixtures/http-json/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let server = Server::always(Reply::new(200, std::fs::read(file).unwrap())).await;
         let progress = provider("courier", &server.base).poll(&ticket).await.unwrap();
         let stand = match progress.status {
-            Status::Waiting => "waiting".to_owned(),
-            Status::Running => "running".to_owned(),
-            Status::Done(outputs) => format!("{} outputs", outputs.len()),
+            Status::Waiting => format!("waiting at {:?}", progress.queue_position),
+            Status::Running => format!("running at {:?}", progress.percent),
+            Status::Done(outputs) => format!("{} outputs for {:?}", outputs.len(), progress.usage.charged),
             Status::Failed(failure) => failure.message,
-            Status::Cancelled(_) => "cancelled".to_owned(),
+            Status::Cancelled(charged) => format!("cancelled, charged {charged:?}"),
         };
-        assert_eq!(stand, expected, "{answer}");
+        assert_eq!(stand, expected, "{name}");
     };
-    let url = "https://h.example/a.mp4?sig=x";
-    check(json!({ "job": { "state": "QUEUED", "files": null, "done": "odd", "ahead": -4, "log": {} } }), "waiting")
-        .await;
-    check(json!({ "extra": [1], "job": { "state": "warming_up" } }), "running").await;
-    check(json!({ "job": { "files": [{ "url": url, "size": null }, { "url": url }], "state": "Done" } }), "2 outputs")
-        .await;
-    check(json!({ "job": { "files": { "video": { "url": url } }, "state": "done" } }), "1 outputs").await;
-    check(json!({ "job": { "state": "error", "problem": null } }), "failed without saying why").await;
-    check(json!({ "job": { "state": "error", "problem": { "text": "no", "code": 7.0 } } }), "no (7)").await;
-    check(json!({ "job": { "state": "stopped" } }), "cancelled").await;
+    check("queued", "waiting at Some(3)").await;
+    check("queued_odd", "waiting at None").await;
+    check("working", "running at Some(50)").await;
+    check("unknown_word", "running at None").await;
+    check("done", "2 outputs for Some(MicroUsd(70000))").await;
+    check("done_object", "1 outputs for None").await;
+    check("failed_silent", "failed without saying why").await;
+    check("failed_code", "no (7)").await;
+    check("stopped", "cancelled, charged No").await;
 }
