@@ -59,6 +59,36 @@ fn options(order: &Order, card: &ModelCard, fields: &mut Map<String, Value>) -> 
     Ok(())
 }
 
+/// The request's field whose value went to the provider's field `theirs`, such as `input.seconds` or `images[0]`.
+pub fn field_of_request(theirs: &str, card: Option<&ModelCard>) -> Option<String> {
+    let theirs = theirs.split('[').next()?;
+    let first = theirs.split('.').next().filter(|first| !first.is_empty())?;
+    // Of a nested field the vendor may name the outer one only, or one below.
+    let is_it = |field: &str| {
+        field == theirs || field == first || field.strip_prefix(theirs).is_some_and(|rest| rest.starts_with('.'))
+    };
+    let Some(card) = card else {
+        return Some(if theirs == "prompt" {
+            "prompt".to_owned()
+        } else {
+            format!("options.provider_options.{first}")
+        });
+    };
+    if is_it(&card.prompt.field) {
+        return Some("prompt".to_owned());
+    }
+    if let Some((name, _)) = card.options.iter().find(|(name, spec)| is_it(spec.field(**name))) {
+        return Some(format!("options.{name}"));
+    }
+    if card.size.as_ref().and_then(|size| size.field.as_deref()).is_some_and(is_it) {
+        return Some("options.width".to_owned());
+    }
+    if card.inputs.values().any(|spec| is_it(&spec.field)) {
+        return Some("inputs".to_owned());
+    }
+    Some(format!("options.provider_options.{first}"))
+}
+
 /// A model that nobody described takes the prompt and the provider's own options; a typed option would be a guess.
 fn undescribed(order: &Order, files: &[Value]) -> Result<Map<String, Value>, String> {
     if !order.options.is_empty() || !files.is_empty() {

@@ -5,6 +5,7 @@
 //! and one fixture folder.
 
 pub mod ark;
+pub mod comfyui;
 #[cfg(test)]
 mod contract;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod fal;
 pub mod fields;
 pub mod guard;
 pub mod http;
+pub mod http_json;
 pub mod keys;
 pub mod openai;
 pub mod midjourney;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::domain::{card::ModelCard, catalog::SAMPLE, names::ProviderId};
 
-use super::{ark, error::SetupError, fal, midjourney, openai, port::Provider, replicate};
+use super::{ark, comfyui, error::SetupError, fal, http_json, midjourney, openai, port::Provider, replicate};
 
 pub use super::values::{Value, Values};
 
@@ -21,6 +21,8 @@ pub const VENDORS: &[&Vendor] = &[
     &openai::AGGREGATOR,
     &ark::VENDOR,
     &midjourney::VENDOR,
+    &comfyui::VENDOR,
+    &http_json::VENDOR,
 ];
 
 /// A vendor, as its folder describes it.

@@ -40,7 +40,10 @@
 //! ```
 
 mod ark;
+mod backend;
+mod comfyui;
 mod control;
+mod courier;
 mod desk;
 mod fal;
 mod fault;
@@ -84,6 +87,9 @@ const VENDORS: &[(&str, Open)] = &[
     ("fal", fal::open),
     ("ark", ark::open),
     ("midjourney", midjourney::open),
+    ("comfyui", comfyui::open),
+    ("courier", courier::open),
+    ("backend", backend::open),
     #[cfg(test)]
     ("example", tests::open),
 ];

@@ -96,8 +96,9 @@ fn converse(stream: TcpStream, router: &Router, graceful: &GracefulShutdown, wor
             }
         }
     });
-    let connection =
-        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = auto::Builder::new(TokioExecutor::new())
+        .serve_connection_with_upgrades(TokioIo::new(stream), service)
+        .into_owned();
     let watched = graceful.watch(connection);
     let kill = kill.clone();
     world.tasks.spawn(async move {

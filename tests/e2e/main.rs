@@ -10,12 +10,14 @@
 mod ark;
 mod callbacks;
 mod cancel;
+mod comfyui;
 mod command_line;
 mod contract;
 mod crash;
 #[cfg(feature = "failpoints")]
 mod crash_matrix;
 mod cuts;
+mod described;
 mod drain;
 mod failures;
 mod fal;

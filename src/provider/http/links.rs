@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use reqwest::{
     Client, Response, StatusCode,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, LOCATION},
@@ -39,9 +40,10 @@ pub struct Links {
     client: Client,
     base: Url,
     fence: Fence,
-    key: Option<SecretString>,
+    /// What carries the key.
+    headers: HeaderMap,
     /// Hosts that get the key, with their subdomains.
-    key_hosts: &'static [&'static str],
+    key_hosts: Vec<String>,
     idle: Duration,
 }
 
@@ -55,16 +57,33 @@ impl Links {
         key_hosts: &'static [&'static str],
         idle: Duration,
     ) -> Result<Self, SetupError> {
-        let links = Self::open_to_all(provider, base, idle)?;
-        Ok(Self { key: Some(key), key_hosts, ..links })
+        if key.expose_secret().is_empty() {
+            return Self::open_to_all(provider, base, idle);
+        }
+        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
+            .map_err(|_| SetupError::new(provider, "its key must be visible ASCII"))?;
+        bearer.set_sensitive(true);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+        Self::with_headers(provider, base, headers, key_hosts.iter().map(|&host| host.to_owned()).collect(), idle)
+    }
+
+    /// As [`Links::new`], of a vendor that takes its key in these headers, or none.
+    pub fn with_headers(
+        provider: &ProviderId,
+        base: &Url,
+        headers: HeaderMap,
+        key_hosts: Vec<String>,
+        idle: Duration,
+    ) -> Result<Self, SetupError> {
+        let fence = Fence::around(base);
+        let resolver = std::sync::Arc::new(fence.clone());
+        let client = client(provider, |builder| builder.dns_resolver(resolver))?;
+        Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, headers, key_hosts, idle })
     }
 
     /// Of a vendor whose links need no key.
     pub fn open_to_all(provider: &ProviderId, base: &Url, idle: Duration) -> Result<Self, SetupError> {
-        let fence = Fence::around(base);
-        let resolver = std::sync::Arc::new(fence.clone());
-        let client = client(provider, |builder| builder.dns_resolver(resolver))?;
-        Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, key: None, key_hosts: &[], idle })
+        Self::with_headers(provider, base, HeaderMap::new(), Vec::new(), idle)
     }
 
     /// Hands `data` over at an address that the vendor gave for it, within `idle` and without the key.
@@ -113,9 +132,6 @@ impl Links {
     }
 
     fn gets_key(&self, url: &Url) -> bool {
-        if self.key.expose_secret().is_empty() {
-            return false;
-        }
         if url.origin() == self.base.origin() {
             return true;
         }
@@ -129,8 +145,8 @@ impl Links {
 
     async fn get(&self, url: &Url, with_key: bool) -> Result<Response, ProviderError> {
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if let Some(key) = self.key.as_ref().filter(|key| with_key && !key.expose_secret().is_empty()) {
-            request = request.bearer_auth(key.expose_secret());
+        if with_key {
+            request = request.headers(self.headers.clone());
         }
         match timeout(self.idle, request.send()).await {
             Err(_) => Err(self.silent()),

@@ -128,6 +128,11 @@ fn client(
     })
 }
 
+/// A client for connections that are to be upgraded, which HTTP/2 cannot.
+pub fn http1_client(provider: &ProviderId) -> Result<Client, SetupError> {
+    client(provider, |builder| builder.http1_only())
+}
+
 enum Unread {
     TooLarge(Bytes),
     Broken(reqwest::Error),
