@@ -8,6 +8,8 @@
 mod contract;
 pub mod error;
 pub mod fields;
+pub mod gemini;
+mod google;
 pub mod guard;
 pub mod http;
 pub mod keys;
@@ -19,6 +21,7 @@ pub mod sample;
 mod tests;
 pub mod values;
 pub mod vendor;
+pub mod vertex;
 pub mod webhook;
 
 use crate::domain::names::ProviderId;

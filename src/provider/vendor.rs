@@ -9,12 +9,12 @@ use serde::Deserialize;
 
 use crate::domain::{card::ModelCard, catalog::SAMPLE, names::ProviderId};
 
-use super::{error::SetupError, port::Provider, replicate};
+use super::{error::SetupError, gemini, port::Provider, replicate, vertex};
 
 pub use super::values::{Value, Values};
 
 /// Every vendor of this build, in the order in which the model of a request that names none is looked for.
-pub const VENDORS: &[&Vendor] = &[&replicate::VENDOR];
+pub const VENDORS: &[&Vendor] = &[&replicate::VENDOR, &vertex::VENDOR, &gemini::VENDOR];
 
 /// A vendor, as its folder describes it.
 pub struct Vendor {
@@ -65,6 +65,8 @@ pub enum Shape {
     Secrets,
     /// What webhooks are signed with: `whsec_` and base64, never shown.
     WebhookSecret,
+    /// Any text that is never shown, judged by the adapter: credentials that are a whole document.
+    Credentials,
     /// An http or https address without credentials, query and fragment.
     Url,
     /// Any text.
@@ -91,7 +93,7 @@ impl Shape {
 
     /// Whether a value is never shown.
     pub fn is_secret(self) -> bool {
-        self.is_key() || matches!(self, Self::WebhookSecret)
+        self.is_key() || matches!(self, Self::WebhookSecret | Self::Credentials)
     }
 }
 

@@ -43,6 +43,8 @@ mod control;
 #[cfg_attr(not(test), expect(dead_code, reason = "each vendor uses some of it, and not all are here yet"))]
 mod desk;
 mod fault;
+mod gemini;
+mod google;
 mod output;
 mod replicate;
 mod server;
@@ -50,6 +52,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod vendor;
+mod vertex;
 
 use std::{
     future::Future,
@@ -77,6 +80,8 @@ use self::{
 /// The vendors, by name: one line each.
 const VENDORS: &[(&str, Open)] = &[
     ("replicate", replicate::open),
+    ("vertex", vertex::open),
+    ("gemini", gemini::open),
     #[cfg(test)]
     ("example", tests::open),
 ];

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use reqwest::{
     Client, Response, StatusCode,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING, LOCATION},
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING, HeaderName, LOCATION},
 };
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::timeout;
@@ -42,6 +42,8 @@ pub struct Links {
     key: SecretString,
     /// Hosts that get the key, with their subdomains.
     key_hosts: &'static [&'static str],
+    /// The header that carries the key; a bearer's without one.
+    key_header: Option<HeaderName>,
     idle: Duration,
 }
 
@@ -58,16 +60,45 @@ impl Links {
         let fence = Fence::around(base);
         let resolver = std::sync::Arc::new(fence.clone());
         let client = client(provider, |builder| builder.dns_resolver(resolver))?;
-        Ok(Self { provider: provider.clone(), client, base: base.clone(), fence, key, key_hosts, idle })
+        Ok(Self {
+            provider: provider.clone(),
+            client,
+            base: base.clone(),
+            fence,
+            key,
+            key_hosts,
+            key_header: None,
+            idle,
+        })
+    }
+
+    /// The same with the key in a header of the vendor's own.
+    #[must_use]
+    pub fn with_key_header(self, name: HeaderName) -> Self {
+        Self { key_header: Some(name), ..self }
     }
 
     /// Opens `link`, following at most five redirects.
     pub async fn open(&self, link: &Url) -> Result<ByteSource, ProviderError> {
+        self.follow(link, Some(&self.key)).await
+    }
+
+    /// Opens `link` with a key that was made for it, which goes where the vendor's own would go.
+    pub async fn open_with(&self, link: &Url, key: &SecretString) -> Result<ByteSource, ProviderError> {
+        self.follow(link, Some(key)).await
+    }
+
+    /// Opens an address that is not the vendor's, for example an input's: no key goes there.
+    pub async fn open_without_key(&self, link: &Url) -> Result<ByteSource, ProviderError> {
+        self.follow(link, None).await
+    }
+
+    async fn follow(&self, link: &Url, key: Option<&SecretString>) -> Result<ByteSource, ProviderError> {
         let mut at = link.clone();
         for _ in 0..=MOST_REDIRECTS {
             self.check(&at)?;
             let may_have_key = at.host_str() == link.host_str() && self.gets_key(&at);
-            let response = self.get(&at, may_have_key).await?;
+            let response = self.get(&at, key.filter(|_| may_have_key)).await?;
             if !response.status().is_redirection() {
                 return self.bytes(response);
             }
@@ -102,11 +133,13 @@ impl Links {
         url.scheme() == "https" && url.host_str().is_some_and(is_listed)
     }
 
-    async fn get(&self, url: &Url, with_key: bool) -> Result<Response, ProviderError> {
+    async fn get(&self, url: &Url, key: Option<&SecretString>) -> Result<Response, ProviderError> {
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if with_key {
-            request = request.bearer_auth(self.key.expose_secret());
-        }
+        request = match (key, &self.key_header) {
+            (Some(key), Some(name)) => request.header(name, key.expose_secret()),
+            (Some(key), None) => request.bearer_auth(key.expose_secret()),
+            (None, _) => request,
+        };
         match timeout(self.idle, request.send()).await {
             Err(_) => Err(self.silent()),
             Ok(Err(error)) if is_fenced(&error) => {

@@ -1,0 +1,8 @@
+//! What Google's APIs have in common: the error form, inputs within requests, and Veo's operations. No vendor by itself.
+
+pub(super) mod base64;
+pub(super) mod input;
+pub(super) mod status;
+#[cfg(test)]
+mod tests;
+pub(super) mod veo;
