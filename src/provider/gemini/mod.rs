@@ -110,6 +110,10 @@ fn is_revision(text: &str) -> bool {
 }
 
 fn build(build: Build) -> Built {
+    Ok(gemini(build)?.map(|gemini| Arc::new(gemini) as Arc<dyn Provider>))
+}
+
+fn gemini(build: Build) -> Result<Option<Gemini>, SetupError> {
     let (Some(key), Some(base)) = (build.values.secret("api_key"), build.values.url("base_url")) else {
         return Ok(None);
     };
@@ -117,7 +121,7 @@ fn build(build: Build) -> Built {
         return Err(SetupError::new(build.id, "its base URL must start with https:// or http://"));
     }
     let links = Links::new(&build.id, base, key.clone(), &KEY_HOSTS, build.download_timeout)?;
-    Ok(Some(Arc::new(Gemini {
+    Ok(Some(Gemini {
         account: build.account,
         base: base.clone(),
         key: key.clone(),
@@ -126,7 +130,7 @@ fn build(build: Build) -> Built {
         links: links.with_key_header(KEY_HEADER),
         cards: build.cards,
         id: build.id,
-    })))
+    }))
 }
 
 impl Gemini {

@@ -11,6 +11,7 @@ use crate::provider::{
     google::base64::decode,
     http::{Http, links::Links},
     keys::account_of,
+    port::Provider,
     values::Values,
     vendor::{Build, Built, Setting, Shape},
 };
@@ -57,8 +58,12 @@ const KEY_HOSTS: [&str; 1] = ["storage.googleapis.com"];
 /// Below the user's home, where Google's own tool leaves credentials.
 const GCLOUD_FILE: &str = ".config/gcloud/application_default_credentials.json";
 
-/// A file of credentials alone does not configure it: on many machines it is there for a bucket.
 fn build(build: Build) -> Built {
+    Ok(vertex(build)?.map(|vertex| Arc::new(vertex) as Arc<dyn Provider>))
+}
+
+/// A file of credentials alone does not configure it: on many machines it is there for a bucket.
+pub(super) fn vertex(build: Build) -> Result<Option<Vertex>, SetupError> {
     let id = build.id;
     let values = &build.values;
     let project = values.text("project");
@@ -91,7 +96,7 @@ fn build(build: Build) -> Built {
         cards: build.cards,
         id,
     };
-    Ok(Some(Arc::new(vertex)))
+    Ok(Some(vertex))
 }
 
 /// The first that is set: the key itself, the file that is named, the file of Google's tool, the machine's account.
