@@ -3,6 +3,4 @@
 pub(super) mod base64;
 pub(super) mod input;
 pub(super) mod status;
-#[cfg(test)]
-mod tests;
 pub(super) mod veo;
