@@ -28,6 +28,10 @@ pub enum Point {
     ReceiveBefore,
     /// The vendor's answer was read and understood.
     ReceiveAfter,
+    /// The outputs that came with the answer are stored, and no record refers to them.
+    AnswerBefore,
+    /// A record refers to them.
+    AnswerAfter,
     /// There is a ticket and it is not stored.
     TicketBefore,
     /// The ticket is stored.
@@ -60,7 +64,7 @@ pub enum Point {
 
 impl Point {
     /// Every point, in order.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::OrderBefore,
         Self::OrderAfter,
         Self::IntentBefore,
@@ -68,6 +72,8 @@ impl Point {
         Self::SendBefore,
         Self::ReceiveBefore,
         Self::ReceiveAfter,
+        Self::AnswerBefore,
+        Self::AnswerAfter,
         Self::TicketBefore,
         Self::TicketAfter,
         Self::PollBefore,
@@ -94,6 +100,8 @@ impl Point {
             Self::SendBefore => "send.before",
             Self::ReceiveBefore => "receive.before",
             Self::ReceiveAfter => "receive.after",
+            Self::AnswerBefore => "answer.before",
+            Self::AnswerAfter => "answer.after",
             Self::TicketBefore => "ticket.before",
             Self::TicketAfter => "ticket.after",
             Self::PollBefore => "poll.before",

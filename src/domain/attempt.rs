@@ -1,12 +1,16 @@
 //! One try of a generation at one model of one provider.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 
 use super::{
+    artifact::BlobKey,
     failure::{Charged, FailureReason},
-    money::MicroUsd,
+    money::{MicroUsd, Usage},
     names::{AttemptId, ModelName, SubmitKey},
 };
 
@@ -30,8 +34,43 @@ pub enum AttemptStage {
     Waiting,
     /// The intent is stored: a submit call may be on its way, or may have had its effect.
     Submitting,
+    /// The outputs came with the answer, and are in our hands.
+    Answered,
     /// The provider's ticket is stored.
     Accepted,
+}
+
+/// What came with the answer of a submit call, in place of a ticket: nobody can be asked for it again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SubmitAnswer {
+    /// The outputs in order.
+    pub outputs: Vec<AnsweredOutput>,
+    /// What was used.
+    pub usage: Usage,
+}
+
+/// An output that came with the answer of a submit call.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnsweredOutput {
+    /// Its bytes, stored durably before anything else was done.
+    Blob {
+        /// Where they are.
+        key: BlobKey,
+        /// How many.
+        size: u64,
+    },
+    /// An address, perhaps signed: it is forgotten with the end of the attempt, and never shown or logged.
+    Link(Url),
+}
+
+impl fmt::Debug for AnsweredOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blob { key, size } => write!(f, "Blob({key}, {size})"),
+            Self::Link(url) => write!(f, "Link({})", url.host_str().unwrap_or_default()),
+        }
+    }
 }
 
 /// How an attempt went.
@@ -70,6 +109,9 @@ pub struct Attempt {
     pub turned_away: Option<FailureReason>,
     /// What the provider gave.
     pub ticket: Option<Ticket>,
+    /// What came in place of a ticket, until it is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<SubmitAnswer>,
     /// How it went.
     pub outcome: AttemptOutcome,
     /// Whether the provider took money.
@@ -96,6 +138,7 @@ impl Attempt {
             submit_at: None,
             turned_away: None,
             ticket: None,
+            answer: None,
             outcome: AttemptOutcome::Open,
             charged: None,
             settled: None,

@@ -17,7 +17,7 @@ pub use sharing::{HandOver, shared_outputs};
 
 use super::{
     artifact::Artifact,
-    attempt::{Attempt, AttemptOutcome, AttemptStage, Ticket},
+    attempt::{Attempt, AttemptOutcome, AttemptStage, SubmitAnswer, Ticket},
     failure::{Charged, Failure, FailurePhase, FailureReason, UnresolvedReason},
     generation::{Generation, HistoryEvent, State, Unresolved},
     money::{MicroUsd, Usage},
@@ -111,25 +111,13 @@ impl Generation {
             AttemptEvent::Submitting(key) => self.intend(*key, now),
             AttemptEvent::Postponed(reason, why) => self.postpone(*reason, why, now),
             AttemptEvent::Accepted(ticket) => Ok(self.accepted(ticket, now)),
+            AttemptEvent::Answered(answer) => self.answered(answer, now),
             AttemptEvent::AnswerLost(why) => self.lose(UnresolvedReason::SubmitAnswerLost, why, now),
             AttemptEvent::Unnamed(why) => self.lose(UnresolvedReason::NoProviderJobId, why, now),
             AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
             AttemptEvent::Silent(why) => Ok(self.become_unresolved(UnresolvedReason::ProviderSilent, why, now)),
             AttemptEvent::TicketForgotten(why) => Ok(self.become_unresolved(UnresolvedReason::TicketUnknown, why, now)),
-            AttemptEvent::OutputsReady => {
-                if self.phase == STORING {
-                    return Ok(Told::Nothing);
-                }
-                // A cancel that came too late stays visible until the outputs are in.
-                if self.state == State::Cancelling {
-                    STORING.clone_into(&mut self.phase);
-                } else {
-                    self.set(State::Storing, STORING);
-                    self.unresolved = None;
-                }
-                self.progress_percent = Some(100);
-                Ok(Told::Event("outputs_ready", String::new()))
-            }
+            AttemptEvent::OutputsReady => Ok(if self.phase == STORING { Told::Nothing } else { self.begin_storing() }),
             AttemptEvent::Stored(artifacts, usage) => Ok(self.succeed(artifacts, usage, now)),
             AttemptEvent::Failed(failure, usage) => {
                 // A refused order of which a job is known all the same was not refused: the next model would be paid as well.
@@ -209,8 +197,34 @@ impl Generation {
         Told::Event("submitted", ticket.job.clone())
     }
 
+    fn answered(&mut self, answer: &SubmitAnswer, now: Timestamp) -> Result<Told, Refused> {
+        if self.open_attempt().is_none_or(|attempt| attempt.stage != AttemptStage::Submitting) {
+            return Err(Refused::WrongState(self.state));
+        }
+        self.with_attempt(|attempt| {
+            attempt.stage = AttemptStage::Answered;
+            attempt.answer = Some(answer.clone());
+        });
+        self.started_at = Some(now);
+        Ok(self.begin_storing())
+    }
+
+    fn begin_storing(&mut self) -> Told {
+        // A cancel that came too late stays visible until the outputs are in.
+        if self.state == State::Cancelling {
+            STORING.clone_into(&mut self.phase);
+        } else {
+            self.set(State::Storing, STORING);
+            self.unresolved = None;
+        }
+        self.progress_percent = Some(100);
+        Told::Event("outputs_ready", String::new())
+    }
+
+    /// The provider certainly took the order.
     fn has_ticket(&self) -> bool {
-        self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Accepted)
+        self.open_attempt()
+            .is_some_and(|attempt| matches!(attempt.stage, AttemptStage::Accepted | AttemptStage::Answered))
     }
 
     fn advance(&mut self, advance: &Advance) -> Told {
@@ -349,6 +363,7 @@ impl Generation {
     ) {
         self.with_attempt(|attempt| {
             attempt.outcome = outcome;
+            attempt.answer = None;
             attempt.charged = Some(charged);
             attempt.settled = settled;
             attempt.message = message;

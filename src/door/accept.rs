@@ -7,6 +7,7 @@ mod hosts;
 mod inputs;
 mod link;
 mod options;
+mod ordered;
 mod sent;
 #[cfg(test)]
 mod tests;
@@ -14,17 +15,20 @@ mod values;
 
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
-pub(super) use self::link::link;
+pub(super) use self::{link::link, ordered::Ordering};
+use url::Url;
+
+use self::ordered::Ordered;
 use super::{caller::Caller, refusal::Refusal};
 use crate::{
     callback::Targets,
     domain::{
         artifact::Kind,
         catalog::{Asked, Catalog, Choice, NoCandidate},
-        names::{BadName, ModelName, RequestId, RouteName},
+        names::{BadName, ModelName, RequestId, RouteName, SessionId},
         order::{CachePolicy, Candidate, MAX_PROMPT, Mode, Violation},
     },
-    engine::request::Request,
+    engine::request::{AskedInput, Request},
     pb::v1,
 };
 
@@ -40,28 +44,72 @@ const MAX_LABEL_VALUE: usize = 256;
 #[derive(Debug, Default)]
 struct Violations(Vec<Violation>);
 
-/// A request for a video, or all that is wrong with it.
-pub(super) fn video(
-    request: v1::GenerateVideoRequest,
+/// A request of any kind, or all that is wrong with it.
+pub(super) fn order<R: Ordering>(
+    request: R,
     caller: Caller,
     catalog: &Catalog,
     targets: &Targets,
 ) -> Result<Request, Refusal> {
+    let sent = sent::of(&request)?;
+    let ordered = request.ordered();
+    let (kind, labels, fallback_on_refusal) = (ordered.kind, ordered.labels.clone(), ordered.fallback_on_refusal);
+    let read = read(ordered, catalog, targets, Prompt::Needed)?;
+    Ok(Request {
+        callback_url: targets.address(&caller.tenant, read.callback_url)?,
+        tenant: caller.tenant,
+        source: caller.source,
+        kind,
+        request_id: read.request_id.map(|id| (id, sent)),
+        session: read.session,
+        prompt: read.prompt,
+        candidates: read.candidates,
+        inputs: read.inputs,
+        cache: read.cache,
+        max_duration: read.max_duration,
+        labels,
+        fallback_on_refusal,
+        trace: caller.trace,
+    })
+}
+
+/// What of a request is more than its text.
+#[derive(Debug)]
+struct Read {
+    request_id: Option<RequestId>,
+    session: Option<SessionId>,
+    prompt: String,
+    /// The models in order; never empty.
+    candidates: Vec<Candidate>,
+    inputs: Vec<AskedInput>,
+    cache: CachePolicy,
+    max_duration: Option<Duration>,
+    callback_url: Option<Url>,
+}
+
+/// Whether a request may leave out a prompt that its model needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prompt {
+    Needed,
+    /// If the price does not depend on it.
+    Priced,
+}
+
+fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) -> Result<Read, Refusal> {
     let mut violations = Violations::default();
-    let sent = (!request.request_id.is_empty()).then(|| sent::video(&request));
-    let prompt = prompt(&request.prompt, &mut violations);
-    let session = optional(&request.session, "session", &mut violations);
-    let choice = choice(&request, &mut violations);
-    let mode = mode(request.mode, &mut violations);
-    let cache = cache(request.cache, &mut violations);
-    let options = options::video(request.options.unwrap_or_default(), &mut violations);
-    let inputs = inputs::accept(request.inputs, &mut violations);
-    let request_id: Option<RequestId> = bare(&request.request_id, "request_id", RequestId::from_id, &mut violations);
-    let max_duration = max_duration(request.max_duration.as_ref(), &mut violations);
-    check_labels(&request.labels, &mut violations);
-    let callback_url = callback::accept(&request.callback_url, targets, &mut violations);
-    check_unsupported(&request.quote, &mut violations);
-    if request.fallback_on_refusal && request.route.is_empty() && request.quality == 0 {
+    let prompt = prompt(&ordered.prompt, &mut violations);
+    let session = optional(&ordered.session, "session", &mut violations);
+    let choice = choice(&ordered, &mut violations);
+    let mode = mode(ordered.mode, &mut violations);
+    let cache = cache(ordered.cache, &mut violations);
+    let options = ordered.options.accept(&mut violations);
+    let inputs = inputs::accept(ordered.inputs, &mut violations);
+    let request_id = bare(&ordered.request_id, "request_id", RequestId::from_id, &mut violations);
+    let max_duration = max_duration(ordered.max_duration.as_ref(), &mut violations);
+    check_labels(&ordered.labels, &mut violations);
+    let callback_url = callback::accept(&ordered.callback_url, targets, &mut violations);
+    check_unsupported(&ordered.quote, &mut violations);
+    if ordered.fallback_on_refusal && ordered.route.is_empty() && ordered.quality == 0 {
         violations.add("fallback_on_refusal", "needs route or quality: a single model has no next one");
     }
 
@@ -69,38 +117,22 @@ pub(super) fn video(
     let candidates = match (choice, mode) {
         (Some(choice), Some(mode)) => {
             let asked = Asked {
-                kind: Kind::Video,
+                kind: ordered.kind,
                 choice: &choice,
-                prompt,
+                prompt: &prompt,
                 options: &options.typed,
                 provider_options: &options.provider,
                 inputs: &roles,
                 mode,
-                fallback_to_sample: request.fallback_to_sample,
+                fallback_to_sample: ordered.fallback_to_sample,
             };
-            candidates(catalog, &asked, &mut violations)?
+            candidates(catalog, &asked, need, &mut violations)?
         }
         // What the models can honour cannot be asked without knowing which, or how strictly.
         (None, _) | (_, None) => Vec::new(),
     };
-    let prompt = prompt.to_owned();
     violations.none()?;
-    Ok(Request {
-        callback_url: targets.address(&caller.tenant, callback_url)?,
-        tenant: caller.tenant,
-        source: caller.source,
-        kind: Kind::Video,
-        request_id: request_id.zip(sent),
-        session,
-        prompt,
-        candidates,
-        inputs,
-        cache,
-        max_duration,
-        labels: request.labels,
-        fallback_on_refusal: request.fallback_on_refusal,
-        trace: caller.trace,
-    })
+    Ok(Read { request_id, session, prompt, candidates, inputs, cache, max_duration, callback_url })
 }
 
 /// A required name such as `generations/{id}`.
@@ -159,9 +191,24 @@ impl Violations {
     }
 }
 
-fn candidates(catalog: &Catalog, asked: &Asked<'_>, violations: &mut Violations) -> Result<Vec<Candidate>, Refusal> {
+fn candidates(
+    catalog: &Catalog,
+    asked: &Asked<'_>,
+    need: Prompt,
+    violations: &mut Violations,
+) -> Result<Vec<Candidate>, Refusal> {
     match catalog.candidates(asked) {
-        Ok(candidates) => Ok(candidates),
+        Ok(candidates) => {
+            let undescribed = |candidate: &&Candidate| catalog.card(&candidate.model).is_none();
+            if need == Prompt::Needed
+                && asked.prompt.is_empty()
+                && let Some(candidate) = candidates.iter().find(undescribed)
+            {
+                // No card says that it goes without.
+                violations.add("prompt", format!("must not be blank: {} has no card", candidate.model));
+            }
+            Ok(candidates)
+        }
         Err(NoCandidate::Violations(from_card)) => {
             violations.extend_from_card(from_card);
             Ok(Vec::new())
@@ -172,18 +219,17 @@ fn candidates(catalog: &Catalog, asked: &Asked<'_>, violations: &mut Violations)
     }
 }
 
-fn prompt<'a>(text: &'a str, violations: &mut Violations) -> &'a str {
+/// Whether it may be blank is the model's word.
+fn prompt(text: &str, violations: &mut Violations) -> String {
     let prompt = text.trim();
     let n_chars = prompt.chars().count();
-    if n_chars == 0 {
-        violations.add("prompt", "must not be blank");
-    } else if n_chars > MAX_PROMPT {
+    if n_chars > MAX_PROMPT {
         violations.add("prompt", format!("has {n_chars} characters; at most {MAX_PROMPT}"));
     }
-    prompt
+    prompt.to_owned()
 }
 
-fn choice(request: &v1::GenerateVideoRequest, violations: &mut Violations) -> Option<Choice> {
+fn choice(request: &Ordered, violations: &mut Violations) -> Option<Choice> {
     let quality = match v1::Quality::try_from(request.quality) {
         Ok(v1::Quality::Unspecified) => None,
         Ok(v1::Quality::Fast) => Some("fast"),

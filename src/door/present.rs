@@ -2,6 +2,7 @@
 
 mod callback;
 mod models;
+mod spec;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -16,13 +17,13 @@ use crate::{
         attempt::{Attempt, AttemptOutcome},
         failure::{Charged, Failure, FailureReason, UnresolvedReason},
         generation::{Cost, Generation, HistoryEvent, State, Unresolved},
-        order::{Adjustment, Candidate, OptionName, OptionValue},
+        order::Adjustment,
         session::{Message, Role, Session},
     },
     engine::view::View,
     pb::v1,
 };
-use values::{count, duration, number, timestamp};
+use values::{count, duration, timestamp};
 
 /// How much of a generation is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +80,7 @@ pub(super) fn generation(view: &View, detail: Detail) -> v1::Generation {
         request_id: record.request_id.as_ref().map(|id| id.id().to_owned()).unwrap_or_default(),
         provider_error: record.provider_error.clone().unwrap_or_default(),
         expire_time: record.expired_at.map(timestamp),
-        spec: spec(record, candidate),
+        spec: Some(spec::of(record, candidate)),
     }
 }
 
@@ -169,42 +170,6 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn spec(record: &Generation, candidate: Option<&Candidate>) -> Option<v1::generation::Spec> {
-    match record.kind {
-        Kind::Video => Some(v1::generation::Spec::Video(v1::VideoSpec {
-            prompt: record.prompt.clone(),
-            options: candidate.map(video_options),
-        })),
-        // The contract orders videos only so far.
-        Kind::Image | Kind::Speech | Kind::Music => None,
-    }
-}
-
-fn video_options(candidate: &Candidate) -> v1::VideoOptions {
-    let value = |name| candidate.options.get(&name);
-    let whole = |name| value(name).and_then(number);
-    let text = |name| value(name).map(ToString::to_string).unwrap_or_default();
-    let provider = &candidate.provider_options;
-    v1::VideoOptions {
-        duration: value(OptionName::Duration).and_then(values::seconds),
-        fps: whole(OptionName::Fps),
-        width: whole(OptionName::Width),
-        height: whole(OptionName::Height),
-        aspect_ratio: text(OptionName::AspectRatio),
-        steps: whole(OptionName::Steps),
-        samples: whole(OptionName::Samples),
-        guidance: value(OptionName::Guidance).and_then(OptionValue::as_f64),
-        seed: value(OptionName::Seed).and_then(number),
-        negative_prompt: text(OptionName::NegativePrompt),
-        audio: value(OptionName::Audio).and_then(|value| match value {
-            OptionValue::Bool(audio) => Some(*audio),
-            OptionValue::Int(_) | OptionValue::Number(_) | OptionValue::Text(_) => None,
-        }),
-        provider_options: (!provider.is_empty()).then(|| values::structure(provider)),
-        ..v1::VideoOptions::default()
-    }
-}
-
 fn attempt(attempt: &Attempt) -> v1::Attempt {
     let outcome = match attempt.outcome {
         AttemptOutcome::Open => v1::AttemptOutcome::Open,
@@ -226,7 +191,8 @@ fn attempt(attempt: &Attempt) -> v1::Attempt {
     }
 }
 
-fn adjustment(adjustment: &Adjustment) -> v1::Adjustment {
+/// A value that was changed to what the model can do.
+pub(super) fn adjustment(adjustment: &Adjustment) -> v1::Adjustment {
     let Adjustment { field, asked, used, why } = adjustment.clone();
     v1::Adjustment { field, asked, used, why }
 }

@@ -8,13 +8,14 @@ use tracing::info;
 
 use super::{
     Engine,
-    brief::{brief, digest},
+    brief::{brief, digest, has_context},
     error::Error,
     request::Request,
     view::View,
 };
 use crate::{
     domain::{
+        artifact::Kind,
         attempt::Attempt,
         generation::{CacheKey, Cost, Generation, State},
         names::{GenerationId, SessionId},
@@ -44,11 +45,12 @@ impl Engine {
         self.to_the_end("accept", async move { engine.admit(request).await }).await?
     }
 
-    async fn admit(&self, request: Request) -> Result<Admitted, Error> {
+    async fn admit(&self, mut request: Request) -> Result<Admitted, Error> {
         self.check_ready(&request)?;
-        let inputs = self.own_inputs(&request).await?;
+        let inputs = self.own_inputs(&mut request).await?;
         let digest = digest(
             &request.tenant,
+            request.kind,
             self.settings().system_prompt.as_deref(),
             &request.prompt,
             &request.candidates,
@@ -163,7 +165,7 @@ impl Draft for NewGeneration {
     fn generation(&self, earlier: &[Message]) -> (Generation, Vec<Message>) {
         let Self { request, inputs, digest, session, system_prompt, most, max_duration, now } = self.clone();
         let id = GenerationId::fresh();
-        let brief = brief(system_prompt.as_deref(), &request.prompt, earlier, most);
+        let brief = brief(request.kind, system_prompt.as_deref(), &request.prompt, earlier, most);
         let messages = opening_messages(&request, &brief, id, now);
         let first = request.candidates.first();
         let estimated = first.and_then(|candidate| candidate.estimate);
@@ -183,7 +185,7 @@ impl Draft for NewGeneration {
             callback_url: request.callback_url,
             cache: request.cache,
             cache_key: (request.cache != CachePolicy::Bypass)
-                .then_some(CacheKey { digest, first_turn: earlier.is_empty() }),
+                .then_some(CacheKey { digest, first_turn: earlier.is_empty() || !has_context(request.kind) }),
             max_duration,
             deadline: now.checked_add(max_duration).unwrap_or(Timestamp::MAX),
             state: State::Queued,
@@ -218,9 +220,15 @@ impl Draft for NewGeneration {
 fn opening_messages(request: &Request, brief: &str, id: GenerationId, now: Timestamp) -> Vec<Message> {
     let seconds = request.candidates.first().and_then(|candidate| candidate.options.get(&OptionName::Duration));
     let length = seconds.map(|seconds| format!(" ({seconds}s)")).unwrap_or_default();
-    let kind = request.kind;
-    let reply =
-        format!("Generating a short{length} preview {kind} based on your prompt. I'll return the {kind} when ready.");
+    let basis = if request.prompt.is_empty() { "files" } else { "prompt" };
+    let reply = match request.kind {
+        Kind::Video => {
+            format!("Generating a short{length} preview video based on your {basis}. I'll return the video when ready.")
+        }
+        Kind::Image => format!("Generating an image based on your {basis}. I'll return the image when ready."),
+        Kind::Speech => "Speaking your text. I'll return the speech when ready.".to_owned(),
+        Kind::Music => format!("Generating music{length} based on your {basis}. I'll return the music when ready."),
+    };
     let message = |role, text, meta: Value| Message {
         role,
         text,

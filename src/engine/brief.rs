@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 use unicode_normalization::UnicodeNormalization;
 
 use crate::domain::{
+    artifact::Kind,
     names::TenantId,
     order::{Candidate, Input, InputSource},
     session::{Message, Role},
@@ -19,9 +20,14 @@ const MOST: usize = 600;
 /// The prompt with the last messages of its session, the new one included, as `prompt — Context: role: text | …`.
 ///
 /// Cut at 600 characters (or the model's `most`, if that is less) plus `...`. The prompt itself is never cut: one that leaves no room goes alone.
-pub(super) fn brief(system: Option<&str>, prompt: &str, earlier: &[Message], most: usize) -> String {
+/// A text to speak goes as it is, and where no prompt was given there is no brief.
+pub(super) fn brief(kind: Kind, system: Option<&str>, prompt: &str, earlier: &[Message], most: usize) -> String {
+    if prompt.is_empty() || !has_context(kind) {
+        return prompt.to_owned();
+    }
     let from = earlier.len().saturating_sub(CONTEXT - 1);
     let said = earlier[from..].iter().map(|message| (message.role, message.text.as_str()));
+    let said = said.filter(|(_, text)| !text.is_empty());
     let said: Vec<String> = said
         .chain([(Role::User, prompt)])
         .map(|(role, text)| format!("{}: {}", role.as_str(), text.split_whitespace().collect::<Vec<_>>().join(" ")))
@@ -42,10 +48,19 @@ pub(super) fn brief(system: Option<&str>, prompt: &str, earlier: &[Message], mos
     }
 }
 
-/// Two orders with the same digest give the same result, but for the conversation: tenant, model, normalised prompt, every resolved option,
+/// Whether what was said before belongs to an order of this kind; a text to speak is all there is to say.
+pub(super) fn has_context(kind: Kind) -> bool {
+    match kind {
+        Kind::Video | Kind::Image | Kind::Music => true,
+        Kind::Speech => false,
+    }
+}
+
+/// Two orders with the same digest give the same result, but for the conversation: tenant, kind, model, normalised prompt, every resolved option,
 /// provider options, inputs, and what may stand in for a failure.
 pub(super) fn digest(
     tenant: &TenantId,
+    kind: Kind,
     system: Option<&str>,
     prompt: &str,
     candidates: &[Candidate],
@@ -64,15 +79,21 @@ pub(super) fn digest(
     let order = json!([
         tenant.id(),
         system,
-        normalised(prompt),
+        spoken_or_shown(kind, prompt),
         first.map(|candidate| candidate.model.to_string()),
         first.map(|candidate| serde_json::to_value(&candidate.options).unwrap_or_default()),
         first.map(|candidate| sorted(&Value::Object(candidate.provider_options.clone()))),
         inputs,
         candidates.last().is_some_and(|candidate| candidate.stand_in),
         fallback_on_refusal,
+        kind,
     ]);
     hex::encode(Sha256::digest(order.to_string().as_bytes()))
+}
+
+/// A text is spoken with its capitals and pauses; to a picture they mean nothing.
+fn spoken_or_shown(kind: Kind, prompt: &str) -> String {
+    if has_context(kind) { normalised(prompt) } else { prompt.to_owned() }
 }
 
 /// NFKC, trimmed, lower case, white space folded.
@@ -110,7 +131,7 @@ mod tests {
     #[test]
     fn a_brief_holds_the_last_six_messages_the_new_one_included() {
         let earlier: Vec<Message> = (0..16).map(|n| message(Role::User, &format!("turn {n}"))).collect();
-        let brief = brief(None, "a cat", &earlier, 32_000);
+        let brief = brief(Kind::Video, None, "a cat", &earlier, 32_000);
         assert_eq!(
             brief,
             "a cat — Context: user: turn 11 | user: turn 12 | user: turn 13 | user: turn 14 | user: turn 15 | user: a cat"
@@ -120,7 +141,7 @@ mod tests {
     #[test]
     fn a_brief_with_context_is_cut_at_600_characters() {
         let earlier = vec![message(Role::Assistant, &"é".repeat(900))];
-        let brief = brief(None, "a cat", &earlier, 32_000);
+        let brief = brief(Kind::Video, None, "a cat", &earlier, 32_000);
         assert_eq!(brief.chars().count(), 603);
         assert!(brief.starts_with("a cat — Context: assistant: é") && brief.ends_with("..."));
     }
@@ -128,8 +149,16 @@ mod tests {
     #[test]
     fn the_prompt_itself_is_never_cut() {
         let prompt = "x".repeat(5_000);
-        assert_eq!(brief(None, &prompt, &[message(Role::User, "before")], 5_000), prompt);
-        assert_eq!(brief(Some("Be calm."), "a", &[], 14), "Be calm.\n\na");
+        assert_eq!(brief(Kind::Video, None, &prompt, &[message(Role::User, "before")], 5_000), prompt);
+        assert_eq!(brief(Kind::Video, Some("Be calm."), "a", &[], 14), "Be calm.\n\na");
+    }
+
+    #[test]
+    fn a_text_to_speak_goes_as_it_is_and_no_prompt_is_no_brief() {
+        let earlier = [message(Role::User, "before"), message(Role::User, "")];
+        assert_eq!(brief(Kind::Speech, Some("Be calm."), "Hello,  you.", &earlier, 9), "Hello,  you.");
+        assert_eq!(brief(Kind::Video, Some("Be calm."), "", &earlier, 900), "");
+        assert_eq!(brief(Kind::Music, None, "a", &earlier, 900), "a — Context: user: before | user: a");
     }
 
     #[test]

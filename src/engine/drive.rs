@@ -34,6 +34,7 @@ use crate::{
     store::port::{ApplyError, Claim, Loaded},
 };
 
+mod answer;
 mod ask;
 mod find;
 mod keep;
@@ -147,7 +148,7 @@ impl Driver {
                     self.tell(Event::DeadlinePassed).await?
                 }
                 Step::GiveUp => self.tell(Event::GaveUp).await?,
-                work @ (Step::Submit | Step::Find | Step::Ask) => {
+                work @ (Step::Submit | Step::Find | Step::Keep | Step::Ask) => {
                     let span = self.span.clone();
                     self.work(work, generation).instrument(span).await?
                 }
@@ -173,6 +174,7 @@ impl Driver {
             Step::Submit if self.slot.is_none() => self.queue(generation, &work).await,
             Step::Submit => self.submit(generation, &work).await,
             Step::Find => self.find(generation, &work).await,
+            Step::Keep => self.keep_answer(generation, &work).await,
             Step::Ask | Step::Done | Step::Follow | Step::PassDeadline | Step::GiveUp => {
                 self.ask(generation, &work).await
             }

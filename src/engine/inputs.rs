@@ -9,14 +9,16 @@ use sha2::{Digest, Sha256};
 use super::{
     Engine,
     error::Error,
+    library::UploadError,
     request::{AskedInput, AskedSource, Request},
 };
 use crate::{
-    artifact::{CollectError, Spooled},
+    artifact::Spooled,
     domain::{
-        artifact::{BlobKey, Kind, MediaFacts},
+        artifact::{Artifact, BlobKey, Kind, MediaFacts},
+        card::InputSpec,
         names::{ArtifactId, AttemptId, TenantId},
-        order::{Input, InputSource, Violation},
+        order::{Candidate, Input, InputRole, InputSource, Violation},
     },
 };
 
@@ -25,37 +27,50 @@ pub(super) const MAX_INPUT_BYTES: u64 = 32 << 20;
 
 /// An input that can be used.
 enum Checked {
-    /// It is there already, or somewhere the provider fetches it.
-    There(InputSource),
-    /// Bytes that are an image and not stored yet.
-    New { id: ArtifactId, spooled: Spooled, facts: MediaFacts },
+    /// An address, which only the provider looks at.
+    Url(InputSource),
+    /// An artifact of the caller.
+    There(Box<Artifact>),
+    /// Bytes that are a media file and not stored yet.
+    New { id: ArtifactId, spooled: Spooled, kind: Kind, facts: MediaFacts },
+}
+
+impl Checked {
+    /// Media type and bytes, where they are known.
+    fn file(&self) -> Option<(&str, u64)> {
+        match self {
+            Self::Url(_) => None,
+            Self::There(artifact) => Some((&artifact.facts.media_type, artifact.size)),
+            Self::New { spooled, facts, .. } => Some((&facts.media_type, spooled.len())),
+        }
+    }
 }
 
 impl Engine {
     /// The request's inputs as the record keeps them: inline bytes have become artifacts, and named artifacts are there and fit.
-    pub(super) async fn own_inputs(&self, request: &Request) -> Result<Vec<Input>, Error> {
+    ///
+    /// Models that cannot take them are left out of the request.
+    pub(super) async fn own_inputs(&self, request: &mut Request) -> Result<Vec<Input>, Error> {
         let mut checked = Vec::with_capacity(request.inputs.len());
         let mut violations = Vec::new();
-        for (index, AskedInput { role, source }) in request.inputs.iter().enumerate() {
-            let found = match source {
-                AskedSource::Url(url) => Ok(Checked::There(InputSource::Url(url.clone()))),
-                AskedSource::Artifact(id) => self.check_artifact(&request.tenant, id).await?,
-                AskedSource::Bytes(bytes) => self.check_bytes(&request.tenant, bytes).await?,
-            };
-            match found {
-                Ok(input) => checked.push((*role, input)),
-                Err(why) => violations.push(Violation::new(format!("inputs[{index}]"), why)),
+        for (index, input) in request.inputs.iter().enumerate() {
+            let field = format!("inputs[{index}].{}", input.field);
+            match self.check_input(&request.tenant, request.kind, input).await? {
+                Ok(found) => checked.push((field, input.role, found)),
+                Err(why) => violations.push(Violation::new(field, why)),
             }
         }
         if !violations.is_empty() {
             return Err(Error::Invalid(violations));
         }
+        self.keep_fitting(&mut request.candidates, &checked)?;
         let mut inputs = Vec::with_capacity(checked.len());
-        for (role, input) in checked {
+        for (_, role, input) in checked {
             let source = match input {
-                Checked::There(source) => source,
-                Checked::New { id, spooled, facts } => {
-                    self.store_input(&request.tenant, &id, &spooled, facts).await?;
+                Checked::Url(source) => source,
+                Checked::There(artifact) => InputSource::Artifact(artifact.id),
+                Checked::New { id, spooled, kind, facts } => {
+                    self.store_input(&request.tenant, &id, &spooled, kind, facts).await?;
                     InputSource::Artifact(id)
                 }
             };
@@ -64,37 +79,76 @@ impl Engine {
         Ok(inputs)
     }
 
-    async fn check_artifact(&self, tenant: &TenantId, id: &ArtifactId) -> Result<Result<Checked, String>, Error> {
-        Ok(match self.store().artifact(tenant, id).await? {
-            None => Err(format!("there is no {id}")),
-            Some(artifact) if artifact.kind != Kind::Image => {
-                Err(format!("{id} is a {}; an image is needed", artifact.kind))
+    async fn check_input(
+        &self,
+        tenant: &TenantId,
+        kind: Kind,
+        AskedInput { role, source, .. }: &AskedInput,
+    ) -> Result<Result<Checked, String>, Error> {
+        let found = match source {
+            AskedSource::Url(url) => Ok(Checked::Url(InputSource::Url(url.clone()))),
+            AskedSource::Artifact(id) => match self.store().artifact(tenant, id).await? {
+                None => Err(format!("there is no {id}")),
+                Some(artifact) if artifact.size > MAX_INPUT_BYTES => {
+                    Err(format!("{id} has {} bytes; an input has at most {MAX_INPUT_BYTES}", artifact.size))
+                }
+                Some(artifact) => Ok(Checked::There(Box::new(artifact))),
+            },
+            AskedSource::Bytes(bytes) => self.check_bytes(tenant, bytes).await?,
+        };
+        Ok(found.and_then(|checked| match checked.file() {
+            Some((media_type, _)) if !plays(kind, *role, media_type) => {
+                Err(format!("is {media_type}; {role} takes {}", parts(kind, *role).join(" or ")))
             }
-            Some(artifact) if artifact.size > MAX_INPUT_BYTES => {
-                Err(format!("{id} has {} bytes; an input has at most {MAX_INPUT_BYTES}", artifact.size))
-            }
-            Some(_) => Ok(Checked::There(InputSource::Artifact(id.clone()))),
-        })
+            Some(_) | None => Ok(checked),
+        }))
     }
 
     async fn check_bytes(&self, tenant: &TenantId, bytes: &Bytes) -> Result<Result<Checked, String>, Error> {
         // Named after the content, so that a repeated request finds its bytes instead of storing them again.
         let name = format!("input-{}", &hex::encode(Sha256::digest(bytes))[..32]);
         let id = ArtifactId::from_id(name).map_err(|error| Error::Storage(Box::new(error)))?;
-        if self.store().artifact(tenant, &id).await?.is_some() {
-            return Ok(Ok(Checked::There(InputSource::Artifact(id))));
+        if let Some(artifact) = self.store().artifact(tenant, &id).await? {
+            return Ok(Ok(Checked::There(Box::new(artifact))));
         }
         let look = async {
             let source = stream::iter([Ok::<_, Infallible>(bytes.clone())]);
-            let spooled = self.collector().spool(source, None).await?;
-            let facts = self.collector().inspect(&spooled, Kind::Image).await?;
-            Ok((spooled, facts))
+            let spooled = self.collector().spool(source, None).await.map_err(super::library::upload_error)?;
+            let (kind, facts) = self.recognise(&spooled).await?;
+            Ok(Checked::New { id, spooled, kind, facts })
         };
         match look.await {
-            Ok((spooled, facts)) => Ok(Ok(Checked::New { id, spooled, facts })),
-            Err(CollectError::Invalid(why)) => Ok(Err(why.to_string())),
-            Err(error) => Err(Error::Storage(Box::new(error))),
+            Ok(checked) => Ok(Ok(checked)),
+            Err(UploadError::Invalid(violation)) => Ok(Err(violation.description)),
+            Err(UploadError::TooLarge { max_bytes }) => Ok(Err(format!("has more than {max_bytes} bytes"))),
+            Err(UploadError::Engine(error)) => Err(error),
+            Err(UploadError::Source(never)) => match never {},
         }
+    }
+
+    /// Leaves out the models whose cards refuse a file; if that leaves none, the first one's reasons are told.
+    fn keep_fitting(
+        &self,
+        candidates: &mut Vec<Candidate>,
+        inputs: &[(String, InputRole, Checked)],
+    ) -> Result<(), Error> {
+        let unfit = |candidate: &Candidate| -> Vec<Violation> {
+            let card = if candidate.stand_in { None } else { self.catalog().card(&candidate.model) };
+            let Some(card) = card else { return Vec::new() };
+            let inputs = inputs.iter().filter_map(|(field, role, input)| {
+                let why = unfit(card.inputs.get(role)?, input.file()?)?;
+                Some(Violation::new(field.as_str(), format!("{}: {why}", card.name)))
+            });
+            inputs.collect()
+        };
+        let first = candidates.first().map(unfit).unwrap_or_default();
+        let mut fitting = candidates.clone();
+        fitting.retain(|candidate| unfit(candidate).is_empty());
+        if fitting.iter().all(|candidate| candidate.stand_in) && !first.is_empty() {
+            return Err(Error::Invalid(first));
+        }
+        *candidates = fitting;
+        Ok(())
     }
 
     async fn store_input(
@@ -102,11 +156,12 @@ impl Engine {
         tenant: &TenantId,
         id: &ArtifactId,
         spooled: &Spooled,
+        kind: Kind,
         facts: MediaFacts,
     ) -> Result<(), Error> {
         let key = BlobKey::fresh(AttemptId::fresh(), 0);
         let stored = self.collector().store(spooled, key).await.map_err(|error| Error::Storage(Box::new(error)))?;
-        let artifact = self.uploaded(id.clone(), Kind::Image, facts, stored);
+        let artifact = self.uploaded(id.clone(), kind, facts, stored);
         match self.store().add_artifact(tenant, &artifact).await {
             Ok(()) => Ok(()),
             // Another request, or an earlier input of this one, brought the same bytes in the meantime.
@@ -116,4 +171,31 @@ impl Engine {
             },
         }
     }
+}
+
+/// What can play a part in an order of this kind: `image`, `video`, `audio`.
+fn parts(kind: Kind, role: InputRole) -> &'static [&'static str] {
+    match (role, kind) {
+        (InputRole::Reference, Kind::Speech | Kind::Music) | (InputRole::Audio, _) => &["audio"],
+        (InputRole::FirstFrame | InputRole::LastFrame | InputRole::Mask | InputRole::Sequence, _)
+        | (InputRole::Reference, Kind::Image) => &["image"],
+        // Some models follow a clip, or the voice in a recording.
+        (InputRole::Reference, Kind::Video) | (InputRole::Source, Kind::Video) => &["image", "video", "audio"],
+        (InputRole::Source, Kind::Image) => &["image"],
+        (InputRole::Source, Kind::Speech | Kind::Music) => &["audio", "video"],
+    }
+}
+
+fn plays(kind: Kind, role: InputRole, media_type: &str) -> bool {
+    let class = media_type.split('/').next().unwrap_or_default();
+    parts(kind, role).contains(&class)
+}
+
+/// Why a model does not take this file in this part.
+fn unfit(spec: &InputSpec, (media_type, n_bytes): (&str, u64)) -> Option<String> {
+    if !spec.media.is_empty() && !spec.media.iter().any(|taken| taken == media_type) {
+        return Some(format!("is {media_type}; it takes {}", spec.media.join(", ")));
+    }
+    let most = spec.max_bytes?;
+    (n_bytes > most).then(|| format!("has {n_bytes} bytes; it takes at most {most}"))
 }

@@ -135,7 +135,7 @@ impl Engine {
     }
 
     /// What kind of media the bytes are. A moving GIF is an image here; sound of any sort is music, for nothing tells speech apart.
-    async fn recognise<E>(&self, spooled: &Spooled) -> Result<(Kind, MediaFacts), UploadError<E>> {
+    pub(super) async fn recognise<E>(&self, spooled: &Spooled) -> Result<(Kind, MediaFacts), UploadError<E>> {
         for kind in [Kind::Image, Kind::Video, Kind::Music] {
             match self.collector().inspect(spooled, kind).await {
                 Ok(facts) => return Ok((kind, facts)),
@@ -147,7 +147,7 @@ impl Engine {
     }
 }
 
-fn upload_error<E>(error: CollectError<E>) -> UploadError<E> {
+pub(super) fn upload_error<E>(error: CollectError<E>) -> UploadError<E> {
     match error {
         CollectError::Source(error) => UploadError::Source(error),
         CollectError::TooLarge { max } => UploadError::TooLarge { max_bytes: max },

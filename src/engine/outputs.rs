@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::TryStreamExt;
+use futures_util::{TryStreamExt, stream};
 
 use super::{Engine, inputs::MAX_INPUT_BYTES};
 use crate::{
-    artifact::{BlobError, CollectError, Invalid},
+    artifact::{BlobError, CollectError, Invalid, StoredBlob},
     domain::{
-        artifact::{Artifact, BlobKey},
+        artifact::{Artifact, BlobKey, Kind, MediaFacts},
+        attempt::AnsweredOutput,
         catalog::SAMPLE,
         generation::Generation,
         money::Usage,
@@ -23,6 +24,20 @@ use crate::{
     },
     store::port::StoreError,
 };
+
+/// Where an output is on its way to be an artifact.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// At the vendor.
+    AtVendor(RemoteOutput),
+    /// Stored already, and not looked at.
+    Ours {
+        /// Where.
+        key: BlobKey,
+        /// Bytes.
+        size: u64,
+    },
+}
 
 /// Why outputs were not kept.
 #[derive(Debug)]
@@ -43,6 +58,8 @@ pub(super) enum Trouble {
     },
     /// Our own disk or store failed.
     Storage(String),
+    /// What was stored is not there any more.
+    Gone,
 }
 
 /// Why an order could not be put together.
@@ -55,34 +72,49 @@ pub(super) enum NoOrder {
 }
 
 impl Engine {
+    /// Stores the outputs of a submit answer that `saved` lacks, unseen. What is in `saved` stays there when a later one fails.
+    pub(super) async fn save_answer(
+        &self,
+        attempt: AttemptId,
+        outputs: &[RemoteOutput],
+        saved: &mut Vec<AnsweredOutput>,
+    ) -> Result<(), Trouble> {
+        for (index, output) in outputs.iter().enumerate().skip(saved.len()) {
+            saved.push(match output {
+                RemoteOutput::Link(url) => AnsweredOutput::Link(url.clone()),
+                RemoteOutput::Inline(bytes) => {
+                    let whole = stream::iter([Ok::<_, ProviderError>(bytes.clone())]);
+                    let received = bytes.len() as u64;
+                    let spooled = self.collector().spool(whole, None).await;
+                    let spooled = spooled.map_err(|error| trouble(error, received))?;
+                    let stored = self.collector().store(&spooled, BlobKey::fresh(attempt, index)).await;
+                    let stored = stored.map_err(|error| trouble(error.widen(), received))?;
+                    AnsweredOutput::Blob { key: stored.key, size: stored.len }
+                }
+            });
+        }
+        Ok(())
+    }
+
     /// Fetches, checks and stores the outputs that `kept` lacks. What is in `kept` stays there when a later one fails.
     pub(super) async fn keep_outputs(
         &self,
         generation: &Generation,
         attempt: AttemptId,
         provider: &dyn Provider,
-        outputs: &[RemoteOutput],
+        outputs: &[Output],
         kept: &mut Vec<Artifact>,
     ) -> Result<(), Trouble> {
         let ticket = generation.open_attempt().and_then(|open| open.ticket.as_ref());
         for (index, output) in outputs.iter().enumerate().skip(kept.len()) {
-            let opened = provider.open(output, ticket).await;
-            let ByteSource { stream, length } = opened.map_err(|error| Trouble::Fetch { error, received: 0 })?;
-            failpoint::reach(Point::SpoolBefore);
-            let mut received = 0;
-            let counted = stream.inspect_ok(|bytes| received += bytes.len() as u64);
-            let spooled = self.collector().spool(counted, length).await;
-            let trouble = |error| trouble(error, received);
-            let spooled = spooled.map_err(trouble)?;
-            failpoint::reach(Point::SpoolAfter);
-            let facts =
-                self.collector().inspect(&spooled, generation.kind).await.map_err(|error| trouble(error.widen()))?;
-            failpoint::reach(Point::BlobBefore);
-            let stored = self
-                .collector()
-                .store(&spooled, BlobKey::fresh(attempt, index))
-                .await
-                .map_err(|error| trouble(error.widen()))?;
+            let (stored, facts) = match output {
+                Output::AtVendor(output) => {
+                    let opened = provider.open(output, ticket).await;
+                    let source = opened.map_err(|error| Trouble::Fetch { error, received: 0 })?;
+                    self.take_in(generation.kind, BlobKey::fresh(attempt, index), source).await?
+                }
+                Output::Ours { key, size } => self.look_at(generation.kind, key, *size).await?,
+            };
             failpoint::reach(Point::BlobAfter);
             self.metrics().artifact_stored(stored.len);
             kept.push(Artifact {
@@ -98,6 +130,41 @@ impl Engine {
             });
         }
         Ok(())
+    }
+
+    /// Spools, inspects and stores what comes.
+    async fn take_in(&self, kind: Kind, key: BlobKey, source: ByteSource) -> Result<(StoredBlob, MediaFacts), Trouble> {
+        let ByteSource { stream, length } = source;
+        failpoint::reach(Point::SpoolBefore);
+        let mut received = 0;
+        let counted = stream.inspect_ok(|bytes| received += bytes.len() as u64);
+        let spooled = self.collector().spool(counted, length).await;
+        let trouble = |error| trouble(error, received);
+        let spooled = spooled.map_err(trouble)?;
+        failpoint::reach(Point::SpoolAfter);
+        let facts = self.collector().inspect(&spooled, kind).await.map_err(|error| trouble(error.widen()))?;
+        failpoint::reach(Point::BlobBefore);
+        let stored = self.collector().store(&spooled, key).await.map_err(|error| trouble(error.widen()))?;
+        Ok((stored, facts))
+    }
+
+    /// Inspects what is stored: it becomes an artifact where it is.
+    async fn look_at(&self, kind: Kind, key: &BlobKey, size: u64) -> Result<(StoredBlob, MediaFacts), Trouble> {
+        let unreadable = |error| match error {
+            BlobError::NotFound => Trouble::Gone,
+            error => Trouble::Storage(error.to_string()),
+        };
+        let bytes = self.blobs().open(key, 0..size).await.map_err(unreadable)?;
+        let spooled = self.collector().spool(bytes, Some(size)).await.map_err(|error| match error {
+            CollectError::Source(error) => unreadable(error),
+            CollectError::Invalid(why) => Trouble::Invalid(why),
+            CollectError::TooLarge { max } => Trouble::TooLarge { max },
+            CollectError::NoSpace => no_space(),
+            CollectError::Io(error) => Trouble::Storage(format!("reading failed: {error}")),
+        })?;
+        let facts = self.collector().inspect(&spooled, kind).await.map_err(|error| trouble(error.widen(), size))?;
+        let stored = StoredBlob { key: key.clone(), len: size, sha256: spooled.sha256().to_owned() };
+        Ok((stored, facts))
     }
 
     /// The order as the current candidate's provider gets it, with the inputs' bytes.
@@ -176,7 +243,11 @@ fn trouble(error: CollectError<ProviderError>, received: u64) -> Trouble {
         CollectError::Source(error) => Trouble::Fetch { error, received },
         CollectError::Invalid(why) => Trouble::Invalid(why),
         CollectError::TooLarge { max } => Trouble::TooLarge { max },
-        CollectError::NoSpace => Trouble::Storage("there is no space left for artifacts".to_owned()),
+        CollectError::NoSpace => no_space(),
         CollectError::Io(error) => Trouble::Storage(format!("storing failed: {error}")),
     }
+}
+
+fn no_space() -> Trouble {
+    Trouble::Storage("there is no space left for artifacts".to_owned())
 }

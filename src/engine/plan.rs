@@ -25,6 +25,8 @@ pub(super) enum Step {
     Submit,
     /// A submit was sent and its answer is missing: look for the job.
     Find,
+    /// The outputs came with the answer: make them artifacts.
+    Keep,
     /// Ask the provider how far it is.
     Ask,
 }
@@ -48,6 +50,7 @@ pub(super) fn plan(generation: &Generation, now: Timestamp, unresolved_for: Dura
     match generation.open_attempt().map(|attempt| attempt.stage) {
         Some(AttemptStage::Waiting) => Step::Submit,
         Some(AttemptStage::Submitting) => Step::Find,
+        Some(AttemptStage::Answered) => Step::Keep,
         Some(AttemptStage::Accepted) => Step::Ask,
         // An unfinished record without an open attempt cannot be written; if one is read, time ends it.
         None => Step::Follow,

@@ -27,7 +27,7 @@ pub struct Request {
     pub request_id: Option<(RequestId, SentRequest)>,
     /// The conversation; a new one when absent.
     pub session: Option<SessionId>,
-    /// The prompt, trimmed and not empty.
+    /// The prompt, trimmed; empty only if its model goes without.
     pub prompt: String,
     /// The models it may be tried at, in order; never empty.
     pub candidates: Vec<Candidate>,
@@ -52,6 +52,8 @@ pub struct Request {
 pub struct AskedInput {
     /// The part it plays.
     pub role: InputRole,
+    /// The field of the request that holds it: `artifact`, `uri` or `data`.
+    pub field: &'static str,
     /// Where it comes from.
     pub source: AskedSource,
 }

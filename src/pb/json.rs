@@ -14,7 +14,7 @@ use super::{DESCRIPTOR_SET, v1};
 static POOL: LazyLock<Result<DescriptorPool, String>> =
     LazyLock::new(|| DescriptorPool::decode(DESCRIPTOR_SET).map_err(|error| error.to_string()));
 
-/// A message of the contract that is shown as JSON.
+/// A message of the contract that is shown as JSON, or read by its descriptor.
 pub trait Described: Message {
     /// Its full name in the contract.
     const NAME: &'static str;
@@ -32,6 +32,11 @@ described!(
     Artifact,
     Callback,
     CreateArtifactLinkResponse,
+    EstimateCostResponse,
+    GenerateImageRequest,
+    GenerateMusicRequest,
+    GenerateSpeechRequest,
+    GenerateVideoRequest,
     Generation,
     GenerationEvent,
     Message,
@@ -45,10 +50,17 @@ described!(
 /// # Errors
 /// The embedded descriptors cannot be read: a defect of the build.
 pub fn of<M: Described>(message: &M) -> Result<Value, String> {
+    serde_json::to_value(dynamic(message)?).map_err(|error| error.to_string())
+}
+
+/// `message` with its fields by name.
+///
+/// # Errors
+/// The embedded descriptors cannot be read: a defect of the build.
+pub fn dynamic<M: Described>(message: &M) -> Result<DynamicMessage, String> {
     let pool = POOL.as_ref().map_err(String::clone)?;
     let descriptor = pool.get_message_by_name(M::NAME).ok_or("not in the contract")?;
-    let dynamic = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(|e| e.to_string())?;
-    serde_json::to_value(&dynamic).map_err(|error| error.to_string())
+    DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(|error| error.to_string())
 }
 
 /// The descriptors, for tests that compare something with the whole contract.

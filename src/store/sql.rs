@@ -125,6 +125,8 @@ catalogue! {
         DELETE_OUTPUTS = "DELETE FROM artifacts WHERE tenant = ?1 AND generation = ?2";
         COUNT_OUTPUTS = "SELECT count(*) FROM artifacts WHERE tenant = ?1 AND generation = ?2";
         REFERS_TO_BLOB = "SELECT EXISTS (SELECT 1 FROM artifacts WHERE blob = ?1)";
+        // An answer that is being kept names its blobs in the record.
+        IS_ANSWER = "SELECT EXISTS (SELECT 1 FROM generations WHERE ended = 0 AND doc LIKE '%' || ?1 || '%')";
     }
 }
 

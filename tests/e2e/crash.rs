@@ -146,7 +146,7 @@ async fn a_cancel_of_what_was_never_made_waits_and_takes_no_place_from_others() 
 /// The names are part of what testers rely on, and each stands in one place of the sources.
 #[test]
 fn every_failpoint_has_its_name_and_one_place() {
-    let expected = "order.before order.after intent.before intent.after send.before receive.before receive.after \
+    let expected = "order.before order.after intent.before intent.after send.before receive.before receive.after answer.before answer.after \
         ticket.before ticket.after poll.before poll.after terminal.before terminal.after spool.before spool.after \
         blob.before blob.after settle.before settle.after notify.before notify.after";
     assert_eq!(Point::ALL.map(Point::name).join(" "), expected);

@@ -45,13 +45,16 @@ enum By {
 
 /// Where a process is killed, and what it leads to.
 fn kills() -> Vec<(Kill, Then)> {
-    let at_points = Point::ALL.map(|point| (Kill::At(point), after(point)));
+    let passed = Point::ALL.into_iter().filter_map(|point| Some((Kill::At(point), after(point)?)));
     let in_between = [(Kill::BeforeEffect, Then::Unknown), (Kill::AfterEffect, Then::Found(By::List))];
-    at_points.into_iter().chain(in_between).collect()
+    passed.chain(in_between).collect()
 }
 
-fn after(point: Point) -> Then {
-    match point {
+/// What a death at `point` leads to; none if an order of this vendor does not pass it.
+fn after(point: Point) -> Option<Then> {
+    Some(match point {
+        // Its outputs never come with the submit answer.
+        Point::AnswerBefore | Point::AnswerAfter => return None,
         Point::OrderBefore | Point::OrderAfter | Point::IntentBefore => Then::GoesOn,
         Point::IntentAfter | Point::SendBefore => Then::Unknown,
         Point::ReceiveBefore | Point::ReceiveAfter | Point::TicketBefore => Then::Found(By::List),
@@ -68,7 +71,7 @@ fn after(point: Point) -> Then {
         | Point::SettleAfter
         | Point::NotifyBefore
         | Point::NotifyAfter => Then::GoesOn,
-    }
+    })
 }
 
 /// Does `check` for every way to die.

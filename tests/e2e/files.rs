@@ -211,7 +211,7 @@ async fn an_upload_becomes_a_first_frame_inline_when_small_and_uploaded_on_when_
     let again = server.artifacts().await.delete_artifact(request).await;
     assert_eq!(refusal(again, &"a second delete"), not_found("ARTIFACT_NOT_FOUND"));
     let refused = server.generations().await.generate_video(from_picture(Source::Artifact(small.name))).await;
-    assert_eq!(refusal(refused, &"a deleted input").fields, ["inputs[0]"]);
+    assert_eq!(refusal(refused, &"a deleted input").fields, ["inputs[0].artifact"]);
 }
 
 pub(crate) fn n_blobs(folder: &Path) -> usize {

@@ -2,7 +2,7 @@
 
 use super::super::{
     artifact::Artifact,
-    attempt::Ticket,
+    attempt::{SubmitAnswer, Ticket},
     failure::{Charged, Failure, FailureReason},
     generation::{Generation, HistoryEvent, State},
     money::Usage,
@@ -35,6 +35,8 @@ pub enum AttemptEvent {
     Postponed(FailureReason, String),
     /// The provider took the order, or its job was found again.
     Accepted(Ticket),
+    /// The answer of the submit call brought the outputs, which are in our hands now.
+    Answered(SubmitAnswer),
     /// The answer of the submit call was lost.
     AnswerLost(String),
     /// The provider took the order and named no job: as good as lost, until its job is found.

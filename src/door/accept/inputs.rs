@@ -5,6 +5,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::Bytes;
+use infer::MatcherType;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -15,9 +16,11 @@ use crate::{
     pb::v1::{self, input::Source},
 };
 
-const MAX_INPUTS: usize = 16;
+const MAX_INPUTS: usize = 64;
 const MAX_INLINE_BYTES: usize = 3 << 20;
 const MAX_URL_BYTES: usize = 8192;
+/// So many characters tell what the bytes are; a multiple of four, and no media file is shorter.
+const LEAST_BASE64: usize = 64;
 /// Many encoders leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
@@ -36,7 +39,8 @@ pub(super) fn accept(inputs: Vec<v1::Input>, violations: &mut Violations) -> Vec
             let path = format!("inputs[{index}]");
             let role = role(input.role, &path, violations);
             let source = source(input.source, &path, violations);
-            Some(AskedInput { role: role?, source: source? })
+            let (role, (field, source)) = role.zip(source)?;
+            Some(AskedInput { role, field, source })
         })
         .collect()
 }
@@ -52,37 +56,67 @@ fn role(role: i32, path: &str, violations: &mut Violations) -> Option<InputRole>
         Ok(Wire::Sequence) => Some(InputRole::Sequence),
         Ok(Wire::Audio) => Some(InputRole::Audio),
         Ok(Wire::Unspecified) | Err(_) => {
-            let known = [Wire::FirstFrame, Wire::LastFrame, Wire::Reference].map(|role| role.as_str_name());
+            let known = InputRole::ALL.map(InputRole::as_str);
             violations.0.push(unknown(format!("{path}.role"), role, &known));
             None
         }
     }
 }
 
-fn source(source: Option<Source>, path: &str, violations: &mut Violations) -> Option<AskedSource> {
+/// The field that holds it, and what it holds.
+fn source(source: Option<Source>, path: &str, violations: &mut Violations) -> Option<(&'static str, AskedSource)> {
     let (field, accepted) = match source {
-        None => (path.to_owned(), Err("needs one of artifact, uri and data".to_owned())),
+        None => {
+            violations.add(path, "needs one of artifact, uri and data");
+            return None;
+        }
         Some(Source::Artifact(name)) => {
             let artifact = name.parse::<ArtifactId>().map(AskedSource::Artifact).map_err(|error| error.to_string());
-            (format!("{path}.artifact"), artifact)
+            ("artifact", artifact)
         }
-        Some(Source::Uri(uri)) => (format!("{path}.uri"), address(&uri)),
-        Some(Source::Data(data)) => (format!("{path}.data"), inline(data)),
+        Some(Source::Uri(uri)) => ("uri", address(&uri)),
+        Some(Source::Data(data)) => ("data", inline(data)),
     };
-    accepted.map_err(|why| violations.add(field, why)).ok()
+    match accepted {
+        Ok(source) => Some((field, source)),
+        Err(why) => {
+            violations.add(format!("{path}.{field}"), why);
+            None
+        }
+    }
 }
 
+/// A URL, a data URI, or the base64 of a media file as it stands.
 fn address(uri: &str) -> Result<AskedSource, String> {
     if uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
         return inline(data_uri(uri.get(5..).unwrap_or_default())?.into());
+    }
+    if let Some(bytes) = bare_base64(uri) {
+        return inline(bytes.into());
     }
     if uri.len() > MAX_URL_BYTES {
         return Err(format!("has {} bytes; at most {MAX_URL_BYTES} unless it is a data URI", uri.len()));
     }
     // The text is not repeated: a URL may hold a signature.
-    let url = Url::parse(uri).map_err(|error| format!("is no URL: {error}"))?;
+    let url = Url::parse(uri)
+        .map_err(|error| format!("is no https URL, no data URI and no base64 of an image, video or sound: {error}"))?;
     hosts::check(&url)?;
     Ok(AskedSource::Url(url))
+}
+
+/// The bytes of a text that is base64 and nothing else: no URL is, and no path or word begins like a media file.
+fn bare_base64(text: &str) -> Option<Vec<u8>> {
+    let start: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).take(LEAST_BASE64).collect();
+    if start.len() < LEAST_BASE64 || !infer_media(&BASE64.decode(&start).ok()?) {
+        return None;
+    }
+    BASE64.decode(text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<u8>>()).ok()
+}
+
+fn infer_media(bytes: &[u8]) -> bool {
+    infer::get(bytes).is_some_and(|found| {
+        matches!(found.matcher_type(), MatcherType::Image | MatcherType::Video | MatcherType::Audio)
+    })
 }
 
 fn inline(data: Bytes) -> Result<AskedSource, String> {

@@ -18,7 +18,19 @@ const STEPS: RangeInclusive<u32> = 1..=1000;
 const SAMPLES: RangeInclusive<u32> = 1..=16;
 const GUIDANCE: RangeInclusive<f64> = 0.0..=100.0;
 const SEED: RangeInclusive<i64> = 0..=(1 << 53) - 1;
+const SHARE: RangeInclusive<f64> = 0.0..=1.0;
+const SPEED: RangeInclusive<f64> = 0.25..=4.0;
+/// Most characters of a word that only the model knows, of a voice, and of directions.
+const MAX_WORD: usize = 64;
+const MAX_VOICE: usize = 128;
+const MAX_INSTRUCTIONS: usize = 4096;
 const MAX_STRUCT_BYTES: usize = 64 << 10;
+const VIDEO_RESOLUTIONS: [&str; 8] = ["360p", "480p", "540p", "720p", "768p", "1080p", "1440p", "2160p"];
+const IMAGE_RESOLUTIONS: [&str; 4] = ["512", "1K", "2K", "4K"];
+const QUALITIES: [&str; 4] = ["low", "medium", "high", "ultra"];
+const BACKGROUNDS: [&str; 3] = ["opaque", "transparent", "auto"];
+const IMAGE_FORMATS: [&str; 3] = ["png", "jpeg", "webp"];
+const SOUND_FORMATS: [&str; 6] = ["mp3", "wav", "flac", "opus", "aac", "pcm"];
 
 /// Options, of which only those in range are kept.
 #[derive(Debug, Default)]
@@ -45,9 +57,12 @@ pub(super) fn video(options: v1::VideoOptions, violations: &mut Violations) -> A
         negative_prompt,
         audio,
         provider_options,
-        ..
+        resolution,
+        motion,
+        camera,
+        style,
     } = options;
-    let mut read = Reader { typed: Options::new(), violations };
+    let mut read = Reader::new(violations);
     read.duration(duration.as_ref());
     read.whole(OptionName::Fps, fps, &FPS);
     read.whole(OptionName::Width, width, &PIXELS);
@@ -58,10 +73,90 @@ pub(super) fn video(options: v1::VideoOptions, violations: &mut Violations) -> A
     // A range never contains NaN.
     read.within(OptionName::Guidance, guidance, &GUIDANCE, OptionValue::number);
     read.within(OptionName::Seed, seed, &SEED, OptionValue::Int);
-    read.negative_prompt(negative_prompt);
-    read.typed.extend(audio.map(|audio| (OptionName::Audio, OptionValue::Bool(audio))));
-    let typed = read.typed;
-    Accepted { typed, provider: provider_options.map(|fields| provider(fields, violations)).unwrap_or_default() }
+    read.text(OptionName::NegativePrompt, negative_prompt, MAX_PROMPT);
+    read.flag(OptionName::Audio, audio);
+    read.word(OptionName::Resolution, resolution, &VIDEO_RESOLUTIONS);
+    read.within(OptionName::Motion, motion, &SHARE, OptionValue::number);
+    read.text(OptionName::Camera, camera, MAX_WORD);
+    read.text(OptionName::Style, style, MAX_WORD);
+    read.with(provider_options)
+}
+
+/// The options of images.
+pub(super) fn image(options: v1::ImageOptions, violations: &mut Violations) -> Accepted {
+    let v1::ImageOptions {
+        width,
+        height,
+        aspect_ratio,
+        resolution,
+        quality,
+        style,
+        samples,
+        steps,
+        guidance,
+        seed,
+        negative_prompt,
+        strength,
+        background,
+        format,
+        provider_options,
+    } = options;
+    let mut read = Reader::new(violations);
+    read.whole(OptionName::Width, width, &PIXELS);
+    read.whole(OptionName::Height, height, &PIXELS);
+    read.aspect_ratio(aspect_ratio);
+    read.word(OptionName::Resolution, resolution, &IMAGE_RESOLUTIONS);
+    read.word(OptionName::Quality, quality, &QUALITIES);
+    read.text(OptionName::Style, style, MAX_WORD);
+    read.whole(OptionName::Samples, samples, &SAMPLES);
+    read.whole(OptionName::Steps, steps, &STEPS);
+    read.within(OptionName::Guidance, guidance, &GUIDANCE, OptionValue::number);
+    read.within(OptionName::Seed, seed, &SEED, OptionValue::Int);
+    read.text(OptionName::NegativePrompt, negative_prompt, MAX_PROMPT);
+    read.within(OptionName::Strength, strength, &SHARE, OptionValue::number);
+    read.word(OptionName::Background, background, &BACKGROUNDS);
+    read.word(OptionName::Format, format, &IMAGE_FORMATS);
+    read.with(provider_options)
+}
+
+/// The options of a spoken text.
+pub(super) fn speech(options: v1::SpeechOptions, violations: &mut Violations) -> Accepted {
+    let v1::SpeechOptions { voice, language, speed, format, instructions, seed, provider_options } = options;
+    let mut read = Reader::new(violations);
+    read.text(OptionName::Voice, voice, MAX_VOICE);
+    read.language(language);
+    read.within(OptionName::Speed, speed, &SPEED, OptionValue::number);
+    read.word(OptionName::Format, format, &SOUND_FORMATS);
+    read.text(OptionName::Instructions, instructions, MAX_INSTRUCTIONS);
+    read.within(OptionName::Seed, seed, &SEED, OptionValue::Int);
+    read.with(provider_options)
+}
+
+/// The options of music.
+pub(super) fn music(options: v1::MusicOptions, violations: &mut Violations) -> Accepted {
+    let v1::MusicOptions {
+        duration,
+        lyrics,
+        instrumental,
+        format,
+        samples,
+        guidance,
+        seed,
+        negative_prompt,
+        steps,
+        provider_options,
+    } = options;
+    let mut read = Reader::new(violations);
+    read.duration(duration.as_ref());
+    read.text(OptionName::Lyrics, lyrics, MAX_PROMPT);
+    read.flag(OptionName::Instrumental, instrumental);
+    read.word(OptionName::Format, format, &SOUND_FORMATS);
+    read.whole(OptionName::Samples, samples, &SAMPLES);
+    read.within(OptionName::Guidance, guidance, &GUIDANCE, OptionValue::number);
+    read.within(OptionName::Seed, seed, &SEED, OptionValue::Int);
+    read.text(OptionName::NegativePrompt, negative_prompt, MAX_PROMPT);
+    read.whole(OptionName::Steps, steps, &STEPS);
+    read.with(provider_options)
 }
 
 fn provider(fields: prost_types::Struct, violations: &mut Violations) -> Map<String, Value> {
@@ -79,7 +174,17 @@ struct Reader<'a> {
     violations: &'a mut Violations,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(violations: &'a mut Violations) -> Self {
+        Self { typed: Options::new(), violations }
+    }
+
+    /// What was read, with what is passed on as it is.
+    fn with(self, provider_options: Option<prost_types::Struct>) -> Accepted {
+        let Self { typed, violations } = self;
+        Accepted { typed, provider: provider_options.map(|fields| provider(fields, violations)).unwrap_or_default() }
+    }
+
     fn set(&mut self, name: OptionName, value: OptionValue) {
         self.typed.insert(name, value);
     }
@@ -129,12 +234,34 @@ impl Reader<'_> {
         }
     }
 
-    fn negative_prompt(&mut self, text: String) {
+    fn flag(&mut self, name: OptionName, value: Option<bool>) {
+        self.typed.extend(value.map(|value| (name, OptionValue::Bool(value))));
+    }
+
+    fn text(&mut self, name: OptionName, text: String, most: usize) {
         let n_chars = text.chars().count();
-        if n_chars > MAX_PROMPT {
-            self.refuse(OptionName::NegativePrompt, format!("has {n_chars} characters; at most {MAX_PROMPT}"));
+        if n_chars > most {
+            self.refuse(name, format!("has {n_chars} characters; at most {most}"));
         } else if n_chars > 0 {
-            self.set(OptionName::NegativePrompt, OptionValue::Text(text));
+            self.set(name, OptionValue::Text(text));
+        }
+    }
+
+    fn word(&mut self, name: OptionName, word: String, known: &[&str]) {
+        if word.is_empty() {
+        } else if known.contains(&word.as_str()) {
+            self.set(name, OptionValue::Text(word));
+        } else {
+            self.refuse(name, format!("must be one of {}", known.join(", ")));
+        }
+    }
+
+    fn language(&mut self, tag: String) {
+        if tag.is_empty() {
+        } else if is_language(&tag) {
+            self.set(OptionName::Language, OptionValue::Text(tag));
+        } else {
+            self.refuse(OptionName::Language, "must be a BCP 47 tag, for example en or pt-BR");
         }
     }
 }
@@ -151,4 +278,14 @@ fn is_shape(text: &str) -> bool {
             && side.parse::<f64>().is_ok_and(|side| side > 0.0)
     };
     text.split_once(':').is_some_and(|(width, height)| side(width) && side(height))
+}
+
+/// The shape of a BCP 47 tag: a language of 2 to 8 letters, then subtags of 1 to 8 letters and digits.
+fn is_language(tag: &str) -> bool {
+    let mut subtags = tag.split('-');
+    let language = subtags.next().unwrap_or_default();
+    let is_language = (2..=8).contains(&language.len()) && language.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let is_subtag =
+        |subtag: &str| (1..=8).contains(&subtag.len()) && subtag.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_language && tag.len() <= 35 && subtags.all(is_subtag)
 }

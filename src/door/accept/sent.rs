@@ -5,117 +5,88 @@
 
 use std::collections::BTreeMap;
 
-use prost_types::{Duration, Struct, Value, value::Kind};
+use prost_reflect::{DynamicMessage, MapKey, ReflectMessage, Value as Field};
+use prost_types::{Duration, Struct, Value, value::Kind as Of};
 use sha2::{Digest, Sha256};
 
-use crate::{
-    pb::v1::{self, input::Source},
-    store::port::SentRequest,
-};
+use super::Ordering;
+use crate::{domain::artifact::Kind, door::refusal::Refusal, engine::error::Error, pb::json, store::port::SentRequest};
 
-/// A request for a video, without its request id.
-pub(super) fn video(request: &v1::GenerateVideoRequest) -> SentRequest {
-    // Taken apart by name, so that a new field of the contract cannot be forgotten.
-    let v1::GenerateVideoRequest {
-        prompt,
-        session,
-        model,
-        route,
-        quality,
-        options,
-        inputs,
-        request_id: _,
-        mode,
-        cache,
-        quote,
-        max_duration,
-        callback_url,
-        labels,
-        fallback_to_sample,
-        fallback_on_refusal,
-    } = request;
+/// The field that does not count: it names the request.
+const REQUEST_ID: &str = "request_id";
+
+/// A request of any kind, without its request id.
+///
+/// # Errors
+/// The contract's descriptors cannot be read: a defect of the build.
+pub(super) fn of<R: Ordering>(request: &R) -> Result<SentRequest, Refusal> {
+    // Read by its descriptor, so that a new field of the contract cannot be forgotten.
+    let message = json::dynamic(request).map_err(|why| Error::Storage(why.into()))?;
     let mut sent = Sent::default();
-    sent.text("prompt", prompt);
-    sent.text("session", session);
-    sent.text("model", model);
-    sent.text("route", route);
-    sent.number("quality", *quality);
-    if let Some(options) = options {
-        video_options(options, &mut sent);
+    match R::KIND {
+        // The first kind of all; its requests say so by saying nothing.
+        Kind::Video => {}
+        Kind::Image | Kind::Speech | Kind::Music => sent.set("kind", R::KIND),
     }
-    for (index, input) in inputs.iter().enumerate() {
-        one_input(&format!("inputs[{index}]"), input, &mut sent);
-    }
-    sent.number("mode", *mode);
-    sent.number("cache", *cache);
-    sent.text("quote", quote);
-    sent.set("max_duration", max_duration.as_ref().map(written_duration));
-    sent.text("callback_url", callback_url);
-    sent.text("labels", &written_map(labels));
-    sent.flag("fallback_to_sample", *fallback_to_sample);
-    sent.flag("fallback_on_refusal", *fallback_on_refusal);
-    sent.0
-}
-
-fn video_options(options: &v1::VideoOptions, sent: &mut Sent) {
-    let v1::VideoOptions {
-        duration,
-        fps,
-        width,
-        height,
-        aspect_ratio,
-        steps,
-        samples,
-        guidance,
-        seed,
-        negative_prompt,
-        audio,
-        provider_options,
-        ..
-    } = options;
-    sent.set("options.duration", duration.as_ref().map(written_duration));
-    sent.set("options.fps", *fps);
-    sent.set("options.width", *width);
-    sent.set("options.height", *height);
-    sent.text("options.aspect_ratio", aspect_ratio);
-    sent.set("options.steps", *steps);
-    sent.set("options.samples", *samples);
-    sent.set("options.guidance", *guidance);
-    sent.set("options.seed", *seed);
-    sent.text("options.negative_prompt", negative_prompt);
-    sent.set("options.audio", *audio);
-    sent.text("options.provider_options", &provider_options.as_ref().map(written_struct).unwrap_or_default());
-}
-
-fn one_input(path: &str, input: &v1::Input, sent: &mut Sent) {
-    let v1::Input { role, source } = input;
-    sent.set(&format!("{path}.role"), Some(*role));
-    match source {
-        None => {}
-        Some(Source::Artifact(name)) => sent.text(&format!("{path}.artifact"), name),
-        Some(Source::Uri(uri)) => sent.text(&format!("{path}.uri"), uri),
-        Some(Source::Data(data)) => sent.set(&format!("{path}.data"), Some(digest(data))),
-    }
+    sent.fields("", &message);
+    Ok(sent.0)
 }
 
 #[derive(Default)]
 struct Sent(SentRequest);
 
 impl Sent {
-    fn set(&mut self, field: &str, value: Option<impl ToString>) {
-        self.0.extend(value.map(|value| (field.to_owned(), value.to_string())));
+    /// The fields that are set, in the order of their numbers.
+    fn fields(&mut self, path: &str, message: &DynamicMessage) {
+        let mut fields: Vec<_> = message.fields().collect();
+        fields.sort_by_key(|(field, _)| field.number());
+        for (field, value) in fields {
+            match (path, field.name()) {
+                ("", REQUEST_ID) => {}
+                ("", name) => self.value(name, value),
+                (path, name) => self.value(&format!("{path}.{name}"), value),
+            }
+        }
+    }
+
+    fn value(&mut self, path: &str, value: &Field) {
+        match value {
+            Field::Message(message) => match message.descriptor().full_name() {
+                "google.protobuf.Duration" => {
+                    self.set(path, written_duration(&message.transcode_to().unwrap_or_default()));
+                }
+                "google.protobuf.Struct" => {
+                    self.text(path, &written_struct(&message.transcode_to().unwrap_or_default()));
+                }
+                _ => self.fields(path, message),
+            },
+            Field::List(values) => {
+                for (index, value) in values.iter().enumerate() {
+                    self.value(&format!("{path}[{index}]"), value);
+                }
+            }
+            Field::Map(entries) => {
+                let entries = entries.iter().map(|(key, value)| (written_key(key), value.as_str().unwrap_or_default()));
+                self.text(path, &written_map(&entries.collect()));
+            }
+            Field::String(text) => self.text(path, text),
+            Field::Bytes(bytes) => self.set(path, digest(bytes)),
+            Field::Bool(value) => self.set(path, value),
+            Field::EnumNumber(value) | Field::I32(value) => self.set(path, value),
+            Field::I64(value) => self.set(path, value),
+            Field::U32(value) => self.set(path, value),
+            Field::U64(value) => self.set(path, value),
+            Field::F32(value) => self.set(path, value),
+            Field::F64(value) => self.set(path, value),
+        }
+    }
+
+    fn set(&mut self, field: &str, value: impl ToString) {
+        self.0.push((field.to_owned(), value.to_string()));
     }
 
     fn text(&mut self, field: &str, value: &str) {
-        self.set(field, (!value.is_empty()).then(|| digest(value.as_bytes())));
-    }
-
-    fn number(&mut self, field: &str, value: i32) {
-        self.set(field, (value != 0).then_some(value));
-    }
-
-    fn flag(&mut self, field: &str, value: bool) {
-        self.set(field, value.then_some(value));
+        self.set(field, digest(value.as_bytes()));
     }
 }
 
@@ -127,8 +98,11 @@ fn written_duration(duration: &Duration) -> String {
     format!("{} s {} ns", duration.seconds, duration.nanos)
 }
 
-/// Nothing without entries.
-fn written_map(entries: &BTreeMap<String, String>) -> String {
+fn written_key(key: &MapKey) -> &str {
+    key.as_str().unwrap_or_default()
+}
+
+fn written_map(entries: &BTreeMap<&str, &str>) -> String {
     entries.iter().map(|(key, value)| format!("{key:?}:{value:?},")).collect()
 }
 
@@ -141,12 +115,12 @@ fn written_struct(fields: &Struct) -> String {
 fn written(value: &Value) -> String {
     match &value.kind {
         None => String::new(),
-        Some(Kind::NullValue(_)) => "null".to_owned(),
-        Some(Kind::BoolValue(value)) => value.to_string(),
-        Some(Kind::NumberValue(value)) => value.to_string(),
-        Some(Kind::StringValue(value)) => format!("{value:?}"),
-        Some(Kind::StructValue(value)) => written_struct(value),
-        Some(Kind::ListValue(list)) => {
+        Some(Of::NullValue(_)) => "null".to_owned(),
+        Some(Of::BoolValue(value)) => value.to_string(),
+        Some(Of::NumberValue(value)) => value.to_string(),
+        Some(Of::StringValue(value)) => format!("{value:?}"),
+        Some(Of::StructValue(value)) => written_struct(value),
+        Some(Of::ListValue(list)) => {
             format!("[{}]", list.values.iter().map(written).collect::<Vec<_>>().join(","))
         }
     }
@@ -158,6 +132,11 @@ mod tests {
     use prost::Message;
 
     use super::*;
+    use crate::pb::v1::{self, input::Source};
+
+    fn video(request: &v1::GenerateVideoRequest) -> SentRequest {
+        of(request).unwrap()
+    }
 
     fn request() -> v1::GenerateVideoRequest {
         v1::GenerateVideoRequest { prompt: "a cat".to_owned(), ..Default::default() }
@@ -186,7 +165,7 @@ mod tests {
         }
         let mut options = Vec::new();
         for (key, value) in fields {
-            encode_entry(1, key, &Value { kind: Some(Kind::NumberValue(*value)) }, &mut options);
+            encode_entry(1, key, &Value { kind: Some(Of::NumberValue(*value)) }, &mut options);
         }
         let mut wrapped = Vec::new();
         prost::encoding::bytes::encode(12, &options, &mut wrapped);
@@ -225,6 +204,43 @@ mod tests {
     }
 
     #[test]
+    fn the_form_stays_what_earlier_servers_stored() {
+        let options = v1::VideoOptions {
+            duration: Some(Duration { seconds: 5, nanos: 0 }),
+            guidance: Some(7.5),
+            audio: Some(false),
+            ..Default::default()
+        };
+        let request = v1::GenerateVideoRequest {
+            options: Some(options),
+            labels: [("a".to_owned(), "b".to_owned())].into(),
+            mode: 2,
+            fallback_to_sample: true,
+            ..input(Source::Artifact("artifacts/a".to_owned()))
+        };
+        let form = [
+            ("prompt", digest(b"a cat")),
+            ("options.duration", "5 s 0 ns".to_owned()),
+            ("options.guidance", "7.5".to_owned()),
+            ("options.audio", "false".to_owned()),
+            ("inputs[0].role", "1".to_owned()),
+            ("inputs[0].artifact", digest(b"artifacts/a")),
+            ("mode", "2".to_owned()),
+            ("labels", digest(b"\"a\":\"b\",")),
+            ("fallback_to_sample", "true".to_owned()),
+        ];
+        assert_eq!(video(&request), form.map(|(field, value)| (field.to_owned(), value)));
+    }
+
+    #[test]
+    fn kinds_are_told_apart() {
+        let music = v1::GenerateMusicRequest { prompt: "a cat".to_owned(), ..Default::default() };
+        let image = v1::GenerateImageRequest { prompt: "a cat".to_owned(), ..Default::default() };
+        let forms = [video(&request()), of(&music).unwrap(), of(&image).unwrap()];
+        assert_eq!(forms.iter().collect::<std::collections::BTreeSet<_>>().len(), forms.len());
+    }
+
+    #[test]
     fn bytes_are_kept_as_their_hash() {
         let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(video(&input(Source::Data("abc".into())))[2], ("inputs[0].data".to_owned(), abc.to_owned()));
@@ -233,7 +249,7 @@ mod tests {
     #[test]
     fn nothing_that_a_caller_wrote_can_be_read_in_it() {
         let secret = || "SECRET".to_owned();
-        let fields = [(secret(), Value { kind: Some(Kind::StringValue(secret())) })].into();
+        let fields = [(secret(), Value { kind: Some(Of::StringValue(secret())) })].into();
         let options = v1::VideoOptions {
             negative_prompt: secret(),
             provider_options: Some(Struct { fields }),
@@ -274,9 +290,9 @@ mod tests {
             options(v1::VideoOptions { fps: Some(0), ..Default::default() }),
             options(v1::VideoOptions { fps: Some(24), ..Default::default() }),
             options(v1::VideoOptions { audio: Some(false), ..Default::default() }),
-            structs(Kind::NumberValue(1.0)),
-            structs(Kind::StringValue("1".to_owned())),
-            structs(Kind::NullValue(0)),
+            structs(Of::NumberValue(1.0)),
+            structs(Of::StringValue("1".to_owned())),
+            structs(Of::NullValue(0)),
             input(Source::Data("abc".into())),
             input(Source::Data("abd".into())),
             input(Source::Artifact("artifacts/a".to_owned())),

@@ -18,6 +18,8 @@ use crate::{
     outbound::Fence,
 };
 
+const STILL: &[u8] = include_bytes!("../../../tests/fixtures/media/still.jpg");
+
 fn card(toml: &str) -> Arc<ModelCard> {
     Arc::new(toml::from_str(toml).unwrap())
 }
@@ -38,16 +40,28 @@ fn catalog() -> Catalog {
         field = "image"
         "#,
     );
+    let flux = card(
+        r#"
+        name = "flux"
+        kind = "image"
+        options = { resolution = {}, quality = {}, strength = {}, background = {}, format = {} }
+        "#,
+    );
+    let say = card("name = 'say'\nkind = 'speech'");
     let entry = |cards, missing: Option<&str>, open| ProviderEntry { cards, missing: missing.map(str::to_owned), open };
     let id = |id| ProviderId::from_id(id).unwrap();
     Catalog {
         providers: [
-            (id("replicate"), entry(vec![veo], None, true)),
+            (id("replicate"), entry(vec![veo, flux, say], None, true)),
             (id("fal"), entry(Vec::new(), Some("set FAL_KEY"), true)),
         ]
         .into(),
         routes: [(RouteName::from_id("fast").unwrap(), vec!["replicate/veo".parse().unwrap()])].into(),
-        defaults: [(Kind::Video, "replicate/any/model".parse().unwrap())].into(),
+        defaults: [
+            (Kind::Video, "replicate/any/model".parse().unwrap()),
+            (Kind::Music, "replicate/any/model".parse().unwrap()),
+        ]
+        .into(),
     }
 }
 
@@ -61,7 +75,7 @@ fn request() -> v1::GenerateVideoRequest {
 }
 
 fn accept(request: v1::GenerateVideoRequest) -> Result<Request, Refusal> {
-    video(request, caller(), &catalog(), &Targets::default())
+    order(request, caller(), &catalog(), &Targets::default())
 }
 
 /// The fields refused, in order.
@@ -167,7 +181,7 @@ proptest! {
         let Ok(request) = v1::GenerateVideoRequest::decode(bytes.as_slice()) else { return Ok(()) };
         match accept(request) {
             Ok(accepted) => {
-                prop_assert!(!accepted.candidates.is_empty() && !accepted.prompt.trim().is_empty());
+                prop_assert!(!accepted.candidates.is_empty() && !accepted.prompt.is_empty());
             }
             Err(Refusal::Invalid(violations)) => prop_assert!(!violations.is_empty()),
             Err(Refusal::NotConfigured { .. }) => {}
@@ -220,6 +234,82 @@ fn each_wrong_field_is_named() {
 }
 
 #[test]
+fn a_kind_is_ordered_with_its_own_options() {
+    let image = v1::GenerateImageRequest {
+        prompt: "a fox".to_owned(),
+        model: "replicate/flux".to_owned(),
+        options: Some(v1::ImageOptions {
+            quality: "ultra".to_owned(),
+            strength: Some(0.5),
+            background: "auto".to_owned(),
+            format: "webp".to_owned(),
+            resolution: "2K".to_owned(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let accepted = order(image, caller(), &catalog(), &Targets::default()).unwrap();
+    assert_eq!(accepted.kind, Kind::Image);
+    let options: Vec<String> = accepted.candidates[0].options.values().map(ToString::to_string).collect();
+    assert_eq!(options, ["2K", "ultra", "0.5", "auto", "webp"]);
+}
+
+#[test]
+fn each_wrong_option_of_the_other_kinds_is_named() {
+    fn check<R: Ordering>(request: R, expected: &[&str]) {
+        let Err(Refusal::Invalid(violations)) = order(request, caller(), &catalog(), &Targets::default()) else {
+            panic!("accepted")
+        };
+        let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
+        let expected: Vec<String> = expected.iter().map(|option| format!("options.{option}")).collect();
+        assert_eq!(fields, expected);
+    }
+    let (prompt, word) = ("a fox".to_owned(), || "x".repeat(129));
+    let options = v1::ImageOptions {
+        resolution: "3K".to_owned(),
+        quality: "best".to_owned(),
+        style: word(),
+        strength: Some(1.1),
+        background: "blue".to_owned(),
+        format: "bmp".to_owned(),
+        ..Default::default()
+    };
+    let model = "replicate/flux".to_owned();
+    let image =
+        v1::GenerateImageRequest { prompt: prompt.clone(), model, options: Some(options), ..Default::default() };
+    check(image, &["resolution", "quality", "style", "strength", "background", "format"]);
+    let options = v1::SpeechOptions {
+        voice: word(),
+        language: "english".repeat(2),
+        speed: Some(0.2),
+        format: "midi".to_owned(),
+        instructions: "x".repeat(4097),
+        ..Default::default()
+    };
+    let model = "replicate/say".to_owned();
+    let speech =
+        v1::GenerateSpeechRequest { prompt: prompt.clone(), model, options: Some(options), ..Default::default() };
+    check(speech, &["voice", "language", "speed", "format", "instructions"]);
+    let options = v1::MusicOptions {
+        duration: seconds(0),
+        lyrics: "x".repeat(MAX_PROMPT + 1),
+        format: "MP3".to_owned(),
+        samples: Some(17),
+        ..Default::default()
+    };
+    let music = v1::GenerateMusicRequest { prompt, options: Some(options), ..Default::default() };
+    check(music, &["duration", "lyrics", "format", "samples"]);
+    let video = v1::VideoOptions {
+        resolution: "1081p".to_owned(),
+        motion: Some(f64::NAN),
+        camera: "x".repeat(65),
+        style: "x".repeat(65),
+        ..Default::default()
+    };
+    check(with_options(|options| *options = video), &["resolution", "motion", "camera", "style"]);
+}
+
+#[test]
 fn a_callback_needs_a_secret_once_the_rest_is_right() {
     let asked = with(|r| r.callback_url = format!("https://example.com/{}", "x".repeat(2028)));
     assert!(matches!(accept(asked.clone()), Err(Refusal::CallbackNotConfigured)));
@@ -231,7 +321,7 @@ fn a_callback_needs_a_secret_once_the_rest_is_right() {
         tenants: BTreeMap::new(),
         retry_base: Duration::from_secs(5),
     };
-    let accepted = video(asked.clone(), caller(), &catalog(), &Targets::new(&config)).unwrap();
+    let accepted = order(asked.clone(), caller(), &catalog(), &Targets::new(&config)).unwrap();
     assert_eq!(accepted.callback_url.unwrap().as_str(), asked.callback_url);
 }
 
@@ -326,7 +416,7 @@ fn each_wrong_input_is_named() {
     ] {
         assert_eq!(refused(request), [field]);
     }
-    let many = with(|r| r.inputs = vec![v1::Input { role: 1, source: None }; 17]);
+    let many = with(|r| r.inputs = vec![v1::Input { role: 1, source: None }; 65]);
     assert_eq!(refused(many), ["inputs"]);
     let roles = with(|r| r.inputs = [0, 9].map(|role| v1::Input { role, source: None }).into());
     assert_eq!(refused(roles), ["inputs[0].role", "inputs[0]", "inputs[1].role", "inputs[1]"]);
@@ -340,6 +430,8 @@ fn inputs_arrive_as_what_they_are() {
     let uri = "data:image/png;base64,YWJj".to_owned();
     assert!(matches!(source(Source::Uri(uri)), AskedSource::Bytes(bytes) if bytes == "abc"));
     assert!(matches!(source(Source::Artifact("artifacts/a".to_owned())), AskedSource::Artifact(_)));
+    let bare = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, STILL);
+    assert!(matches!(source(Source::Uri(bare)), AskedSource::Bytes(bytes) if bytes == STILL));
 }
 
 #[test]
@@ -364,12 +456,12 @@ fn a_field_is_not_blamed_twice() {
     let request = with(|r| {
         r.model = "replicate/veo".to_owned();
         r.prompt = " ".to_owned();
-        r.inputs = [(7, None), (2, Some(Source::Artifact("artifacts/a".to_owned())))]
+        r.inputs = [(77, None), (2, Some(Source::Artifact("artifacts/a".to_owned())))]
             .map(|(role, source)| v1::Input { role, source })
             .into();
     });
-    // The card takes no last frame either, but cannot say so of the right index.
-    assert_eq!(refused(request), ["prompt", "inputs[0].role", "inputs[0]"]);
+    // Whether a prompt may be blank is the card's word. It takes no last frame either, but cannot say so of the right index.
+    assert_eq!(refused(request), ["inputs[0].role", "inputs[0]", "prompt"]);
 }
 
 #[test]

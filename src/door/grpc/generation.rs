@@ -14,7 +14,7 @@ use crate::{
         names::{GenerationId, SessionId},
     },
     door::{
-        accept,
+        accept::{self, Ordering},
         pages::Wanted,
         present::{self, Detail},
         refusal::{Refusal, both},
@@ -31,27 +31,6 @@ impl GenerationService for Door {
     type GenerateMusicStream = Answers<v1::GenerateMusicResponse>;
     type WatchGenerationStream = Answers<v1::WatchGenerationResponse>;
 
-    async fn generate_image(
-        &self,
-        _request: Request<v1::GenerateImageRequest>,
-    ) -> Result<Response<Self::GenerateImageStream>, Status> {
-        Err(Status::unimplemented("images come next"))
-    }
-
-    async fn generate_speech(
-        &self,
-        _request: Request<v1::GenerateSpeechRequest>,
-    ) -> Result<Response<Self::GenerateSpeechStream>, Status> {
-        Err(Status::unimplemented("speech comes next"))
-    }
-
-    async fn generate_music(
-        &self,
-        _request: Request<v1::GenerateMusicRequest>,
-    ) -> Result<Response<Self::GenerateMusicStream>, Status> {
-        Err(Status::unimplemented("music comes next"))
-    }
-
     async fn estimate_cost(
         &self,
         _request: Request<v1::EstimateCostRequest>,
@@ -63,16 +42,42 @@ impl GenerationService for Door {
         &self,
         request: Request<v1::GenerateVideoRequest>,
     ) -> Result<Response<Self::GenerateVideoStream>, Status> {
-        call(span("GenerateVideo", &request), async {
-            let caller = caller(&request)?;
-            let request_id = request.get_ref().request_id.clone();
-            let order = accept::video(request.into_inner(), caller, self.engine.catalog(), &self.targets)?;
-            let admitted = self.engine.accept(order).await.map_err(Refusal::about(&request_id))?;
-            let id = admitted.view.generation.id;
-            about_generation(&id);
-            let watch = self.engine.watch_admitted(&admitted).await.map_err(Refusal::about(&id))?;
-            let replayed = admitted.replayed;
-            Ok(answers(watch, move |generation| v1::GenerateVideoResponse { generation: Some(generation), replayed }))
+        self.generate("GenerateVideo", request, |generation, replayed| v1::GenerateVideoResponse {
+            generation: Some(generation),
+            replayed,
+        })
+        .await
+    }
+
+    async fn generate_image(
+        &self,
+        request: Request<v1::GenerateImageRequest>,
+    ) -> Result<Response<Self::GenerateImageStream>, Status> {
+        self.generate("GenerateImage", request, |generation, replayed| v1::GenerateImageResponse {
+            generation: Some(generation),
+            replayed,
+        })
+        .await
+    }
+
+    async fn generate_speech(
+        &self,
+        request: Request<v1::GenerateSpeechRequest>,
+    ) -> Result<Response<Self::GenerateSpeechStream>, Status> {
+        self.generate("GenerateSpeech", request, |generation, replayed| v1::GenerateSpeechResponse {
+            generation: Some(generation),
+            replayed,
+        })
+        .await
+    }
+
+    async fn generate_music(
+        &self,
+        request: Request<v1::GenerateMusicRequest>,
+    ) -> Result<Response<Self::GenerateMusicStream>, Status> {
+        self.generate("GenerateMusic", request, |generation, replayed| v1::GenerateMusicResponse {
+            generation: Some(generation),
+            replayed,
         })
         .await
     }
@@ -197,6 +202,29 @@ impl GenerationService for Door {
             let redelivered = self.engine.redeliver_callback(&caller.tenant, id).await;
             let (generation, callback) = redelivered.map_err(Refusal::about(&id))?;
             Ok(v1::RedeliverCallbackResponse { callback: Some(present::callback(&generation, &callback)) })
+        })
+        .await
+    }
+}
+
+impl Door {
+    /// Orders and watches, whatever the kind; `answer` makes its message from a snapshot and whether the request id was known.
+    async fn generate<R: Ordering, M: Send + 'static>(
+        &self,
+        rpc: &'static str,
+        request: Request<R>,
+        answer: fn(v1::Generation, bool) -> M,
+    ) -> Result<Response<Answers<M>>, Status> {
+        call(span(rpc, &request), async {
+            let caller = caller(&request)?;
+            let order = accept::order(request.into_inner(), caller, self.engine.catalog(), &self.targets)?;
+            let request_id = order.request_id.as_ref().map(|(id, _)| id.id().to_owned()).unwrap_or_default();
+            let admitted = self.engine.accept(order).await.map_err(Refusal::about(&request_id))?;
+            let id = admitted.view.generation.id;
+            about_generation(&id);
+            let watch = self.engine.watch_admitted(&admitted).await.map_err(Refusal::about(&id))?;
+            let replayed = admitted.replayed;
+            Ok(answers(watch, move |generation| answer(generation, replayed)))
         })
         .await
     }

@@ -10,6 +10,7 @@ use tonic::{
 use tracing::debug;
 
 use crate::{
+    domain::artifact::Kind,
     door::{present, refusal::Refusal, status},
     engine::{Watch, error::Error, view::View},
     pb::v1,
@@ -18,7 +19,7 @@ use crate::{
 /// The answers of a call that streams `M`.
 pub(super) type Answers<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
 
-/// The snapshots of `watch` as answers made by `answer`; at the end the trailers `x-session-id`, `x-video-sample` and `x-generation-time`.
+/// The snapshots of `watch` as answers made by `answer`; at the end the trailers `x-session-id`, `x-{kind}-sample` and `x-generation-time`.
 pub(super) fn answers<M: Send + 'static>(
     watch: Watch,
     answer: impl Fn(v1::Generation) -> M + Send + 'static,
@@ -67,7 +68,13 @@ fn trailers_of(view: &View) -> MetadataMap {
     if let Ok(session) = AsciiMetadataValue::try_from(generation.session.id()) {
         trailers.insert("x-session-id", session);
     }
-    trailers.insert("x-video-sample", AsciiMetadataValue::from_static(if is_sample { "true" } else { "false" }));
+    let sample = match generation.kind {
+        Kind::Video => "x-video-sample",
+        Kind::Image => "x-image-sample",
+        Kind::Speech => "x-speech-sample",
+        Kind::Music => "x-music-sample",
+    };
+    trailers.insert(sample, AsciiMetadataValue::from_static(if is_sample { "true" } else { "false" }));
     if let Some(elapsed) = present::generation_time(generation).filter(|_| !is_sample)
         && let Ok(elapsed) = AsciiMetadataValue::try_from(format!("{:.2}", elapsed.as_secs_f64()))
     {

@@ -9,7 +9,7 @@ use crate::{
         failure::FailurePhase,
         money::MicroUsd,
         names::{GenerationId, ProviderId, RequestId},
-        order::Options,
+        order::{OptionName, OptionValue, Options},
     },
     door::fixture::{self, noon},
 };

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{super::retry::PATIENCE, Driver, Next, Work};
+use super::{
+    super::{outputs::Output, retry::PATIENCE},
+    Driver, Next, Work,
+};
 use crate::{
     domain::{
         attempt::Ticket,
@@ -64,6 +67,7 @@ impl Driver {
                 if generation.open_attempt().is_none_or(|open| open.id != work.attempt.id) {
                     return Ok(generation);
                 }
+                let outputs: Vec<Output> = outputs.into_iter().map(Output::AtVendor).collect();
                 self.keep(generation, work, &outputs, &usage).await
             }
             Status::Waiting | Status::Running => {

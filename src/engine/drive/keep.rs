@@ -5,23 +5,21 @@ use std::{pin::pin, sync::Arc};
 use tracing::{error, warn};
 
 use super::{
-    super::outputs::{Trouble, measured},
+    super::outputs::{Output, Trouble, measured},
     Driver, Next, Stop, Work,
 };
 use crate::{
     artifact::GRACE,
     domain::{
         artifact::Artifact,
+        attempt::AttemptStage,
         failure::{Charged, Failure, FailurePhase, FailureReason},
         generation::Generation,
         life::AttemptEvent,
         money::Usage,
     },
     failpoint::{self, Point},
-    provider::{
-        error::{ErrorKind, ProviderError},
-        port::RemoteOutput,
-    },
+    provider::error::{ErrorKind, ProviderError},
 };
 
 /// How often an invalid output is opened again before it is believed.
@@ -33,7 +31,7 @@ impl Driver {
         &mut self,
         generation: Arc<Generation>,
         work: &Work,
-        outputs: &[RemoteOutput],
+        outputs: &[Output],
         usage: &Usage,
     ) -> Next {
         let mut kept = std::mem::take(&mut self.tries.kept);
@@ -60,7 +58,7 @@ impl Driver {
         &self,
         generation: &Generation,
         work: &Work,
-        outputs: &[RemoteOutput],
+        outputs: &[Output],
         kept: &mut Vec<Artifact>,
     ) -> Result<Result<(), Trouble>, Stop> {
         let drain = self.engine.drain().clone();
@@ -71,29 +69,6 @@ impl Driver {
                 () = self.at_work.nudged() => if !self.is_ours().await { return Err(Stop) },
                 () = drain.finishing() => return Err(Stop),
             }
-        }
-    }
-
-    /// Keeps outputs that came with the submit answer: there is no job to come back to, so it goes on until they are stored or time is up.
-    pub(super) async fn keep_answer(
-        &mut self,
-        mut generation: Arc<Generation>,
-        work: &Work,
-        outputs: &[RemoteOutput],
-        usage: &Usage,
-    ) -> Next {
-        loop {
-            generation = self.keep(generation, work, outputs, usage).await?;
-            if generation.open_attempt().is_none_or(|open| open.id != work.attempt.id) {
-                return Ok(generation);
-            }
-            if self.engine.now() >= generation.deadline {
-                let message = "the outputs of the submit answer could not be stored in time";
-                return self
-                    .failed(work, paid(FailureReason::ArtifactLost, FailurePhase::Download, message), usage)
-                    .await;
-            }
-            generation = self.wait(&generation, self.tries.not_before).await?;
         }
     }
 
@@ -108,6 +83,12 @@ impl Driver {
         };
         self.tries.broke_off = broken.then_some((index, received, n_before + 1));
         broken && n_before >= N_REOPENED
+    }
+
+    /// True if there is no job that could be asked for a fresh address.
+    fn is_out_of_reach(&self, work: &Work, error: &ProviderError) -> bool {
+        let has_no_job = work.attempt.stage == AttemptStage::Answered;
+        has_no_job && error.kind == ErrorKind::LinkExpired && self.tries.n_invalid >= N_REOPENED
     }
 
     async fn not_kept(&mut self, generation: Arc<Generation>, work: &Work, trouble: Trouble, usage: &Usage) -> Next {
@@ -135,9 +116,19 @@ impl Driver {
             Trouble::Fetch { error, .. } if error.kind == ErrorKind::Protocol && self.tries.n_invalid >= N_REOPENED => {
                 return self.failed(work, error.to_failure(FailurePhase::Download, Charged::Yes), usage).await;
             }
+            Trouble::Fetch { error, .. } if self.is_out_of_reach(work, &error) => {
+                let message = "the address of an output came to its end, and nobody can be asked for another";
+                return self
+                    .failed(work, paid(FailureReason::ArtifactLost, FailurePhase::Download, message), usage)
+                    .await;
+            }
+            Trouble::Gone => {
+                let message = "an output that was stored is gone";
+                return self.failed(work, paid(FailureReason::ArtifactLost, FailurePhase::Store, message), usage).await;
+            }
             Trouble::Fetch { error, .. } => {
                 // A link that may not be followed is as good as an invalid output: fresh ones are asked for, but not for ever.
-                self.tries.n_invalid += u32::from(error.kind == ErrorKind::Protocol);
+                self.tries.n_invalid += u32::from(matches!(error.kind, ErrorKind::Protocol | ErrorKind::LinkExpired));
                 warn!(generation.name = %self.id, kind = ?error.kind, "fetching an output failed");
                 self.tries.n_failed += 1;
                 (self.tries.n_failed, error.retry_after)
@@ -153,6 +144,6 @@ impl Driver {
     }
 }
 
-fn paid(reason: FailureReason, phase: FailurePhase, message: impl Into<String>) -> Failure {
+pub(super) fn paid(reason: FailureReason, phase: FailurePhase, message: impl Into<String>) -> Failure {
     Failure::new(reason, phase, Charged::Yes, message)
 }

@@ -87,7 +87,7 @@ impl Driver {
                 failpoint::reach(Point::TicketAfter);
                 accepted
             }
-            Ok(Submitted::Done(outputs, usage)) => self.keep_answer(intended, &work, &outputs, &usage).await,
+            Ok(Submitted::Done(outputs, usage)) => self.answered_at_once(intended, &work, &outputs, usage).await,
             Err(error) => self.submit_failed(&intended, &work, &order, error).await,
         }
     }

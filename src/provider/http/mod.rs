@@ -4,6 +4,7 @@
 //! Invariant: nothing here retries. An answer that was lost after a submit was sent is `Effect::Maybe`, whatever lost
 //! it.
 
+pub mod inputs;
 pub mod links;
 pub mod outcome;
 pub mod text;

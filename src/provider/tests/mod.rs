@@ -1,4 +1,5 @@
 //! What the tests of every adapter share: a scripted server, and the vendor failures on file.
 
 pub(in crate::provider) mod failures;
+pub(in crate::provider) mod fields;
 pub(in crate::provider) mod server;

@@ -59,7 +59,8 @@ pub(super) const LAST_MESSAGES: &str =
 
 pub(super) const ARTIFACT_LOCKED: &str = "SELECT doc FROM filmgate.artifacts WHERE tenant = $1 AND id = $2 FOR UPDATE";
 pub(super) const UNREFERENCED: &str = "SELECT key FROM unnest($1) WITH ORDINALITY AS asked (key, number) \
-    WHERE NOT EXISTS (SELECT 1 FROM filmgate.artifacts WHERE blob = key) ORDER BY number";
+    WHERE NOT EXISTS (SELECT 1 FROM filmgate.artifacts WHERE blob = key) \
+    AND NOT EXISTS (SELECT 1 FROM filmgate.generations WHERE ended = 0 AND position(key IN doc) > 0) ORDER BY number";
 
 /// As in the shared catalogue; two that claim at the same time get different ones.
 pub(super) const CLAIM_CALLBACKS: &str = "UPDATE filmgate.callbacks SET due_at = $2 WHERE generation IN \

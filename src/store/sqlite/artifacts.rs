@@ -83,7 +83,7 @@ pub(super) fn delete(db: &Connection, tenant: &TenantId, id: &ArtifactId) -> Res
 pub(super) fn unreferenced(db: &Connection, keys: Vec<BlobKey>) -> Result<Vec<BlobKey>> {
     let mut unused = Vec::new();
     for key in keys {
-        if !is_referenced(db, &key)? {
+        if !is_referenced(db, &key)? && count(db, sql::artifact::IS_ANSWER, [key.as_str()])? == 0 {
             unused.push(key);
         }
     }

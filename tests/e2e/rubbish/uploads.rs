@@ -73,9 +73,9 @@ async fn inputs_that_are_no_pictures_or_belong_to_nobody_are_named() {
         ..video("a cat")
     };
     for (field, source) in [
-        ("inputs[0]", Source::Artifact("artifacts/nobody".to_owned())),
-        ("inputs[0]", Source::Data(b"no picture at all"[..].into())),
-        ("inputs[0]", Source::Uri("data:text/html,<script>".to_owned())),
+        ("inputs[0].artifact", Source::Artifact("artifacts/nobody".to_owned())),
+        ("inputs[0].data", Source::Data(b"no picture at all"[..].into())),
+        ("inputs[0].uri", Source::Uri("data:text/html,<script>".to_owned())),
     ] {
         let refused = refusal(server.generations().await.generate_video(order(source)).await, &field);
         assert_eq!(refused, invalid(&[field]));

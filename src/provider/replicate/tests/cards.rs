@@ -3,14 +3,20 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::super::VENDOR;
+use super::{super::VENDOR, replicate};
 use crate::{
     domain::{
         artifact::Kind,
         card::ModelCard,
         order::{InputRole, Mode, OptionName, OptionValue, Options},
     },
-    provider::port::{InputFile, Order, OrderInput},
+    provider::{
+        port::{InputFile, Order, OrderInput},
+        tests::{
+            fields::all_arrive,
+            server::{Asked, Reply},
+        },
+    },
 };
 
 fn resolved(model: &str, asked: &[(OptionName, OptionValue)], inputs: &[InputRole], mode: Mode) -> (Order, Options) {
@@ -118,4 +124,13 @@ fn a_users_card_takes_the_place_of_ours() {
     let titles: Vec<&str> =
         cards.iter().filter(|card| card.name == "minimax/video-01").map(|card| card.title.as_str()).collect();
     assert_eq!(titles, ["mine"]);
+}
+
+#[tokio::test]
+async fn every_field_of_every_card_arrives() {
+    let answer = |asked: &Asked| match asked.line.as_str() {
+        "POST /v1/files" => Reply::json(201, &json!({ "id": "f", "urls": { "get": "https://api.replicate.com/f" } })),
+        _ => Reply::json(201, &json!({ "id": "j" })),
+    };
+    assert!(all_arrive(replicate, answer).await > 50);
 }
