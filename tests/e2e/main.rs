@@ -18,6 +18,7 @@ mod cuts;
 mod drain;
 mod failures;
 mod files;
+mod google;
 mod hooks;
 mod kills;
 mod lists;

@@ -63,6 +63,23 @@ impl Simulator {
         format!("{}/replicate/v1", self.root)
     }
 
+    /// An address below its root, for example a vendor's base URL.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.root)
+    }
+
+    /// A count of this vendor's.
+    pub(crate) async fn counted(&self, vendor: &str, name: &str) -> u64 {
+        let counts: Value = self.http.get(self.at("/_control/counts")).send().await.unwrap().json().await.unwrap();
+        counts[vendor][name].as_u64().unwrap()
+    }
+
+    /// Every job of this vendor, as it was asked for.
+    pub(crate) async fn jobs(&self, vendor: &str) -> Vec<Value> {
+        let jobs: Value = self.http.get(self.at("/_control/jobs")).send().await.unwrap().json().await.unwrap();
+        jobs[vendor].as_array().unwrap().clone()
+    }
+
     /// Every prediction made, with its input, headers and counts.
     pub(crate) async fn predictions(&self) -> Vec<Value> {
         let url = format!("{}/_control/predictions", self.root);

@@ -29,7 +29,7 @@ use crate::domain::{
 use super::{
     error::{Effect, ErrorKind, ProviderError, SetupError},
     google::{status, veo},
-    http::{ANSWER_CAP, Answer, Http, links::Links, outcome::Call},
+    http::{ANSWER_CAP, Answer, Http, inputs::Inputs, links::Links, outcome::Call},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
     vendor::{Build, Built, Setting, Shape, Vendor},
 };
@@ -80,6 +80,7 @@ pub struct Gemini {
     revision: Option<String>,
     http: Http,
     links: Links,
+    inputs: Inputs,
     cards: Vec<Arc<ModelCard>>,
 }
 
@@ -128,6 +129,7 @@ fn gemini(build: Build) -> Result<Option<Gemini>, SetupError> {
         revision: build.values.text("api_revision").map(str::to_owned),
         http: Http::new(&build.id, build.timeout)?,
         links: links.with_key_header(KEY_HEADER),
+        inputs: Inputs::new(&build.id)?,
         cards: build.cards,
         id: build.id,
     }))

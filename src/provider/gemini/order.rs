@@ -47,7 +47,7 @@ impl Gemini {
     pub(super) async fn interaction_body(&self, order: &Order) -> Result<Value, ProviderError> {
         let files = order.inputs.iter().map(|input| async move {
             let kind = if input.role == InputRole::Source { "video" } else { "image" };
-            let file = carried(&self.id, &self.links, &input.file).await?;
+            let file = carried(&self.inputs, &input.file).await?;
             Ok::<_, ProviderError>(match file {
                 Carried::Bytes { media_type, data } => {
                     json!({ "type": kind, "mime_type": media_type, "data": encode(&data) })
@@ -81,7 +81,7 @@ impl Gemini {
     /// Veo as this API takes it: files within the request only.
     pub(super) async fn veo_body(&self, order: &Order) -> Result<Value, ProviderError> {
         let files = order.inputs.iter().map(|input| async move {
-            match carried(&self.id, &self.links, &input.file).await? {
+            match carried(&self.inputs, &input.file).await? {
                 Carried::Bytes { media_type, data } => {
                     let file = json!({ "bytesBase64Encoded": encode(&data), "mimeType": media_type });
                     let is_reference = input.role == InputRole::Reference;
@@ -99,7 +99,7 @@ impl Gemini {
     }
 
     async fn files(&self, order: &Order, written: impl Fn(Carried) -> Value) -> Result<Vec<Value>, ProviderError> {
-        let files = order.inputs.iter().map(|input| carried(&self.id, &self.links, &input.file));
+        let files = order.inputs.iter().map(|input| carried(&self.inputs, &input.file));
         Ok(try_join_all(files).await?.into_iter().map(written).collect())
     }
 

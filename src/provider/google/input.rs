@@ -1,16 +1,12 @@
 //! Files to start from, as bytes within a request: Google fetches no address that is not its own.
 
-use bytes::{Bytes, BytesMut};
-use futures_util::TryStreamExt;
+use bytes::Bytes;
 use url::Url;
 
-use crate::{
-    domain::names::ProviderId,
-    provider::{
-        error::{Effect, ErrorKind, ProviderError},
-        http::links::Links,
-        port::InputFile,
-    },
+use crate::provider::{
+    error::ProviderError,
+    http::inputs::{File, Inputs},
+    port::InputFile,
 };
 
 /// Most bytes of one file: what Google takes within a request.
@@ -30,47 +26,19 @@ pub(in crate::provider) enum Carried {
     Object(String),
 }
 
-/// `file` as a request can carry it; what lies at another's address is fetched, behind the fence and without a key.
+/// `file` as a request can carry it; what lies at another's address is fetched.
 ///
 /// # Errors
-/// The address gives nothing, or more than 20 MiB: nothing was ordered then.
-pub(in crate::provider) async fn carried(
-    provider: &ProviderId,
-    links: &Links,
-    file: &InputFile,
-) -> Result<Carried, ProviderError> {
-    let refuse =
-        |kind, why: String| ProviderError::new(provider, kind, Effect::None, why).because_of(Some("inputs".to_owned()));
-    let url = match file {
-        InputFile::Bytes { media_type, data } => {
-            return Ok(Carried::Bytes { media_type: media_type.clone(), data: data.clone() });
-        }
-        InputFile::Url(url) if object_of(url).is_some() => {
-            return Ok(Carried::Object(object_of(url).unwrap_or_default()));
-        }
-        InputFile::Url(url) => url,
-    };
-    let opened = links.open_without_key(url).await.map_err(|error| {
-        let kind = match error.kind {
-            ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Transport => error.kind,
-            _ => ErrorKind::InvalidOrder,
-        };
-        refuse(kind, format!("needs an input as bytes, and its address {}", error.summary))
-    })?;
-    let mut stream = opened.stream;
-    let mut data = BytesMut::new();
-    while let Some(chunk) = stream.try_next().await.map_err(|error| refuse(error.kind, error.summary))? {
-        if data.len() + chunk.len() > MOST_BYTES {
-            let why = format!("takes inputs of at most {MOST_BYTES} bytes, and an address gives more");
-            return Err(refuse(ErrorKind::InvalidOrder, why));
-        }
-        data.extend_from_slice(&chunk);
+/// Those of [`Inputs::fetch`], naming the inputs: nothing was ordered then.
+pub(in crate::provider) async fn carried(inputs: &Inputs, file: &InputFile) -> Result<Carried, ProviderError> {
+    if let InputFile::Url(url) = file
+        && let Some(object) = object_of(url)
+    {
+        return Ok(Carried::Object(object));
     }
-    let media_type = infer::get(&data).map(|found| found.mime_type().to_owned());
-    let media_type = media_type.ok_or_else(|| {
-        refuse(ErrorKind::InvalidOrder, "needs an input that is media, and its address gives none".to_owned())
-    })?;
-    Ok(Carried::Bytes { media_type, data: data.freeze() })
+    let fetched = inputs.fetch(file, MOST_BYTES).await;
+    let File { media_type, data } = fetched.map_err(|error| error.because_of(Some("inputs".to_owned())))?;
+    Ok(Carried::Bytes { media_type, data })
 }
 
 /// The object behind an address of the store that carries no signature.

@@ -80,25 +80,16 @@ impl Links {
 
     /// Opens `link`, following at most five redirects.
     pub async fn open(&self, link: &Url) -> Result<ByteSource, ProviderError> {
-        self.follow(link, Some(&self.key)).await
+        self.open_with(link, &self.key).await
     }
 
     /// Opens `link` with a key that was made for it, which goes where the vendor's own would go.
     pub async fn open_with(&self, link: &Url, key: &SecretString) -> Result<ByteSource, ProviderError> {
-        self.follow(link, Some(key)).await
-    }
-
-    /// Opens an address that is not the vendor's, for example an input's: no key goes there.
-    pub async fn open_without_key(&self, link: &Url) -> Result<ByteSource, ProviderError> {
-        self.follow(link, None).await
-    }
-
-    async fn follow(&self, link: &Url, key: Option<&SecretString>) -> Result<ByteSource, ProviderError> {
         let mut at = link.clone();
         for _ in 0..=MOST_REDIRECTS {
             self.check(&at)?;
             let may_have_key = at.host_str() == link.host_str() && self.gets_key(&at);
-            let response = self.get(&at, key.filter(|_| may_have_key)).await?;
+            let response = self.get(&at, may_have_key.then_some(key)).await?;
             if !response.status().is_redirection() {
                 return self.bytes(response);
             }

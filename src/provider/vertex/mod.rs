@@ -29,7 +29,7 @@ use crate::domain::{
 use super::{
     error::{Effect, ErrorKind, ProviderError},
     google::{status, veo},
-    http::{ANSWER_CAP, Answer, Http, links::Links, outcome::Call},
+    http::{ANSWER_CAP, Answer, Http, inputs::Inputs, links::Links, outcome::Call},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
     vendor::Vendor,
 };
@@ -48,6 +48,7 @@ pub struct Vertex {
     folder: Option<Folder>,
     http: Http,
     links: Links,
+    inputs: Inputs,
     tokens: Tokens,
     cards: Vec<Arc<ModelCard>>,
 }

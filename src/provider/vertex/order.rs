@@ -46,7 +46,7 @@ impl Vertex {
             return Err(self.error(ErrorKind::ModelNotFound, Effect::None, "names its models without slashes"));
         }
         let files = order.inputs.iter().map(|input| async {
-            let file = carried(&self.id, &self.links, &input.file).await?;
+            let file = carried(&self.inputs, &input.file).await?;
             Ok::<_, ProviderError>(self.written(order, input.role, file))
         });
         let files = try_join_all(files).await?;

@@ -9,7 +9,7 @@ use url::Url;
 use crate::provider::{
     error::SetupError,
     google::base64::decode,
-    http::{Http, links::Links},
+    http::{Http, inputs::Inputs, links::Links},
     keys::account_of,
     port::Provider,
     values::Values,
@@ -93,6 +93,7 @@ pub(super) fn vertex(build: Build) -> Result<Option<Vertex>, SetupError> {
         tokens: Tokens::new(credentials, http.clone()),
         http,
         links,
+        inputs: Inputs::new(&id)?,
         cards: build.cards,
         id,
     };

@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
-use serde_json::Map;
+use serde_json::{Map, json};
+use url::Url;
+
+use super::adapter;
 
 use crate::{
     domain::{
@@ -8,7 +11,13 @@ use crate::{
         money::Usage,
         order::{InputRole, Mode, OptionName, OptionValue, Options},
     },
-    provider::gemini::VENDOR,
+    provider::{
+        gemini::VENDOR,
+        tests::{
+            fields::all_arrive,
+            server::{Asked, Reply},
+        },
+    },
 };
 
 fn card(name: &str) -> ModelCard {
@@ -80,4 +89,10 @@ fn what_does_not_go_together_is_refused() {
     check("gemini-omni", Options::new(), &[Source, Reference], false);
     check("gemini-omni", options("720p", Some(11)), &[], false);
     check("nano-banana", options("2K", None), &[], false);
+}
+
+#[tokio::test]
+async fn every_field_of_every_card_arrives() {
+    let answer = |_: &Asked| Reply::json(200, &json!({ "id": "v1_abc", "name": "models/m/operations/o" }));
+    assert!(all_arrive(|base: &Url| adapter(base), answer).await > 40);
 }

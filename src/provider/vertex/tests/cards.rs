@@ -1,10 +1,19 @@
 use std::collections::BTreeSet;
 
-use serde_json::Map;
+use serde_json::{Map, json};
+use url::Url;
+
+use super::{OPERATION, token, vertex};
 
 use crate::{
     domain::order::{InputRole, Mode, OptionName, OptionValue, Options},
-    provider::vertex::VENDOR,
+    provider::{
+        tests::{
+            fields::all_arrive,
+            server::{Asked, Reply},
+        },
+        vertex::VENDOR,
+    },
 };
 
 fn text(text: &str) -> OptionValue {
@@ -89,4 +98,10 @@ fn what_does_not_go_together_is_refused() {
     check(6, &[LastFrame], false);
     check(8, &[Source], true);
     check(8, &[Source, FirstFrame], false);
+}
+
+#[tokio::test]
+async fn every_field_of_every_card_arrives() {
+    let answer = |asked: &Asked| token(asked).unwrap_or_else(|| Reply::json(200, &json!({ "name": OPERATION })));
+    assert!(all_arrive(|base: &Url| vertex(base), answer).await > 40);
 }

@@ -11,6 +11,7 @@ use crate::{
     provider::{
         contract,
         error::{Effect, ErrorKind},
+        http::inputs::Inputs,
         port::{InputFile, Order, OrderInput, Provider},
         tests::server::{Reply, Server},
     },
@@ -114,7 +115,8 @@ async fn frames_and_references_are_carried_as_bytes_or_named_in_a_bucket() {
 #[tokio::test]
 async fn a_picture_at_an_address_is_fetched_without_the_token() {
     let server = server().await;
-    let vertex = vertex_with(&server.base, &[]);
+    let mut vertex = vertex_with(&server.base, &[]);
+    vertex.inputs = Inputs::admitting(&vertex.id, "127.0.0.1");
     let mut order = order(&vertex, FAST);
     let place = |name: &str| server.at(&format!("/pictures/{name}")).to_string();
     order.inputs = vec![at(InputRole::FirstFrame, &place("a.png"))];
