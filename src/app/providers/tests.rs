@@ -67,7 +67,10 @@ async fn each_instance_of_an_adapter_is_a_provider_with_its_own_cards() {
 async fn cards_of_nobody_and_adapters_that_cannot_be_built_are_told() {
     let told = |file: &str| providers(&config(file)).1.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     let nobody = told("[[models]]\nprovider = \"nobody\"\nname = \"x\"\nkind = \"video\"");
-    assert!(nobody.contains("models[0]") && nobody.contains("allowed: replicate, ") && nobody.contains(", acme-films"), "{nobody}");
+    assert!(
+        nobody.contains("models[0]") && nobody.contains("allowed: replicate, ") && nobody.contains(", acme-films"),
+        "{nobody}"
+    );
     let unbuilt = told("[acme-films]\nkeys = \"k\"\n[providers.mine]\nadapter = \"acme-http\"\nkeys = \"k\"");
     assert!(unbuilt.contains("acme-films: ") && unbuilt.contains("[providers.mine]"), "every one of them: {unbuilt}");
 }
