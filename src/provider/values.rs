@@ -15,7 +15,7 @@ pub struct Values(BTreeMap<&'static str, Value>);
 /// The value of one setting.
 #[derive(Clone)]
 pub enum Value {
-    /// Of `Secret` and `WebhookSecret`: visible ASCII.
+    /// Of `Secret` and `WebhookSecret`: visible ASCII. Of `Credentials`: any text.
     Secret(SecretString),
     /// Of `Secrets`, at least one. An adapter gets one of them, as a `Secret`.
     Secrets(Vec<SecretString>),

@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use crate::domain::{card::ModelCard, catalog::SAMPLE, names::ProviderId};
 
-use super::{ark, comfyui, error::SetupError, fal, http_json, midjourney, openai, port::Provider, replicate};
+use super::{
+    ark, comfyui, error::SetupError, fal, gemini, http_json, midjourney, openai, port::Provider, replicate, vertex,
+};
 
 pub use super::values::{Value, Values};
 
@@ -19,6 +21,8 @@ pub const VENDORS: &[&Vendor] = &[
     &fal::VENDOR,
     &openai::VENDOR,
     &openai::AGGREGATOR,
+    &vertex::VENDOR,
+    &gemini::VENDOR,
     &ark::VENDOR,
     &midjourney::VENDOR,
     &comfyui::VENDOR,
@@ -74,6 +78,8 @@ pub enum Shape {
     Secrets,
     /// What webhooks are signed with: `whsec_` and base64, never shown.
     WebhookSecret,
+    /// Any text that is never shown, judged by the adapter: credentials that are a whole document.
+    Credentials,
     /// An http or https address without credentials, query and fragment.
     Url,
     /// Any text.
@@ -100,7 +106,7 @@ impl Shape {
 
     /// Whether a value is never shown.
     pub fn is_secret(self) -> bool {
-        self.is_key() || matches!(self, Self::WebhookSecret)
+        self.is_key() || matches!(self, Self::WebhookSecret | Self::Credentials)
     }
 }
 

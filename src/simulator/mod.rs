@@ -47,8 +47,10 @@ mod courier;
 mod desk;
 mod fal;
 mod fault;
-mod openai;
+mod gemini;
+mod google;
 mod midjourney;
+mod openai;
 mod output;
 mod replicate;
 mod server;
@@ -56,6 +58,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod vendor;
+mod vertex;
 
 use std::{
     future::Future,
@@ -90,6 +93,8 @@ const VENDORS: &[(&str, Open)] = &[
     ("comfyui", comfyui::open),
     ("courier", courier::open),
     ("backend", backend::open),
+    ("vertex", vertex::open),
+    ("gemini", gemini::open),
     #[cfg(test)]
     ("example", tests::open),
 ];

@@ -68,11 +68,19 @@ impl Simulator {
         format!("{}/openai/v1", self.root)
     }
 
+    /// An address below its root, for example a vendor's base URL.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.root)
+    }
+
+    /// A count of this vendor's.
+    pub(crate) async fn counted(&self, vendor: &str, name: &str) -> u64 {
+        self.look("counts").await[vendor][name].as_u64().unwrap()
+    }
+
     /// Every job that a vendor was asked for, oldest first, with its body, headers and counts.
     pub(crate) async fn jobs(&self, vendor: &str) -> Vec<Value> {
-        let url = format!("{}/_control/jobs", self.root);
-        let page: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
-        page[vendor].as_array().unwrap().clone()
+        self.look("jobs").await[vendor].as_array().unwrap().clone()
     }
 
     /// What it answers to a look at its control side.

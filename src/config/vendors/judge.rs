@@ -67,13 +67,16 @@ impl Judge {
             // As the settings of all have them: a path or a text may begin with a blank.
             Shape::Text | Shape::Path => text.map(|text| Value::Text(text.0)),
             // Never written as a text.
-            Shape::Secret | Shape::Secrets | Shape::WebhookSecret | Shape::Nested => None,
+            Shape::Secret | Shape::Secrets | Shape::WebhookSecret | Shape::Credentials | Shape::Nested => None,
         }
     }
 
     fn vendor_secret(&mut self, key: &str, vendor: &Vendor, shape: Shape, secret: SecretString) -> Option<Value> {
         if matches!(shape, Shape::WebhookSecret) {
             return self.webhook_secret(key, vendor, secret);
+        }
+        if matches!(shape, Shape::Credentials) {
+            return Some(Value::Secret(secret));
         }
         if !matches!(shape, Shape::Secrets) {
             return self.secret(key, Some(&secret)).then_some(Value::Secret(secret));

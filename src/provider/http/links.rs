@@ -60,10 +60,7 @@ impl Links {
         if key.expose_secret().is_empty() {
             return Self::open_to_all(provider, base, idle);
         }
-        let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret()))
-            .map_err(|_| SetupError::new(provider, "its key must be visible ASCII"))?;
-        bearer.set_sensitive(true);
-        let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer)]);
+        let headers = bearer(&key).ok_or_else(|| SetupError::new(provider, "its key must be visible ASCII"))?;
         Self::with_headers(provider, base, headers, key_hosts.iter().map(|&host| host.to_owned()).collect(), idle)
     }
 
@@ -104,11 +101,21 @@ impl Links {
 
     /// Opens `link`, following at most five redirects.
     pub async fn open(&self, link: &Url) -> Result<ByteSource, ProviderError> {
+        self.open_as(link, &self.headers).await
+    }
+
+    /// Opens `link` with a key that was made for it, which goes where the vendor's own would go.
+    pub async fn open_with(&self, link: &Url, key: &SecretString) -> Result<ByteSource, ProviderError> {
+        let headers = bearer(key).ok_or_else(|| self.error(ErrorKind::Protocol, "gave a key that is no text"))?;
+        self.open_as(link, &headers).await
+    }
+
+    async fn open_as(&self, link: &Url, headers: &HeaderMap) -> Result<ByteSource, ProviderError> {
         let mut at = link.clone();
         for _ in 0..=MOST_REDIRECTS {
             self.check(&at)?;
             let may_have_key = at.host_str() == link.host_str() && self.gets_key(&at);
-            let response = self.get(&at, may_have_key).await?;
+            let response = self.get(&at, may_have_key.then_some(headers)).await?;
             if !response.status().is_redirection() {
                 return self.bytes(response);
             }
@@ -143,10 +150,10 @@ impl Links {
         url.scheme() == "https" && url.host_str().is_some_and(is_listed)
     }
 
-    async fn get(&self, url: &Url, with_key: bool) -> Result<Response, ProviderError> {
+    async fn get(&self, url: &Url, key: Option<&HeaderMap>) -> Result<Response, ProviderError> {
         let mut request = self.client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
-        if with_key {
-            request = request.headers(self.headers.clone());
+        if let Some(headers) = key {
+            request = request.headers(headers.clone());
         }
         match timeout(self.idle, request.send()).await {
             Err(_) => Err(self.silent()),
@@ -196,6 +203,13 @@ impl Links {
     fn error(&self, kind: ErrorKind, summary: impl Into<String>) -> ProviderError {
         ProviderError::new(&self.provider, kind, Effect::None, summary)
     }
+}
+
+/// The header that carries a key as most vendors want it.
+fn bearer(key: &SecretString) -> Option<HeaderMap> {
+    let mut bearer = HeaderValue::try_from(format!("Bearer {}", key.expose_secret())).ok()?;
+    bearer.set_sensitive(true);
+    Some(HeaderMap::from_iter([(AUTHORIZATION, bearer)]))
 }
 
 #[cfg(test)]

@@ -64,6 +64,11 @@ impl Http {
         &self.client
     }
 
+    /// The provider whose errors it makes.
+    pub fn provider(&self) -> &ProviderId {
+        &self.provider
+    }
+
     /// Sends `request` and reads at most `cap` bytes of its answer, whatever the status.
     pub async fn exchange(&self, call: Call, request: RequestBuilder, cap: usize) -> Result<Answer, ProviderError> {
         let mut request = request.build().map_err(|error| self.lost(call, error))?;

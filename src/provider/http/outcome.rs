@@ -29,6 +29,8 @@ pub enum Call {
     Submit,
     /// Readies a submit, for example an upload.
     Prepare,
+    /// Asks for the token that other calls carry.
+    Token,
     /// Lists jobs.
     List,
     /// Asks about one job, or asks to stop it.
@@ -44,7 +46,7 @@ impl Call {
     pub fn lost(self) -> Effect {
         match self {
             Self::Submit => Effect::Maybe,
-            Self::Prepare | Self::List | Self::Job | Self::Open | Self::Key => Effect::None,
+            Self::Prepare | Self::Token | Self::List | Self::Job | Self::Open | Self::Key => Effect::None,
         }
     }
 
@@ -53,6 +55,7 @@ impl Call {
         match self {
             Self::Submit => "the order",
             Self::Prepare => "an upload",
+            Self::Token => "a request for an access token",
             Self::List => "a look at its list of jobs",
             Self::Job => "a question about a job",
             Self::Open => "the fetching of an output",
@@ -65,6 +68,7 @@ impl Call {
             Self::Submit => ErrorKind::ModelNotFound,
             Self::Job => ErrorKind::TicketUnknown,
             Self::Open => ErrorKind::LinkExpired,
+            Self::Token => ErrorKind::Unauthenticated,
             Self::Prepare | Self::List | Self::Key => ErrorKind::Protocol,
         }
     }
@@ -72,6 +76,7 @@ impl Call {
     fn invalid(self) -> ErrorKind {
         match self {
             Self::Submit | Self::Prepare => ErrorKind::InvalidOrder,
+            Self::Token => ErrorKind::Unauthenticated,
             Self::List | Self::Job | Self::Open | Self::Key => ErrorKind::Protocol,
         }
     }

@@ -1,0 +1,173 @@
+"""Drives Google's own Gen AI client against a server, as a user's program would.
+
+Usage: google_sdk.py ROOT, the root of the simulator. Prints one line per topic; any difference from what the client should
+see ends the program with a traceback.
+"""
+
+import json
+import sys
+import time
+import urllib.parse
+import urllib.request
+
+try:
+    from google import genai
+    from google.genai import errors, types
+    from google.oauth2.credentials import Credentials
+except ImportError as error:
+    sys.exit(f"the official client is missing ({error}): pip install google-genai==3.3.0")
+
+VEO = "veo-3.1-fast-generate-001"
+IMAGE = "gemini-3.1-flash-image"
+OMNI = "gemini-omni-1.1-flash"
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
+
+
+def control(root, path, body):
+    request = urllib.request.Request(f"{root}/_control/{path}", data=json.dumps(body).encode())
+    with urllib.request.urlopen(request) as answer:
+        return json.load(answer)
+
+
+def jobs(root, vendor):
+    with urllib.request.urlopen(f"{root}/_control/jobs") as answer:
+        return json.load(answer)[vendor]
+
+
+def refused(call):
+    try:
+        call()
+    except errors.APIError as error:
+        return error
+    raise AssertionError("the call was not refused")
+
+
+def finished(client, operation):
+    for _ in range(500):
+        if operation.done:
+            return operation
+        time.sleep(0.01)
+        operation = client.operations.get(operation)
+    raise AssertionError("the operation does not end")
+
+
+def videos_within_the_answer(gemini, vertex, root):
+    operation = vertex.models.generate_videos(
+        model=VEO,
+        prompt="a fox",
+        image=types.Image(image_bytes=PNG, mime_type="image/png"),
+        config=types.GenerateVideosConfig(
+            number_of_videos=2, duration_seconds=6, aspect_ratio="9:16", generate_audio=True, seed=7
+        ),
+    )
+    assert operation.name.startswith(f"projects/p1/locations/us-central1/publishers/google/models/{VEO}/operations/")
+    assert not operation.done
+    made = finished(vertex, operation).response.generated_videos
+    assert len(made) == 2 and made[0].video.video_bytes[4:8] == b"ftyp", made
+    assert made[0].video.mime_type == "video/mp4"
+    [job] = jobs(root, "vertex")
+    assert job["body"]["instances"][0]["image"]["mimeType"] == "image/png", job
+    assert job["body"]["parameters"]["sampleCount"] == 2, job
+
+
+def videos_in_a_bucket(gemini, vertex, root):
+    config = types.GenerateVideosConfig(output_gcs_uri="gs://films/a/", last_frame=types.Image(gcs_uri="gs://films/l.png", mime_type="image/png"))
+    image = types.Image(gcs_uri="gs://films/f.png", mime_type="image/png")
+    operation = finished(vertex, vertex.models.generate_videos(model=VEO, prompt="a fox", image=image, config=config))
+    [made] = operation.response.generated_videos
+    assert made.video.uri.startswith("gs://films/a/") and made.video.uri.endswith("/sample_0.mp4"), made
+    name = urllib.parse.quote(made.video.uri.removeprefix("gs://films/"), safe="")
+    url = f"{root}/vertex/storage/v1/b/films/o/{name}?alt=media"
+    request = urllib.request.Request(url, headers={"Authorization": "Bearer fake"})
+    assert urllib.request.urlopen(request).read()[4:8] == b"ftyp"
+
+
+def filtered_and_failed_videos(gemini, vertex, root):
+    rules = [
+        'create:prompt=[bad]:failed="This prompt may violate the guidelines. Support codes: 58061214"',
+        'create:prompt=[ill]:failed="An internal issue."',
+    ]
+    control(root, "faults", {"faults": rules})
+    ended = finished(vertex, vertex.models.generate_videos(model=VEO, prompt="a [bad] fox"))
+    assert not ended.response.generated_videos and ended.response.rai_media_filtered_count == 1, ended
+    assert "58061214" in ended.response.rai_media_filtered_reasons[0]
+    ended = finished(vertex, vertex.models.generate_videos(model=VEO, prompt="an [ill] fox"))
+    assert ended.error["code"] == 13 and ended.response is None, ended
+
+
+def pictures(gemini, vertex, root):
+    parts = ["a fox", types.Part.from_bytes(data=PNG, mime_type="image/png")]
+    config = types.GenerateContentConfig(
+        response_modalities=["IMAGE"], image_config=types.ImageConfig(aspect_ratio="16:9", image_size="2K")
+    )
+    answer = gemini.models.generate_content(model=IMAGE, contents=parts, config=config)
+    pictures = [part.inline_data for part in answer.candidates[0].content.parts if part.inline_data]
+    assert pictures[0].mime_type == "image/png" and pictures[0].data.startswith(b"\x89PNG")
+    assert answer.candidates[0].finish_reason == types.FinishReason.STOP
+    assert answer.usage_metadata.candidates_token_count == 1290
+    assert jobs(root, "gemini")[-1]["body"]["generationConfig"]["imageConfig"]["imageSize"] == "2K"
+
+
+def blocked_pictures(gemini, vertex, root):
+    rules = ["create:prompt=[bad]:failed=IMAGE_SAFETY", 'create:prompt=[worse]:failed="BLOCKED:PROHIBITED_CONTENT"']
+    control(root, "faults", {"faults": rules})
+    answer = gemini.models.generate_content(model=IMAGE, contents="a [bad] fox")
+    assert answer.candidates[0].finish_reason == types.FinishReason.IMAGE_SAFETY
+    answer = gemini.models.generate_content(model=IMAGE, contents="a [worse] fox")
+    assert answer.prompt_feedback.block_reason == types.BlockedReason.PROHIBITED_CONTENT and not answer.candidates
+
+
+def interactions(gemini, vertex, root):
+    made = gemini.interactions.create(
+        model=OMNI, input="a fox", background=True, response_format={"type": "video", "delivery": "uri", "duration": "6s"}
+    )
+    assert made.id and made.status == "in_progress", made
+    for _ in range(500):
+        got = gemini.interactions.get(made.id)
+        if got.status == "completed":
+            break
+        time.sleep(0.01)
+    [step] = got.steps
+    [video] = step.content
+    request = urllib.request.Request(video.uri, headers={"x-goog-api-key": "simulated"})
+    assert urllib.request.urlopen(request).read()[4:8] == b"ftyp"
+
+
+def refusals(gemini, vertex, root):
+    error = refused(lambda: vertex.models.generate_videos(model="no-such-model", prompt="a fox"))
+    assert (error.code, error.status) == (404, "NOT_FOUND"), error
+    error = refused(lambda: gemini.models.generate_content(model="no-such-model", contents="a fox"))
+    assert (error.code, error.status) == (404, "NOT_FOUND"), error
+    bad = types.GenerateVideosConfig(duration_seconds=20)
+    error = refused(lambda: vertex.models.generate_videos(model=VEO, prompt="a fox", config=bad))
+    assert (error.code, error.status) == (400, "INVALID_ARGUMENT") and "durationSeconds" in error.message, error
+    control(root, "faults", {"faults": ["create:status=429,retry_after=3"]})
+    error = refused(lambda: gemini.models.generate_content(model=IMAGE, contents="a fox"))
+    assert (error.code, error.status) == (429, "RESOURCE_EXHAUSTED"), error
+    assert error.details["error"]["details"][0]["retryDelay"] == "3s", error.details
+
+
+def main(root):
+    gemini = genai.Client(api_key="simulated", http_options={"base_url": f"{root}/gemini"})
+    vertex = genai.Client(
+        vertexai=True,
+        project="p1",
+        location="us-central1",
+        credentials=Credentials("fake"),
+        http_options={"base_url": f"{root}/vertex"},
+    )
+    for topic in [
+        videos_within_the_answer,
+        videos_in_a_bucket,
+        filtered_and_failed_videos,
+        pictures,
+        blocked_pictures,
+        interactions,
+        refusals,
+    ]:
+        control(root, "faults", {"faults": []})
+        topic(gemini, vertex, root)
+        print(f"ok {topic.__name__}")
+
+
+main(sys.argv[1])
