@@ -76,7 +76,10 @@ pub struct Attempt {
     pub charged: Option<Charged>,
     /// What it cost, once it ended and if it can be told.
     pub settled: Option<MicroUsd>,
-    /// Why it failed.
+    /// Why it failed, or was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+    /// The same in words.
     pub message: String,
     /// When it began.
     pub created_at: Timestamp,
@@ -99,6 +102,7 @@ impl Attempt {
             outcome: AttemptOutcome::Open,
             charged: None,
             settled: None,
+            reason: None,
             message: String::new(),
             created_at: now,
             ended_at: None,

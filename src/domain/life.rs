@@ -243,7 +243,7 @@ impl Generation {
         let price = self.charge(Charged::Yes, usage);
         // What has no price, such as a sample, takes no money.
         let charged = if price == Some(MicroUsd::ZERO) { Charged::No } else { Charged::Yes };
-        self.close_attempt(AttemptOutcome::Succeeded, charged, price, String::new(), now);
+        self.close_attempt(AttemptOutcome::Succeeded, charged, price, now);
         // The job may have been handed over while its outputs were being stored under the name of the one that began it.
         let ours = |(index, artifact): (usize, &Artifact)| match artifact.generation {
             Some(id) if id == self.id => artifact.clone(),
@@ -260,7 +260,7 @@ impl Generation {
             return self.close_cancelled(failure.charged, usage, now);
         }
         let price = self.charge(failure.charged, usage);
-        self.close_attempt(AttemptOutcome::Failed, failure.charged, price, failure.message.clone(), now);
+        self.close_failed(AttemptOutcome::Failed, failure, price, now);
         self.unresolved = None;
         if let Some(next) = self.next_candidate(failure) {
             let candidate = &self.candidates[next];
@@ -304,7 +304,7 @@ impl Generation {
 
     fn close_cancelled(&mut self, charged: Charged, usage: &Usage, now: Timestamp) -> Told {
         let price = self.charge(charged, usage);
-        self.close_attempt(AttemptOutcome::Cancelled, charged, price, String::new(), now);
+        self.close_attempt(AttemptOutcome::Cancelled, charged, price, now);
         Told::Event(self.end(State::Cancelled, "cancelled", now), String::new())
     }
 
@@ -339,21 +339,21 @@ impl Generation {
         }
     }
 
-    fn close_attempt(
-        &mut self,
-        outcome: AttemptOutcome,
-        charged: Charged,
-        settled: Option<MicroUsd>,
-        message: String,
-        now: Timestamp,
-    ) {
+    fn close_attempt(&mut self, outcome: AttemptOutcome, charged: Charged, settled: Option<MicroUsd>, now: Timestamp) {
         self.with_attempt(|attempt| {
             attempt.outcome = outcome;
             attempt.charged = Some(charged);
             attempt.settled = settled;
-            attempt.message = message;
             attempt.ended_at = Some(now.max(attempt.created_at));
         });
+    }
+
+    fn close_failed(&mut self, outcome: AttemptOutcome, failure: &Failure, settled: Option<MicroUsd>, now: Timestamp) {
+        self.with_attempt(|attempt| {
+            attempt.reason = Some(failure.reason);
+            attempt.message.clone_from(&failure.message);
+        });
+        self.close_attempt(outcome, failure.charged, settled, now);
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {

@@ -40,13 +40,7 @@ impl Generation {
         match self.state {
             State::Queued => {
                 let failure = self.failure_of_waiting();
-                self.close_attempt(
-                    AttemptOutcome::Failed,
-                    Charged::No,
-                    Some(MicroUsd::ZERO),
-                    failure.message.clone(),
-                    now,
-                );
+                self.close_failed(AttemptOutcome::Failed, &failure, Some(MicroUsd::ZERO), now);
                 Ok(self.fail(failure, now))
             }
             State::Running => Ok(self.become_unresolved(
@@ -107,7 +101,7 @@ impl Generation {
             None => failure,
         };
         let price = self.charge(failure.charged, &Usage::default());
-        self.close_attempt(AttemptOutcome::Unknown, failure.charged, price, failure.message.clone(), now);
+        self.close_failed(AttemptOutcome::Unknown, &failure, price, now);
         Ok(self.fail(failure, now))
     }
 
@@ -115,14 +109,15 @@ impl Generation {
         if self.state != State::Unresolved || self.leader.is_some() {
             return Err(Refused::WrongState(self.state));
         }
-        let charged = Charged::Unknown;
-        self.close_attempt(AttemptOutcome::Unknown, charged, None, "resolved by a person".to_owned(), now);
+        let (reason, charged) = (FailureReason::ResolvedByPerson, Charged::Unknown);
+        let message = match resolution {
+            Resolution::Failed => "a person resolved it as failed",
+            Resolution::Resubmit => "a person had it sent again",
+        };
+        let failure = Failure::new(reason, FailurePhase::Provider, charged, message);
+        self.close_failed(AttemptOutcome::Unknown, &failure, None, now);
         match resolution {
-            Resolution::Failed => {
-                let message = "a person resolved it as failed";
-                Ok(self
-                    .fail(Failure::new(FailureReason::ResolvedByPerson, FailurePhase::Provider, charged, message), now))
-            }
+            Resolution::Failed => Ok(self.fail(failure, now)),
             Resolution::Resubmit => {
                 let index = self.attempts.last().map_or(0, |attempt| attempt.candidate);
                 let model = self.candidates[index].model.clone();
