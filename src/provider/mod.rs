@@ -4,6 +4,7 @@
 //! `guard` times, limits and measures. Adding a vendor is one folder with its card file and its descriptor, one line of [`vendor::VENDORS`]
 //! and one fixture folder.
 
+pub mod breaker;
 #[cfg(test)]
 mod contract;
 pub mod error;
