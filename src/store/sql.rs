@@ -37,6 +37,10 @@ catalogue! {
             WHERE tenant = ?1 AND open_digest = ?2 AND session = ?3 ORDER BY id LIMIT 1";
         COUNT_SUBMITTING = "SELECT count(*) FROM generations WHERE submitting = ?1 AND id <> ?2";
 
+        /// The newest ends first.
+        LATEST_SUCCESSES = "SELECT doc FROM generations \
+            WHERE deleted = 0 AND ended_at IS NOT NULL AND state = 'succeeded' ORDER BY ended_at DESC LIMIT ?1";
+
         INSERT_EVENT = "INSERT INTO events (generation, number, doc) VALUES (?1, ?2, ?3)";
         EVENTS = "SELECT doc FROM events WHERE generation = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
         DELETE_EVENTS = "DELETE FROM events WHERE generation = ?1";
@@ -99,6 +103,17 @@ catalogue! {
         FIND = "SELECT generation, state, n_tries, since, last_status, last_error, due_at, delivered_at \
             FROM callbacks WHERE generation = ?1";
         DELETE = "DELETE FROM callbacks WHERE generation = ?1";
+    }
+
+    limit {
+        /// A pause never becomes shorter.
+        PAUSE = "INSERT INTO pauses (provider, until) VALUES (?1, ?2) \
+            ON CONFLICT (provider) DO UPDATE SET until = excluded.until WHERE pauses.until < excluded.until";
+        PAUSED = "SELECT until FROM pauses WHERE provider = ?1 AND until > ?2";
+        SEND = "INSERT INTO sends (name, at) VALUES (?1, ?2)";
+        FORGET_SENDS = "DELETE FROM sends WHERE name = ?1 AND at <= ?2";
+        /// The one behind so many later ones.
+        SENT = "SELECT at FROM sends WHERE name = ?1 AND at > ?2 ORDER BY at DESC LIMIT 1 OFFSET ?3";
     }
 
     session {

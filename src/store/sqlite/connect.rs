@@ -13,6 +13,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ("V1__records", include_str!("../migrations/sqlite/V1__records.sql")),
     ("V2__callbacks", include_str!("../migrations/sqlite/V2__callbacks.sql")),
     ("V3__retention", include_str!("../migrations/sqlite/V3__retention.sql")),
+    ("V5__limits", include_str!("../migrations/sqlite/V5__limits.sql")),
 ];
 
 /// Distinct statements of the catalogue, lists with every filter included.
