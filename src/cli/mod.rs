@@ -108,6 +108,8 @@ enum Command {
     History(Client<sessions::History>),
     /// List the models that can be ordered.
     Models(Client<models::Models>),
+    /// List the routes: names that stand for several models.
+    Routes(Client<models::Routes>),
     /// List the providers with their state.
     Providers(Client<models::Providers>),
     /// Name every problem of settings and machine with its fix; asks no provider anything.
@@ -249,6 +251,7 @@ async fn dispatch(cli: Cli, surroundings: Surroundings<'_>) -> Result<Exit, Fail
         Command::Sessions(client) => server.run(client, surroundings).await,
         Command::History(client) => server.run(client, surroundings).await,
         Command::Models(client) => server.run(client, surroundings).await,
+        Command::Routes(client) => server.run(client, surroundings).await,
         Command::Providers(client) => server.run(client, surroundings).await,
     }
 }

@@ -13,4 +13,5 @@ pub mod names;
 pub mod options;
 pub mod order;
 pub mod price;
+pub mod route;
 pub mod session;

@@ -207,7 +207,10 @@ fn choice(request: &v1::GenerateVideoRequest, violations: &mut Violations) -> Op
         }
     }
     if !request.model.is_empty() {
-        return optional::<ModelName>(&request.model, "model", violations).map(Choice::Model);
+        if request.model.contains('/') {
+            return optional::<ModelName>(&request.model, "model", violations).map(Choice::Model);
+        }
+        return Some(Choice::Named(request.model.clone()));
     }
     let (route, field) = match quality {
         Some(route) => (route, "quality"),

@@ -37,6 +37,7 @@ described!(
     Message,
     Model,
     Provider,
+    Route,
     Session
 );
 

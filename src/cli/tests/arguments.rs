@@ -30,6 +30,7 @@ fn every_command_of_the_contract_exists() {
         "sessions",
         "history",
         "models",
+        "routes",
         "providers",
         "check",
         "simulate",

@@ -13,6 +13,7 @@ use crate::{
         catalog::ProviderEntry,
         names::{ProviderId, TenantId},
         order::{InputRole, OptionName, OptionValue},
+        route::{Route, Strategy},
     },
     engine::request::AskedSource,
     outbound::Fence,
@@ -46,8 +47,13 @@ fn catalog() -> Catalog {
             (id("fal"), entry(Vec::new(), Some("set FAL_KEY"), true)),
         ]
         .into(),
-        routes: [(RouteName::from_id("fast").unwrap(), vec!["replicate/veo".parse().unwrap()])].into(),
+        routes: [(
+            RouteName::from_id("fast").unwrap(),
+            Route::new(Strategy::Ordered, vec!["replicate/veo".parse().unwrap()]),
+        )]
+        .into(),
         defaults: [(Kind::Video, "replicate/any/model".parse().unwrap())].into(),
+        ..Catalog::default()
     }
 }
 
