@@ -123,15 +123,6 @@ impl Breaker {
         }
     }
 
-    /// True if an order had to wait now.
-    pub fn holds_back(&self) -> bool {
-        match self.state().stage {
-            Stage::Open(until) => until > Instant::now(),
-            Stage::Closed => false,
-            Stage::Probing(_) => true,
-        }
-    }
-
     /// Waits until an order may go. Who gets a probe is the first after a rest, and keeps it until the order was answered.
     pub async fn pass(self: &Arc<Self>) -> Option<Probe> {
         let mut changes = self.changes.subscribe();
@@ -155,7 +146,7 @@ impl Breaker {
         }
     }
 
-    /// Whether it holds orders back has changed since.
+    /// Told whenever it begins or ends to hold orders back.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -280,9 +271,9 @@ mod tests {
         failed(&breaker, 4);
         answered(&breaker, 1);
         failed(&breaker, 4);
-        assert!(passes(&breaker) && !breaker.holds_back());
+        assert!(passes(&breaker) && breaker.resting_until().is_none());
         failed(&breaker, 1);
-        assert!(!passes(&breaker) && breaker.holds_back());
+        assert!(!passes(&breaker));
         assert_eq!(breaker.resting_until(), Some(Instant::now() + FIRST));
         assert_eq!(breaker.recent(), (1, 9));
         tokio::time::advance(COUNTED + PIECE).await;
