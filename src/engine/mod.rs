@@ -355,7 +355,7 @@ impl Engine {
     ) -> Result<Option<Arc<Generation>>, ApplyError> {
         let now = self.now();
         match self.store().intend(id, event, claim, limits, now).await? {
-            Intended::Stored(changes) => Ok(Some(self.show(changes, now))),
+            Intended::Stored(changes) => Ok(Some(self.show(*changes, now))),
             Intended::Wait(bound, wait) => {
                 self.gate(&limits.model.provider).hold_back(bound, &limits.model, wait);
                 Ok(None)

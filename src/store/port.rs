@@ -70,7 +70,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         _limits: &Limits,
         now: Timestamp,
     ) -> Result<Intended, ApplyError> {
-        self.apply(id, event, claim, now).await.map(Intended::Stored)
+        self.apply(id, event, claim, now).await.map(Box::new).map(Intended::Stored)
     }
 
     /// Keeps every order from this provider until then; a pause that ends later stays.

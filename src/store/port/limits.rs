@@ -41,7 +41,7 @@ pub enum Bound {
 #[derive(Debug, Clone)]
 pub enum Intended {
     /// It is stored: the order may be sent.
-    Stored(Changes),
+    Stored(Box<Changes>),
     /// A limit is reached and nothing changed; it will not be otherwise for so long. Without a time somebody else's job must end first.
     Wait(Bound, Option<Duration>),
 }

@@ -54,7 +54,7 @@ pub(super) async fn intend(
     for rate in rates {
         work.write(Statement::shared(sql::limit::SEND, values![rate.name, clock.as_microsecond()]));
     }
-    apply::apply(store, work, id, event, claim, now).await.map(Intended::Stored)
+    apply::apply(store, work, id, event, claim, now).await.map(Box::new).map(Intended::Stored)
 }
 
 /// Whose places are all taken, by jobs of all processes.

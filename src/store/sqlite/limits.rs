@@ -41,7 +41,7 @@ pub(super) fn intend(
     for rate in &rates {
         execute(&work.db, sql::limit::SEND, params![rate.name, now.as_microsecond()])?;
     }
-    Ok(Intended::Stored(changes))
+    Ok(Intended::Stored(Box::new(changes)))
 }
 
 fn must_wait(work: &Work, rate: &Rate, now: Timestamp) -> Result<Option<Duration>> {
