@@ -204,6 +204,8 @@ fn candidate() -> Candidate {
         estimate: Some(MicroUsd(500_000)),
         price: None,
         expected_time: Some(Duration::from_secs(200)),
+        listed: 0,
+        digest: String::new(),
         stand_in: false,
     }
 }

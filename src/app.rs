@@ -1,6 +1,6 @@
 //! The one place where the parts are put together: settings in, a running server out.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use tokio::{
@@ -13,7 +13,7 @@ use crate::{
     artifact::Collector,
     callback::{Courier, Sender, Targets},
     config::{Config, DrainConfig, Problem},
-    domain::names::ProviderId,
+    domain::catalog::Catalog,
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
@@ -136,9 +136,10 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
     let shutdown = Shutdown::new(drain_of(&config, options));
     let tasks = shutdown.tasks();
     let callback_due = Arc::new(Notify::new());
+    let settings = engine_settings(&config, &catalog);
     let engine = Engine::new(Parts {
         store: Arc::clone(&store),
-        registry,
+        registry: Arc::new(registry),
         catalog,
         blobs,
         collector,
@@ -147,7 +148,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         metrics: Metrics::new(),
         clock: Clock::System,
         callback_due: Arc::clone(&callback_due),
-        settings: engine_settings(&config),
+        settings,
     });
     engine.start_housekeeping().await;
     engine.recover().await.map_err(anyhow::Error::from).map_err(trouble("reading unfinished generations"))?;
@@ -261,23 +262,15 @@ fn drain_of(config: &Config, options: StartOptions) -> DrainConfig {
     DrainConfig { delay, ..config.drain }
 }
 
-fn engine_settings(config: &Config) -> EngineSettings {
+fn engine_settings(config: &Config, catalog: &Catalog) -> EngineSettings {
     let jobs = &config.jobs;
-    let of_vendors = |key: &str| {
-        let given = config
-            .vendors
-            .iter()
-            .filter_map(|vendor| Some((ProviderId::from_id(vendor.id.as_str()).ok()?, vendor.values.count(key)?)));
-        given.collect::<BTreeMap<_, _>>()
-    };
     EngineSettings {
         max_duration: jobs.max_duration,
         unresolved_for: jobs.unresolved_for,
         backoff: Backoff { base: jobs.retry_base, jitter: JITTER },
         pace: Pace { first: jobs.poll_interval, longest: jobs.poll_interval_max },
         concurrency: jobs.concurrency,
-        concurrency_of: of_vendors("concurrency"),
-        rate_of: of_vendors("rate"),
+        limits: providers::limits(config, catalog),
         max_unfinished: u64::try_from(jobs.max_unfinished).unwrap_or(u64::MAX),
         system_prompt: jobs.system_prompt.clone(),
         retention: Retention { generations: config.retention.generations, artifacts: config.retention.artifacts },

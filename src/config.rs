@@ -64,8 +64,10 @@ pub struct Config {
     pub callbacks: CallbackConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
-    /// Route name → its models (`provider/name`) in order of preference, at least one each.
-    pub routes: BTreeMap<String, Vec<String>>,
+    /// The routes by name.
+    pub routes: BTreeMap<String, RouteConfig>,
+    /// Limits of single models by name (`provider/name`, or a name or alias alone).
+    pub limits: BTreeMap<String, LimitConfig>,
     /// The user's model cards as written under `[[models]]`; the vendor that each names takes it.
     pub models: Vec<toml::Value>,
     /// What may be spent, in the order of the file.
@@ -100,7 +102,7 @@ pub struct JobsConfig {
     pub poll_interval_max: Duration,
     /// Time of one call of a provider's API, above zero.
     pub provider_timeout: Duration,
-    /// Jobs in flight at one provider, at least 1.
+    /// Jobs of this process in flight at one provider, at least 1.
     pub concurrency: usize,
     /// Unfinished generations held, at least 1.
     pub max_unfinished: usize,
@@ -108,6 +110,24 @@ pub struct JobsConfig {
     pub default_model: Option<String>,
     /// Text put before every prompt.
     pub system_prompt: Option<String>,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteConfig {
+    /// In which order its models are tried: `ordered`, `cheapest` or `fastest`.
+    pub strategy: String,
+    /// Its models (`provider/name`, or a name or alias alone) in order of preference, at least one.
+    pub models: Vec<String>,
+}
+
+/// Limits of a model, at least one of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitConfig {
+    /// Most jobs in flight, at least 1.
+    pub concurrency: Option<u64>,
+    /// Most jobs handed over in one minute, at least 1.
+    pub rate: Option<u64>,
 }
 
 /// How the process ends. `delay` is shorter than `deadline`.

@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use secrecy::SecretString;
 
 use crate::{
-    config::{Config, Problem, VendorConfig},
+    config::{Config, Problem, RouteConfig, VendorConfig},
     domain::{
         artifact::Kind,
         card::ModelCard,
         catalog::{Catalog, SAMPLE},
         names::{ModelName, ProviderId, RouteName},
+        route::{Route, Strategy},
     },
+    engine::ProviderLimits,
     provider::{
         guard::Deadlines,
         keys::{Keyed, account_of, with_keys},
@@ -20,13 +22,13 @@ use crate::{
         sample::Sample,
         vendor::{Build, Values},
     },
+    store::port::Limit,
 };
 
 /// The providers with their credentials, and what can be ordered from them; absent only if there is a problem.
 pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Problem>) {
     let mut problems = Vec::new();
     let cards = own_cards(config, &mut problems);
-    let routes = routes(config, &mut problems);
     let explicit = config.jobs.default_model.as_ref().map(|model| model.parse::<ModelName>()).transpose();
     let explicit = explicit.map_err(|error| problem("default_model", &error, "name a model as PROVIDER/NAME"));
     let explicit = explicit.unwrap_or_else(|problem| {
@@ -40,13 +42,19 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
             return (None, problems);
         }
     };
-    let catalog = registry.catalog(routes, explicit.as_ref(), &usual);
-    let of_routes = catalog.routes.iter().flat_map(|(route, models)| {
-        let setting = format!("routes.{}", route.id());
-        models.iter().map(move |model| (setting.clone(), model))
-    });
-    let named = of_routes.chain(explicit.iter().map(|model| ("default_model".to_owned(), model)));
-    problems.extend(named.filter_map(|(setting, model)| unknown(&catalog, setting, model)));
+    let mut catalog = registry.catalog(BTreeMap::new(), explicit.as_ref(), &usual);
+    let routes = routes(config, &catalog, &mut problems);
+    catalog.routes.extend(routes);
+    problems.extend(config.limits.keys().filter_map(|text| {
+        let setting = format!("limits.{text:?}");
+        match limited(text, &catalog) {
+            Some(model) => unknown(&catalog, setting, &model),
+            None => {
+                Some(problem(&setting, &"names a model that no provider has", "name one that `filmgate models` lists"))
+            }
+        }
+    }));
+    problems.extend(explicit.iter().filter_map(|model| unknown(&catalog, "default_model".to_owned(), model)));
     (Some((registry, catalog)), problems)
 }
 
@@ -77,7 +85,8 @@ fn registry(config: &Config, mut cards: OwnCards) -> Result<(Registry, Vec<Model
     if !problems.is_empty() {
         return Err(problems);
     }
-    let registry = Registry::new(configured);
+    // What is not worth another try yet is not worth another order.
+    let registry = Registry::new(configured).resting_for(config.jobs.retry_base.saturating_mul(3));
     let registry = missing.into_iter().fold(registry, |registry, (id, missing)| registry.without(id, missing));
     Ok((registry, usual))
 }
@@ -148,19 +157,54 @@ fn unknown(catalog: &Catalog, setting: String, model: &ModelName) -> Option<Prob
     Some(Problem { setting, message, fix: "name one that `filmgate models` lists".to_owned() })
 }
 
-fn routes(config: &Config, problems: &mut Vec<Problem>) -> BTreeMap<RouteName, Vec<ModelName>> {
-    let fix = "write routes as NAME = [\"PROVIDER/NAME\", …]";
+/// The routes of the settings, their models by full name. An alias stands for the first configured provider that has it, of whatever kind.
+fn routes(config: &Config, catalog: &Catalog, problems: &mut Vec<Problem>) -> BTreeMap<RouteName, Route> {
     let mut routes = BTreeMap::new();
-    for (route, models) in &config.routes {
-        let name = RouteName::from_id(route.as_str());
-        let models: Result<Vec<ModelName>, _> = models.iter().map(|model| model.parse()).collect();
-        match (name, models) {
-            (Ok(name), Ok(models)) => drop(routes.insert(name, models)),
-            (Err(error), _) => problems.push(problem(&format!("routes.{route}"), &error, fix)),
-            (_, Err(error)) => problems.push(problem(&format!("routes.{route}"), &error, fix)),
+    for (name, RouteConfig { strategy, models }) in &config.routes {
+        let setting = format!("routes.{name}");
+        let named = |text: &String| {
+            let full = || text.parse::<ModelName>().ok();
+            catalog.named(text, None).or_else(full).ok_or_else(|| format!("names {text}, which no provider has"))
+        };
+        let models: Result<Vec<ModelName>, String> = models.iter().map(named).collect();
+        let named = RouteName::from_id(name.as_str()).map_err(|error| error.to_string());
+        match named.and_then(|name| Ok((name, models?))) {
+            Ok((name, models)) => {
+                problems.extend(models.iter().filter_map(|model| unknown(catalog, setting.clone(), model)));
+                let strategy = Strategy::of(strategy).unwrap_or_default();
+                routes.insert(name, Route::new(strategy, models));
+            }
+            Err(message) => {
+                let fix = "name models that `filmgate models` lists";
+                problems.push(Problem { setting, message, fix: fix.to_owned() });
+            }
         }
     }
     routes
+}
+
+/// The bounds of single providers and models, which all processes on one store keep together; `concurrency` for all is of each process. An alias stands for the model that a request by it would go to.
+pub(super) fn limits(config: &Config, catalog: &Catalog) -> BTreeMap<ProviderId, ProviderLimits> {
+    let mut limits: BTreeMap<ProviderId, ProviderLimits> = BTreeMap::new();
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    for id in catalog.providers.keys() {
+        let of_vendor = |key: &str| config.vendor(id.id()).and_then(|vendor| vendor.values.count(key)).map(count);
+        let of_provider = Limit { concurrency: of_vendor("concurrency"), rate: of_vendor("rate") };
+        limits.insert(id.clone(), ProviderLimits { of_provider, of_models: BTreeMap::new() });
+    }
+    for (text, limit) in &config.limits {
+        if let Some(model) = limited(text, catalog)
+            && let Some(limits) = limits.get_mut(&model.provider)
+        {
+            let name = catalog.card(&model).map_or(model.name, |card| card.name.clone());
+            limits.of_models.insert(name, Limit { concurrency: limit.concurrency, rate: limit.rate });
+        }
+    }
+    limits
+}
+
+fn limited(text: &str, catalog: &Catalog) -> Option<ModelName> {
+    catalog.named(text, None).or_else(|| text.parse().ok())
 }
 
 /// The user's cards: `[[models]]` with `provider` beside the card's own fields.

@@ -167,8 +167,11 @@ impl Home {
 pub(super) fn effective(config: &Config) -> Vec<(Cow<'static, str>, String)> {
     let time = |time| humantime::format_duration(time).to_string();
     let path = |path: Option<&Path>| path.map(|path| path.display().to_string()).unwrap_or_default();
-    let routes: Vec<String> =
-        config.routes.iter().map(|(name, models)| format!("{name} ({})", models.join(", "))).collect();
+    let routes: Vec<String> = config
+        .routes
+        .iter()
+        .map(|(name, route)| format!("{name} ({}: {})", route.strategy, route.models.join(", ")))
+        .collect();
     let set = |is_set| if is_set { "set" } else { "not set" }.to_owned();
     let first = [
         ("file", path(config.file.as_deref())),

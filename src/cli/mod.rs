@@ -117,6 +117,8 @@ enum Command {
     History(Client<sessions::History>),
     /// List the models that can be ordered.
     Models(Client<models::Models>),
+    /// List the routes: names that stand for several models.
+    Routes(Client<models::Routes>),
     /// List the providers with their state.
     Providers(Client<models::Providers>),
     /// Show what was spent, by whatever generations have in common, and how the budgets stand.
@@ -268,6 +270,7 @@ async fn dispatch(cli: Cli, surroundings: Surroundings<'_>) -> Result<Exit, Fail
         Command::Usage(client) => server.run(client, surroundings).await,
         Command::Ledger(client) => server.run(client, surroundings).await,
         Command::Models(client) => server.run(client, surroundings).await,
+        Command::Routes(client) => server.run(client, surroundings).await,
         Command::Providers(client) => server.run(client, surroundings).await,
     }
 }

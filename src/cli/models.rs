@@ -1,7 +1,10 @@
-//! `filmgate models` and `filmgate providers`: what can be ordered, and from whom.
+//! `filmgate models`, `routes` and `providers`: what can be ordered, under which names, and from whom.
 
 use super::{ClientCommand, Context, connect::call, exit::Exit, failure::Failure, kind::KindArg, pages::collect, text};
-use crate::pb::v1::{self, ListModelsRequest, ListProvidersRequest, Model, Price, PriceUnit, Provider, ProviderHealth};
+use crate::pb::v1::{
+    self, ListModelsRequest, ListProvidersRequest, ListRoutesRequest, Model, Price, PriceUnit, Provider,
+    ProviderHealth, Route,
+};
 
 /// Most rows shown; more cards or providers than anybody has.
 const MOST_ROWS: usize = 10_000;
@@ -25,6 +28,10 @@ pub(super) struct Models {
     #[arg(long)]
     available: bool,
 }
+
+/// Arguments of `filmgate routes`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Routes {}
 
 /// Arguments of `filmgate providers`.
 #[derive(Debug, clap::Args)]
@@ -52,6 +59,19 @@ impl ClientCommand for Models {
     }
 }
 
+impl ClientCommand for Routes {
+    async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
+        let connection = &context.connection;
+        let rows = collect(MOST_ROWS, async |page| {
+            let request = ListRoutesRequest { page_size: page.size, page_token: page.token };
+            let response = connection.models().list_routes(call(request)).await?.into_inner();
+            Ok((response.routes, response.next_page_token))
+        });
+        context.terminal.rows(&rows.await?, ["ROUTE", "STRATEGY", "MODELS"], route_cells)?;
+        Ok(Exit::Ok)
+    }
+}
+
 impl ClientCommand for Providers {
     async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
         let connection = &context.connection;
@@ -60,7 +80,7 @@ impl ClientCommand for Providers {
             let response = connection.models().list_providers(call(request)).await?.into_inner();
             Ok((response.providers, response.next_page_token))
         });
-        let heading = ["PROVIDER", "STATE", "RUNNING", "QUEUED", "TO CONFIGURE"];
+        let heading = ["PROVIDER", "STATE", "RUNNING", "QUEUED", "KEYS", "TO CONFIGURE"];
         context.terminal.rows(&rows.await?, heading, provider_cells)?;
         Ok(Exit::Ok)
     }
@@ -108,7 +128,13 @@ pub(super) fn price(price: &Price) -> String {
     format!("{}{unit}{}", text::dollars(price.micro_usd), most.unwrap_or_default())
 }
 
-fn provider_cells(provider: &Provider) -> [String; 5] {
+fn route_cells(route: &Route) -> [String; 3] {
+    let strategy = text::word(route.strategy().as_str_name(), "ROUTE_STRATEGY_");
+    [route.name.clone(), strategy, route.models.join(", ")]
+}
+
+fn provider_cells(provider: &Provider) -> [String; 6] {
+    let resting = provider.resting_until_time.as_ref().map(|until| format!("rests until {}", text::time(Some(until))));
     let state = match (provider.configured, provider.health()) {
         (false, _) => "not configured",
         (true, ProviderHealth::Up) => "up",
@@ -117,9 +143,10 @@ fn provider_cells(provider: &Provider) -> [String; 5] {
     };
     [
         provider.name.clone(),
-        state.to_owned(),
+        resting.unwrap_or_else(|| state.to_owned()),
         format!("{} of {}", provider.n_running, provider.concurrency),
         provider.n_queued.to_string(),
+        if provider.n_keys > 0 { format!("{} of {}", provider.n_keys_usable, provider.n_keys) } else { String::new() },
         provider.how_to_configure.clone(),
     ]
 }

@@ -87,6 +87,12 @@ pub(super) fn model(text: &str) -> Option<String> {
     (is_word(provider) && !name.is_empty() && name.split('/').all(is_visible)).then(|| text.to_owned())
 }
 
+/// As [`model`], or a name or alias alone, such as `veo3`.
+pub(super) fn model_or_alias(text: &str) -> Option<String> {
+    let alias = !text.contains('/') && is_visible(text);
+    if alias { Some(text.to_owned()) } else { model(text) }
+}
+
 /// Lower-case letters, digits and dashes, 1 to 63 of them: the name of a route or a provider.
 pub(super) fn is_word(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    ArtifactsConfig, Config, DatabaseConfig, DrainConfig, JobsConfig, LogFormat, Problem, RetentionConfig,
-    SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
+    ArtifactsConfig, Config, DatabaseConfig, DrainConfig, JobsConfig, LimitConfig, LogFormat, Problem, RetentionConfig,
+    RouteConfig, SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
 };
 
 pub(super) const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
@@ -22,6 +22,7 @@ const TIME_OR_ZERO: &str = "a time such as 0s, 500ms, 30s or 15m";
 pub(super) const COUNT: &str = "a whole number of at least 1";
 pub(super) const URL: &str = "an address such as https://host/path, without user, query and fragment";
 const ARTIFACTS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without user, query and fragment; a prefix may be left out";
+const ROUTE_STRATEGIES: [&str; 3] = ["ordered", "cheapest", "fastest"];
 const MODEL: &str = "provider/name, such as sample/video";
 
 /// Judges `chosen` over `defaults`, after the `problems` that reading them brought.
@@ -68,6 +69,7 @@ impl Judge {
         let callbacks = self.callbacks(&settings.callbacks);
         let routes = self.routes(settings.routes.as_ref());
         let budgets = self.budgets(settings.budgets.as_ref());
+        let limits = self.limits(settings.limits.as_ref());
 
         let listen = listen?;
         let mut warnings = surroundings.unknown_variables();
@@ -95,6 +97,7 @@ impl Judge {
             callbacks: callbacks?,
             telemetry: telemetry?,
             routes,
+            limits,
             models: settings.models.clone().unwrap_or_default(),
             budgets,
             file: None,
@@ -208,23 +211,37 @@ impl Judge {
         })
     }
 
-    fn routes(&mut self, table: Option<&toml::Table>) -> BTreeMap<String, Vec<String>> {
+    fn routes(&mut self, table: Option<&toml::Table>) -> BTreeMap<String, RouteConfig> {
         let mut routes = BTreeMap::new();
         for (name, value) in table.into_iter().flatten() {
-            let names = value.as_array().filter(|models| !models.is_empty());
-            let models = names.and_then(|models| models.iter().map(|model| parse::model(model.as_str()?)).collect());
-            match models {
-                Some(models) if parse::is_word(name) => drop(routes.insert(name.clone(), models)),
-                _ => self.problems.push(Problem {
-                    setting: format!("routes.{name}"),
-                    message: format!(
-                        "must be a name of lower-case letters, digits and dashes with a list of at least one {MODEL}"
-                    ),
-                    fix: "correct it in the file, for example: fast = [\"sample/video\"]".to_owned(),
-                }),
+            match route(value) {
+                Ok(route) if parse::is_word(name) => drop(routes.insert(name.clone(), route)),
+                read => {
+                    let name_only = "must be a name of lower-case letters, digits and dashes".to_owned();
+                    self.problems.push(Problem {
+                        setting: format!("routes.{name}"),
+                        message: read.err().unwrap_or(name_only),
+                        fix: "correct it in the file, for example: fast = [\"sample/video\"]".to_owned(),
+                    });
+                }
             }
         }
         routes
+    }
+
+    fn limits(&mut self, table: Option<&toml::Table>) -> BTreeMap<String, LimitConfig> {
+        let mut limits = BTreeMap::new();
+        for (name, value) in table.into_iter().flatten() {
+            match limit(name, value) {
+                Ok(limit) => drop(limits.insert(name.clone(), limit)),
+                Err(message) => self.problems.push(Problem {
+                    setting: format!("limits.{name:?}"),
+                    message,
+                    fix: format!("write it as [limits.{name:?}] with concurrency = 2 or rate = 10"),
+                }),
+            }
+        }
+        limits
     }
 
     pub(super) fn time(&mut self, key: &str, text: &Option<Text>) -> Option<Duration> {
@@ -299,6 +316,46 @@ impl Judge {
         let names = names.map(|setting| format!(" ({}, {})", setting.flag, setting.env.join(", "))).unwrap_or_default();
         Problem { setting: format!("{key}{names}"), message, fix: fix.to_owned() }
     }
+}
+
+/// `["a/b", …]`, or a table with `models` and perhaps `strategy`; what is wrong with it otherwise.
+fn route(value: &toml::Value) -> Result<RouteConfig, String> {
+    let table = value.as_table();
+    if let Some(table) = table
+        && let Some(unknown) = table.keys().find(|key| !matches!(key.as_str(), "strategy" | "models"))
+    {
+        return Err(format!("has an unknown key {unknown:?}; allowed: strategy, models"));
+    }
+    let strategy = match table.and_then(|table| table.get("strategy")) {
+        None => "ordered",
+        Some(strategy) => {
+            let word = strategy.as_str().filter(|word| ROUTE_STRATEGIES.contains(word));
+            word.ok_or_else(|| format!("has a strategy that is none of {}", ROUTE_STRATEGIES.join(", ")))?
+        }
+    };
+    let models = table.map_or(Some(value), |table| table.get("models")).and_then(toml::Value::as_array);
+    let read = |models: &Vec<toml::Value>| models.iter().map(|model| parse::model_or_alias(model.as_str()?)).collect();
+    let models: Option<Vec<String>> = models.filter(|models| !models.is_empty()).and_then(read);
+    let shape = || format!("must be a name with a list of at least one {MODEL}, or an alias such as veo3");
+    Ok(RouteConfig { strategy: strategy.to_owned(), models: models.ok_or_else(shape)? })
+}
+
+/// A table with `concurrency`, `rate` or both; what is wrong with it otherwise.
+fn limit(name: &str, value: &toml::Value) -> Result<LimitConfig, String> {
+    parse::model_or_alias(name).ok_or_else(|| format!("must name a model: {MODEL}, or an alias such as veo3"))?;
+    let table = value.as_table().filter(|table| !table.is_empty());
+    let table = table.ok_or_else(|| "must be a table with concurrency, rate or both".to_owned())?;
+    let mut limit = LimitConfig::default();
+    for (key, value) in table {
+        let count = value.as_integer().and_then(|count| u64::try_from(count).ok()).filter(|count| *count > 0);
+        let place = match key.as_str() {
+            "concurrency" => &mut limit.concurrency,
+            "rate" => &mut limit.rate,
+            _ => return Err(format!("has an unknown key {key:?}; allowed: concurrency, rate")),
+        };
+        *place = Some(count.ok_or_else(|| format!("has a {key} that is not {COUNT}"))?);
+    }
+    Ok(limit)
 }
 
 fn path(text: Text) -> PathBuf {

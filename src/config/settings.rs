@@ -137,6 +137,10 @@ pub struct Settings {
     pub callbacks: CallbackSettings,
     #[arg(skip)]
     pub routes: Option<toml::Table>,
+    /// Limits of single models.
+    #[arg(skip)]
+    #[serde(default)]
+    pub limits: Option<toml::Table>,
     #[arg(skip)]
     pub models: Option<Vec<toml::Value>>,
     #[arg(skip)]
@@ -199,6 +203,7 @@ impl Settings {
                     vendors: self.vendors.over(lower.vendors),
                     callbacks: self.callbacks.over(lower.callbacks),
                     routes: self.routes.or(lower.routes),
+                    limits: self.limits.or(lower.limits),
                     models: self.models.or(lower.models),
                     budgets: self.budgets.or(lower.budgets),
                 }

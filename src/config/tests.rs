@@ -289,8 +289,33 @@ fn unknown_variables_of_ours_are_warned_about() {
 fn routes_and_model_cards_come_from_the_file() {
     let text = "[routes]\nfast = [\"sample/video\", \"replicate/minimax/video-01\"]\n[[models]]\nname = \"own\"\n";
     let config = case().file(text).config();
-    assert_eq!(config.routes["fast"], ["sample/video", "replicate/minimax/video-01"]);
+    assert_eq!(config.routes["fast"].models, ["sample/video", "replicate/minimax/video-01"]);
     assert_eq!(config.models[0]["name"].as_str(), Some("own"));
+    let text = "[routes]\nfast = ['sample/video']\n[routes.thrifty]\nstrategy = 'cheapest'\nmodels = ['veo3', 'a/b/c']";
+    let routes = case().file(text).config().routes;
+    assert_eq!((routes["fast"].strategy.as_str(), routes["thrifty"].strategy.as_str()), ("ordered", "cheapest"));
+    assert_eq!(routes["thrifty"].models, ["veo3", "a/b/c"]);
+}
+
+#[test]
+fn limits_of_models_come_from_the_file() {
+    let config = case().file("[limits.veo3]\nrate = 10\n[limits.\"fal/x\"]\nconcurrency = 2").config();
+    assert_eq!(config.limits["veo3"], LimitConfig { concurrency: None, rate: Some(10) });
+    assert_eq!(config.limits["fal/x"], LimitConfig { concurrency: Some(2), rate: None });
+}
+
+#[test]
+fn wrong_routes_and_limits_name_what_is_allowed() {
+    let check = |text: &str, setting: &str, words: &str| {
+        let problems = case().file(text).problems();
+        assert!(problems.len() == 1 && problems[0].starts_with(setting) && problems[0].contains(words), "{problems:?}");
+    };
+    check("[routes.a]\nstrategy = 'best'\nmodels = ['x/y']", "routes.a: ", "ordered, cheapest, fastest");
+    check("[routes.a]\nmodels = []", "routes.a: ", "at least one");
+    check("[routes.a]\nmodel = ['x/y']", "routes.a: ", "allowed: strategy, models");
+    check("[limits.veo3]\nrate = 0", "limits.\"veo3\": ", "at least 1");
+    check("[limits.veo3]\nrates = 1", "limits.\"veo3\": ", "allowed: concurrency, rate");
+    check("[limits]\nveo3 = 5", "limits.\"veo3\": ", "concurrency, rate or both");
 }
 
 #[test]

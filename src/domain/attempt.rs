@@ -130,7 +130,10 @@ pub struct Attempt {
     /// What the provider took beyond the quote.
     #[serde(default, skip_serializing_if = "MicroUsd::is_zero")]
     pub absorbed: MicroUsd,
-    /// Why it failed.
+    /// Why it failed, or was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<FailureReason>,
+    /// The same in words.
     pub message: String,
     /// When it began.
     pub created_at: Timestamp,
@@ -158,6 +161,7 @@ impl Attempt {
             settled: None,
             suspense: MicroUsd::ZERO,
             absorbed: MicroUsd::ZERO,
+            reason: None,
             message: String::new(),
             created_at: now,
             ended_at: None,

@@ -1,6 +1,6 @@
 //! What can be ordered here: the cards of every provider, the routes, and which providers have their credentials.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -9,7 +9,11 @@ use super::{
     card::ModelCard,
     names::{ModelName, ProviderId, RouteName},
     order::{Candidate, InputRole, Mode, Options, Violation},
+    route::{NoOutlook, Outlook, Route, Strategy},
 };
+
+/// Most models that a refusal names.
+const MOST_NAMES: usize = 100;
 
 /// The provider that needs no key and whose outputs are stand-ins.
 pub const SAMPLE: &str = "sample";
@@ -19,10 +23,19 @@ pub const SAMPLE: &str = "sample";
 pub struct Catalog {
     /// Every provider that this build knows.
     pub providers: BTreeMap<ProviderId, ProviderEntry>,
-    /// Named lists of models.
-    pub routes: BTreeMap<RouteName, Vec<ModelName>>,
+    /// Named lists of models, those that are built in among them.
+    pub routes: BTreeMap<RouteName, Route>,
     /// The model of a request that names none, for each kind.
     pub defaults: BTreeMap<Kind, ModelName>,
+    /// What is known of models and providers just now.
+    pub outlook: Arc<dyn Outlook>,
+}
+
+impl Default for Catalog {
+    fn default() -> Self {
+        let (providers, routes, defaults) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { providers, routes, defaults, outlook: Arc::new(NoOutlook) }
+    }
 }
 
 /// A provider of the catalog.
@@ -43,6 +56,8 @@ pub enum Choice {
     Default,
     /// By name.
     Model(ModelName),
+    /// By a name or alias that says no provider.
+    Named(String),
     /// By a route, and the request field that named it.
     Route(RouteName, &'static str),
 }
@@ -82,6 +97,12 @@ pub enum NoCandidate {
     },
 }
 
+/// The models that a request names, and the field that names them.
+struct Chosen<'a> {
+    route: Cow<'a, Route>,
+    field: &'static str,
+}
+
 impl Catalog {
     /// The card of a model, by name or alias.
     pub fn card(&self, model: &ModelName) -> Option<&Arc<ModelCard>> {
@@ -89,23 +110,40 @@ impl Catalog {
         entry.cards.iter().find(|card| card.name == model.name || card.aliases.contains(&model.name))
     }
 
+    /// The model of this kind (of any without one) that has the name or alias `text`: `provider/name`, or a name alone, which stands for the
+    /// first provider that has it, those that are configured here before the others and the sample after all.
+    pub fn named(&self, text: &str, kind: Option<Kind>) -> Option<ModelName> {
+        let fits = |card: &ModelCard| kind.is_none_or(|kind| card.kind == kind);
+        let has =
+            |card: &ModelCard| fits(card) && (card.name == text || card.aliases.iter().any(|alias| alias == text));
+        let mut providers: Vec<_> = self.providers.iter().collect();
+        providers.sort_by_key(|(id, entry)| (entry.missing.is_some(), id.id() == SAMPLE));
+        let alone = || {
+            let found = providers.iter().find_map(|(id, entry)| Some((id, entry.cards.iter().find(|card| has(card))?)));
+            found.map(|(id, card)| ModelName { provider: (*id).clone(), name: card.name.clone() })
+        };
+        let full = text.parse::<ModelName>().ok().filter(|model| self.providers.contains_key(&model.provider));
+        full.or_else(alone)
+    }
+
     /// The models a request may be tried at, in order; never empty.
     pub fn candidates(&self, asked: &Asked<'_>) -> Result<Vec<Candidate>, NoCandidate> {
-        let (models, field) = self.chosen(asked)?;
+        let Chosen { route, field } = self.chosen(asked)?;
         let mut candidates = Vec::new();
-        let mut first_refusal = None;
-        for model in &models {
+        let mut refusals = Vec::new();
+        for model in &route.models {
             match self.candidate(model, field, asked) {
-                Ok(candidate) => candidates.push(candidate),
-                Err(refusal) => {
-                    first_refusal.get_or_insert(refusal);
-                }
+                Ok(candidate) => candidates.push(Candidate { listed: candidates.len(), ..candidate }),
+                Err(refusal) => refusals.push((self.makes_other(model, asked.kind), refusal)),
             }
         }
         if candidates.is_empty() {
+            // Of a route with models of several kinds, what is wrong with those that make something else is no news.
+            let told = refusals.into_iter().min_by_key(|(makes_other, _)| *makes_other);
             let none = || NoCandidate::Violations(vec![Violation::new(field, "names no model")]);
-            return Err(first_refusal.unwrap_or_else(none));
+            return Err(told.map_or_else(none, |(_, refusal)| refusal));
         }
+        route.arrange(&mut candidates, &*self.outlook);
         if asked.fallback_to_sample
             && let Some(stand_in) = self.stand_in(asked)
         {
@@ -114,35 +152,61 @@ impl Catalog {
         Ok(candidates)
     }
 
-    fn chosen(&self, asked: &Asked<'_>) -> Result<(Vec<ModelName>, &'static str), NoCandidate> {
+    fn chosen(&self, asked: &Asked<'_>) -> Result<Chosen<'_>, NoCandidate> {
+        let one = |model: ModelName, field| {
+            let route = Cow::Owned(Route::new(Strategy::Ordered, vec![model]));
+            Ok(Chosen { route, field })
+        };
         match asked.choice {
-            Choice::Model(model) => Ok((vec![model.clone()], "model")),
+            // What looks like a provider may be the first part of a model's own name.
+            Choice::Model(model) => {
+                let named = self.named(&model.to_string(), Some(asked.kind));
+                one(named.unwrap_or_else(|| model.clone()), "model")
+            }
+            Choice::Named(text) => {
+                let named = self.named(text, Some(asked.kind)).or_else(|| self.named(text, None));
+                let model = named.ok_or_else(|| self.unknown_name(text, asked.kind))?;
+                one(model, "model")
+            }
             Choice::Default => match self.defaults.get(&asked.kind) {
-                Some(model) => Ok((vec![model.clone()], "model")),
-                None => Err(NoCandidate::Violations(vec![Violation::new(
-                    "model",
-                    format!("must be set: there is no default model for {}", asked.kind),
-                )])),
+                Some(model) => one(model.clone(), "model"),
+                None => Err(refused("model", format!("must be set: there is no default model for {}", asked.kind))),
             },
-            Choice::Route(route, field) => match self.routes.get(route) {
-                Some(models) => Ok((models.clone(), field)),
+            Choice::Route(name, field) => match self.routes.get(name) {
+                Some(route) => Ok(Chosen { route: Cow::Borrowed(route), field }),
                 None => {
                     let known: Vec<&str> = self.routes.keys().map(RouteName::id).collect();
                     let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
-                    Err(NoCandidate::Violations(vec![Violation::new(
-                        *field,
-                        format!("no route {route} is configured; allowed: {known}"),
-                    )]))
+                    Err(refused(field, format!("no route {name} is configured; allowed: {known}")))
                 }
             },
         }
     }
 
+    /// Whether a model certainly makes something else.
+    fn makes_other(&self, model: &ModelName, kind: Kind) -> bool {
+        self.card(model).is_some_and(|card| card.kind != kind)
+    }
+
+    /// Which names there are instead, short ones before full ones.
+    fn unknown_name(&self, text: &str, kind: Kind) -> NoCandidate {
+        let usable = self.providers.iter().filter(|(_, entry)| entry.missing.is_none());
+        let cards = usable.flat_map(|(id, entry)| entry.cards.iter().map(move |card| (id, card)));
+        let cards: Vec<_> = cards.filter(|(_, card)| card.kind == kind).collect();
+        let aliases = cards.iter().flat_map(|(_, card)| card.aliases.iter().cloned());
+        let full = cards.iter().map(|(id, card)| format!("{id}/{}", card.name));
+        let mut known: Vec<String> = aliases.chain(full).collect();
+        known.dedup();
+        let n_more = known.len().saturating_sub(MOST_NAMES);
+        known.truncate(MOST_NAMES);
+        let more = if n_more > 0 { format!(" and {n_more} more, see ListModels") } else { String::new() };
+        refused("model", format!("unsupported model {text:?}; supported for {kind}: {}{more}", known.join(", ")))
+    }
+
     fn candidate(&self, model: &ModelName, field: &str, asked: &Asked<'_>) -> Result<Candidate, NoCandidate> {
         let Some(entry) = self.providers.get(&model.provider) else {
             let known: Vec<&str> = self.providers.keys().map(ProviderId::id).collect();
-            let why = format!("unknown provider {}; allowed: {}", model.provider, known.join(", "));
-            return Err(NoCandidate::Violations(vec![Violation::new(field, why)]));
+            return Err(refused(field, format!("unknown provider {}; allowed: {}", model.provider, known.join(", "))));
         };
         if let Some(how) = &entry.missing {
             return Err(NoCandidate::NotConfigured { provider: model.provider.clone(), how: how.clone() });
@@ -151,8 +215,7 @@ impl Catalog {
             return if entry.open { undescribed(model, asked) } else { Err(unknown_model(model, field, entry)) };
         };
         if card.kind != asked.kind {
-            let why = format!("{model} makes {}, not {}", card.kind, asked.kind);
-            return Err(NoCandidate::Violations(vec![Violation::new(field, why)]));
+            return Err(refused(field, format!("{model} makes {}, not {}", card.kind, asked.kind)));
         }
         let resolved = card
             .resolve(asked.prompt, asked.options, asked.provider_options, asked.inputs, asked.mode)
@@ -166,6 +229,8 @@ impl Catalog {
             options: resolved.options,
             provider_options: asked.provider_options.clone(),
             adjustments: resolved.adjustments,
+            listed: 0,
+            digest: String::new(),
             stand_in: false,
         })
     }
@@ -183,9 +248,15 @@ impl Catalog {
             options: resolved.options,
             provider_options: Map::new(),
             adjustments: Vec::new(),
+            listed: usize::MAX,
+            digest: String::new(),
             stand_in: true,
         })
     }
+}
+
+fn refused(field: &str, why: String) -> NoCandidate {
+    NoCandidate::Violations(vec![Violation::new(field, why)])
 }
 
 /// A model that nobody described takes the prompt and the provider's own options; a typed option would be a guess.
@@ -213,12 +284,13 @@ fn undescribed(model: &ModelName, asked: &Asked<'_>) -> Result<Candidate, NoCand
         estimate: None,
         price: None,
         expected_time: None,
+        listed: 0,
+        digest: String::new(),
         stand_in: false,
     })
 }
 
 fn unknown_model(model: &ModelName, field: &str, entry: &ProviderEntry) -> NoCandidate {
     let known: Vec<&str> = entry.cards.iter().map(|card| card.name.as_str()).collect();
-    let why = format!("unknown model {model}; {} serves: {}", model.provider, known.join(", "));
-    NoCandidate::Violations(vec![Violation::new(field, why)])
+    refused(field, format!("unknown model {model}; {} serves: {}", model.provider, known.join(", ")))
 }

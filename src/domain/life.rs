@@ -285,7 +285,7 @@ impl Generation {
         let price = self.candidate_index().and_then(|index| self.charge(index, Charged::Yes, usage));
         // What has no price, such as a sample, takes no money.
         let charged = if price == Some(MicroUsd::ZERO) { Charged::No } else { Charged::Yes };
-        self.close_attempt(AttemptOutcome::Succeeded, charged, usage, String::new(), now);
+        self.close_attempt(AttemptOutcome::Succeeded, charged, usage, now);
         // The job may have been handed over while its outputs were being stored under the name of the one that began it.
         let ours = |(index, artifact): (usize, &Artifact)| match artifact.generation {
             Some(id) if id == self.id => artifact.clone(),
@@ -301,7 +301,7 @@ impl Generation {
         if self.cancel_requested_at.is_some() {
             return self.close_cancelled(failure.charged, usage, now);
         }
-        self.close_attempt(AttemptOutcome::Failed, failure.charged, usage, failure.message.clone(), now);
+        self.close_failed(AttemptOutcome::Failed, failure, usage, now);
         self.unresolved = None;
         if let Some(next) = self.next_candidate(failure, barred.is_some()) {
             let candidate = &self.candidates[next];
@@ -350,7 +350,7 @@ impl Generation {
     }
 
     fn close_cancelled(&mut self, charged: Charged, usage: &Usage, now: Timestamp) -> Told {
-        self.close_attempt(AttemptOutcome::Cancelled, charged, usage, String::new(), now);
+        self.close_attempt(AttemptOutcome::Cancelled, charged, usage, now);
         Told::Event(self.end(State::Cancelled, "cancelled", now), String::new())
     }
 
@@ -374,6 +374,14 @@ impl Generation {
 
     fn candidate_index(&self) -> Option<usize> {
         self.attempts.last().map(|attempt| attempt.candidate)
+    }
+
+    fn close_failed(&mut self, outcome: AttemptOutcome, failure: &Failure, usage: &Usage, now: Timestamp) {
+        self.with_attempt(|attempt| {
+            attempt.reason = Some(failure.reason);
+            attempt.message.clone_from(&failure.message);
+        });
+        self.close_attempt(outcome, failure.charged, usage, now);
     }
 
     fn with_attempt(&mut self, change: impl FnOnce(&mut Attempt)) {

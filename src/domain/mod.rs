@@ -16,4 +16,5 @@ pub mod options;
 pub mod order;
 pub mod price;
 pub mod quote;
+pub mod route;
 pub mod session;

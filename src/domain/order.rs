@@ -155,6 +155,12 @@ pub struct Candidate {
     /// Usual time of a generation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_time: Option<Duration>,
+    /// Its number among the request's candidates as the settings list them, from 0, whatever order a route's strategy gave them.
+    #[serde(default)]
+    pub listed: usize,
+    /// Digest of the order as this model alone gets it, under which its results answer later orders; empty before the order is accepted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
     /// True for the sample that stands in when every ordered model has failed.
     #[serde(default)]
     pub stand_in: bool,

@@ -243,7 +243,10 @@ fn choice(request: &Ordered, violations: &mut Violations) -> Option<Choice> {
         }
     }
     if !request.model.is_empty() {
-        return optional::<ModelName>(&request.model, "model", violations).map(Choice::Model);
+        if request.model.contains('/') {
+            return optional::<ModelName>(&request.model, "model", violations).map(Choice::Model);
+        }
+        return Some(Choice::Named(request.model.clone()));
     }
     let (route, field) = match quality {
         Some(route) => (route, "quality"),

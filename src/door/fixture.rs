@@ -64,6 +64,8 @@ pub(super) fn generation() -> Generation {
             estimate: None,
             price: None,
             expected_time: None,
+            listed: 0,
+            digest: String::new(),
             stand_in: false,
         }],
         inputs: Vec::new(),

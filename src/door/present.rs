@@ -12,7 +12,7 @@ mod values;
 pub(super) use callback::callback;
 pub use callback::generation_json;
 pub(super) use estimate::estimates;
-pub(super) use models::{model, provider};
+pub(super) use models::{model, provider, route};
 pub(super) use money::{budget, ledger_entry, usage};
 
 use crate::{
@@ -27,7 +27,8 @@ use crate::{
     engine::view::View,
     pb::v1,
 };
-use values::{count, duration, timestamp};
+pub(super) use values::duration;
+use values::{count, timestamp};
 
 /// How much of a generation is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -191,7 +192,7 @@ fn attempt(attempt: &Attempt) -> v1::Attempt {
         create_time: Some(timestamp(attempt.created_at)),
         end_time: attempt.ended_at.map(timestamp),
         settled_micro_usd: attempt.settled.map(|amount| amount.0),
-        ..v1::Attempt::default()
+        reason: attempt.reason.map_or(v1::ErrorReason::Unspecified, failure_reason).into(),
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::info;
 
 use super::{
     Engine,
-    brief::{brief, digest, has_context},
+    brief::{Ordered, brief, has_context},
     error::Error,
     quote::quoted_order,
     request::Request,
@@ -49,18 +49,7 @@ impl Engine {
     async fn admit(&self, mut request: Request) -> Result<Admitted, Error> {
         self.check_ready(&request)?;
         let inputs = self.own_inputs(&mut request).await?;
-        let digest = digest(
-            &request.tenant,
-            request.kind,
-            self.settings().system_prompt.as_deref(),
-            &request.prompt,
-            &request.candidates,
-            &inputs,
-            request.fallback_on_refusal,
-        );
-        if request.cache == CachePolicy::Default {
-            self.forget_if_gone(&request, &digest).await?;
-        }
+        let digest = self.digests(&mut request, &inputs).await?;
         let now = self.now();
         let acceptance = Acceptance {
             tenant: request.tenant.clone(),
@@ -115,18 +104,47 @@ impl Engine {
         }
     }
 
-    /// A cached answer whose bytes were deleted behind our back is no answer.
-    async fn forget_if_gone(&self, request: &Request, digest: &str) -> Result<(), Error> {
-        if let Some(cached) = self.store().cached(&request.tenant, request.session.as_ref(), digest).await? {
-            for artifact in &cached.artifacts {
-                // While nobody knows it stands: forgetting it for an outage would mean buying it again.
-                if matches!(self.blobs().exists(&artifact.blob).await, Ok(false)) {
-                    self.store().forget_cached(&request.tenant, cached.id).await?;
-                    break;
-                }
+    /// The digest under which the order is looked for and shared; each candidate gets its own. An order that may go to several models also takes
+    /// an earlier result of the one that it would be tried at first.
+    async fn digests(&self, request: &mut Request, inputs: &[Input]) -> Result<String, Error> {
+        let mut candidates = std::mem::take(&mut request.candidates);
+        let ordered = Ordered {
+            tenant: &request.tenant,
+            kind: request.kind,
+            system: self.settings().system_prompt.as_deref(),
+            prompt: &request.prompt,
+            inputs,
+            fallback_on_refusal: request.fallback_on_refusal,
+        };
+        for candidate in &mut candidates {
+            candidate.digest = ordered.of_one(candidate);
+        }
+        let digest = ordered.digest(&candidates);
+        let first = candidates.first().map(|first| first.digest.clone()).filter(|first| *first != digest);
+        request.candidates = candidates;
+        if request.cache == CachePolicy::Default
+            && !self.is_answered(request, &digest).await?
+            && let Some(first) = first
+            && self.is_answered(request, &first).await?
+        {
+            return Ok(first);
+        }
+        Ok(digest)
+    }
+
+    /// Whether there is a cached answer. One whose bytes were deleted behind our back is none, and is forgotten.
+    async fn is_answered(&self, request: &Request, digest: &str) -> Result<bool, Error> {
+        let Some(cached) = self.store().cached(&request.tenant, request.session.as_ref(), digest).await? else {
+            return Ok(false);
+        };
+        for artifact in &cached.artifacts {
+            // While nobody knows it stands: forgetting it for an outage would mean buying it again.
+            if matches!(self.blobs().exists(&artifact.blob).await, Ok(false)) {
+                self.store().forget_cached(&request.tenant, cached.id).await?;
+                return Ok(false);
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn draft(

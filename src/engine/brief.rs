@@ -56,39 +56,62 @@ pub(super) fn has_context(kind: Kind) -> bool {
     }
 }
 
-/// Two orders with the same digest give the same result, but for the conversation: tenant, kind, model, normalised prompt, every resolved option,
-/// provider options, inputs, and what may stand in for a failure.
-pub(super) fn digest(
-    tenant: &TenantId,
-    kind: Kind,
-    system: Option<&str>,
-    prompt: &str,
-    candidates: &[Candidate],
-    inputs: &[Input],
-    fallback_on_refusal: bool,
-) -> String {
-    let first = candidates.first();
-    let inputs: Vec<Value> = inputs
-        .iter()
-        .map(|input| match &input.source {
-            // Inline bytes got an artifact named after their hash, so equal bytes are equal inputs.
-            InputSource::Artifact(id) => json!([input.role, id.id()]),
-            InputSource::Url(url) => json!([input.role, url.as_str()]),
-        })
-        .collect();
-    let order = json!([
-        tenant.id(),
-        system,
-        spoken_or_shown(kind, prompt),
-        first.map(|candidate| candidate.model.to_string()),
-        first.map(|candidate| serde_json::to_value(&candidate.options).unwrap_or_default()),
-        first.map(|candidate| sorted(&Value::Object(candidate.provider_options.clone()))),
-        inputs,
-        candidates.last().is_some_and(|candidate| candidate.stand_in),
-        fallback_on_refusal,
-        kind,
-    ]);
-    hex::encode(Sha256::digest(order.to_string().as_bytes()))
+/// What decides the result of an order at one of its models, but for the conversation and the model itself.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ordered<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) kind: Kind,
+    pub(super) system: Option<&'a str>,
+    pub(super) prompt: &'a str,
+    pub(super) inputs: &'a [Input],
+    pub(super) fallback_on_refusal: bool,
+}
+
+impl Ordered<'_> {
+    /// Two orders with the same digest share one job and answer each other: tenant, models, normalised prompt, every resolved option, provider
+    /// options, inputs, and what may follow a failure. The models of a route count in the order of the settings, so that a strategy which has
+    /// come to prefer another one buys nothing twice.
+    pub(super) fn digest(&self, candidates: &[Candidate]) -> String {
+        let mut listed: Vec<&Candidate> = candidates.iter().filter(|candidate| !candidate.stand_in).collect();
+        listed.sort_by_key(|candidate| candidate.listed);
+        let stand_in = candidates.iter().any(|candidate| candidate.stand_in);
+        let first = self.of(listed.first().copied(), stand_in, self.fallback_on_refusal);
+        if listed.len() < 2 {
+            return first;
+        }
+        let others: Vec<String> = listed.iter().skip(1).map(|other| self.of_one(other)).collect();
+        hex::encode(Sha256::digest(json!([first, others]).to_string().as_bytes()))
+    }
+
+    /// Under which a result of this model answers whoever asks for this model, whatever might have followed a failure.
+    pub(super) fn of_one(&self, candidate: &Candidate) -> String {
+        self.of(Some(candidate), false, false)
+    }
+
+    fn of(&self, candidate: Option<&Candidate>, stand_in: bool, fallback_on_refusal: bool) -> String {
+        let inputs: Vec<Value> = self
+            .inputs
+            .iter()
+            .map(|input| match &input.source {
+                // Inline bytes got an artifact named after their hash, so equal bytes are equal inputs.
+                InputSource::Artifact(id) => json!([input.role, id.id()]),
+                InputSource::Url(url) => json!([input.role, url.as_str()]),
+            })
+            .collect();
+        let order = json!([
+            self.tenant.id(),
+            self.system,
+            spoken_or_shown(self.kind, self.prompt),
+            candidate.map(|candidate| candidate.model.to_string()),
+            candidate.map(|candidate| serde_json::to_value(&candidate.options).unwrap_or_default()),
+            candidate.map(|candidate| sorted(&Value::Object(candidate.provider_options.clone()))),
+            inputs,
+            stand_in,
+            fallback_on_refusal,
+            self.kind,
+        ]);
+        hex::encode(Sha256::digest(order.to_string().as_bytes()))
+    }
 }
 
 /// A text is spoken with its capitals and pauses; to a picture they mean nothing.
@@ -175,5 +198,33 @@ mod tests {
             serde_json::from_str(r#"{"b":3,"a":{"y":2,"x":1}}"#).unwrap(),
         );
         assert_eq!(sorted(&left), sorted(&right));
+    }
+
+    #[test]
+    fn a_route_is_the_same_order_however_its_strategy_arranges_it_and_no_order_of_one_model() {
+        let candidate = |model: &str, listed| Candidate {
+            model: model.parse().unwrap(),
+            listed,
+            ..crate::domain::life::tests::drafted(1).candidates.remove(0)
+        };
+        let (one, other) = (candidate("a/one", 0), candidate("b/other", 1));
+        let tenant = TenantId::default_tenant();
+        let ordered = Ordered {
+            tenant: &tenant,
+            kind: Kind::Video,
+            system: None,
+            prompt: "a cat",
+            inputs: &[],
+            fallback_on_refusal: false,
+        };
+        let route = ordered.digest(&[one.clone(), other.clone()]);
+        assert_eq!(route, ordered.digest(&[other.clone(), one.clone()]), "arranged anew");
+        let settings_changed = [Candidate { listed: 1, ..one.clone() }, Candidate { listed: 0, ..other.clone() }];
+        assert_ne!(route, ordered.digest(&settings_changed));
+        assert_ne!(route, ordered.digest(std::slice::from_ref(&one)));
+        assert_eq!(ordered.of_one(&one), ordered.digest(std::slice::from_ref(&one)));
+        let may_be_refused = Ordered { fallback_on_refusal: true, ..ordered };
+        assert_ne!(route, may_be_refused.digest(&[one.clone(), other]));
+        assert_eq!(may_be_refused.of_one(&one), ordered.of_one(&one), "a result is a result");
     }
 }

@@ -39,6 +39,11 @@ impl Clock {
         }
     }
 
+    /// The time at `instant` of tokio's clock; now if that has passed.
+    pub fn timestamp(&self, instant: Instant) -> Timestamp {
+        self.now().checked_add(instant.saturating_duration_since(Instant::now())).unwrap_or(Timestamp::MAX)
+    }
+
     /// When tokio's clock will be at `at`; now if that has passed.
     pub fn instant(&self, at: Timestamp) -> Instant {
         let ahead = at.duration_since(self.now());

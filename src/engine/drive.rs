@@ -31,7 +31,7 @@ use crate::{
         error::{ErrorKind, ProviderError},
         port::Provider,
     },
-    store::port::{ApplyError, Claim, Loaded},
+    store::port::{ApplyError, Claim, Limits, Loaded},
 };
 
 mod answer;
@@ -225,10 +225,21 @@ impl Driver {
 
     /// Tells the store until it has heard: what happened at a vendor must not be lost because our disk was busy.
     async fn tell(&mut self, event: Event) -> Next {
+        self.tell_within(event, None).await
+    }
+
+    /// As `tell`, for an intent that has limits. If it is held back the record stays as it was.
+    async fn tell_within(&mut self, event: Event, limits: Option<&Limits>) -> Next {
         let (mut pause, mut n_failed) = (STORE_PAUSE, 0_u32);
         loop {
-            match self.engine.apply(self.id, event.clone(), Some(self.at_work.claim())).await {
-                Ok(generation) => {
+            let claim = Some(self.at_work.claim());
+            let told = match limits {
+                None => self.engine.apply(self.id, event.clone(), claim).await.map(Some),
+                Some(limits) => self.engine.intend(self.id, event.clone(), claim, limits).await,
+            };
+            match told {
+                Ok(None) => return Ok(Arc::clone(&self.own.borrow())),
+                Ok(Some(generation)) => {
                     if generation.id != self.id {
                         // The claim went with the job.
                         self.become_driver_of(&generation, self.at_work.claim());

@@ -20,6 +20,7 @@ mod housekeeping;
 mod inputs;
 mod lease;
 mod library;
+mod outlook;
 mod outputs;
 mod plan;
 mod providers;
@@ -38,7 +39,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot, watch as channel};
-use tracing::Instrument;
+use tracing::{Instrument, warn};
 use url::Url;
 
 pub use self::{
@@ -52,19 +53,21 @@ pub use self::{
     retry::{Backoff, Pace},
     watch::Watch,
 };
-use self::{drivers::Drivers, gate::Gate, hear::Known, lease::Lease, view::View, watch::Hub};
+use self::{drivers::Drivers, gate::Gate, hear::Known, lease::Lease, outlook::Seen, view::View, watch::Hub};
 use crate::{
     artifact::{Blobs, Collector},
     domain::{
         catalog::Catalog,
         generation::{Generation, HistoryEvent, State},
         life::{Event, Resolution},
-        names::{GenerationId, ProviderId, TenantId},
+        names::{GenerationId, ModelName, ProviderId, TenantId},
     },
     failpoint::{self, Point},
     lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks},
     provider::{port::Provider, registry::Registry},
-    store::port::{ApplyError, Claim, DeleteError, GenerationFilter, Page, Store},
+    store::port::{
+        ApplyError, Bound, Changes, Claim, DeleteError, GenerationFilter, Intended, Limit, Limits, Page, Store,
+    },
     telemetry::Metrics,
 };
 
@@ -78,7 +81,7 @@ pub struct Parts {
     /// Durable records.
     pub store: Arc<dyn Store>,
     /// The providers.
-    pub registry: Registry,
+    pub registry: Arc<Registry>,
     /// What can be ordered.
     pub catalog: Catalog,
     /// Owned bytes.
@@ -112,10 +115,8 @@ pub struct EngineSettings {
     pub pace: Pace,
     /// Most generations at work at one provider.
     pub concurrency: usize,
-    /// The same for single providers.
-    pub concurrency_of: BTreeMap<ProviderId, usize>,
-    /// Most jobs handed to single providers in a minute.
-    pub rate_of: BTreeMap<ProviderId, usize>,
+    /// Bounds of single providers and models, which all processes on one store keep together.
+    pub limits: BTreeMap<ProviderId, ProviderLimits>,
     /// Most unfinished generations.
     pub max_unfinished: u64,
     /// Put before every brief.
@@ -128,10 +129,20 @@ pub struct EngineSettings {
     pub lease: Duration,
 }
 
+/// Bounds of a provider and its models.
+#[derive(Debug, Clone, Default)]
+pub struct ProviderLimits {
+    /// Of the provider.
+    pub of_provider: Limit,
+    /// Of single models, by their names at the provider.
+    pub of_models: BTreeMap<String, Limit>,
+}
+
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
     gates: BTreeMap<ProviderId, Arc<Gate>>,
+    seen: Arc<Seen>,
     hub: Hub,
     drivers: Drivers,
     heard: Known,
@@ -143,15 +154,21 @@ struct Inner {
 
 impl Engine {
     /// An engine that does nothing yet; `recover` takes up what an earlier process left.
-    pub fn new(parts: Parts) -> Self {
+    pub fn new(mut parts: Parts) -> Self {
         let gates = parts.catalog.providers.keys().map(|id| {
-            let n_places = parts.settings.concurrency_of.get(id).copied().unwrap_or(parts.settings.concurrency);
-            (id.clone(), Arc::new(Gate::new(n_places, parts.settings.rate_of.get(id).copied())))
+            let limits = parts.settings.limits.get(id).cloned().unwrap_or_default();
+            let own = limits.of_provider.concurrency.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+            let breaker = parts.registry.get(id).map(|provider| Arc::clone(provider.breaker())).unwrap_or_default();
+            let n_places = own.unwrap_or(parts.settings.concurrency);
+            (id.clone(), Arc::new(Gate::new(n_places, limits.of_models, breaker)))
         });
-        let gates = gates.collect();
+        let gates: BTreeMap<_, _> = gates.collect();
+        let seen = Arc::new(Seen::new(Arc::clone(&parts.registry), gates.clone()));
+        parts.catalog.outlook = Arc::clone(&seen) as _;
         let lease = Lease::new(parts.store.is_shared().then_some(parts.settings.lease));
         Self(Arc::new(Inner {
             gates,
+            seen,
             parts,
             hub: Hub::default(),
             drivers: Drivers::default(),
@@ -328,6 +345,48 @@ impl Engine {
     async fn apply(&self, id: GenerationId, event: Event, claim: Option<Claim>) -> Result<Arc<Generation>, ApplyError> {
         let now = self.now();
         let changes = self.store().apply(id, event, claim, now).await?;
+        Ok(self.show(changes, now))
+    }
+
+    /// As `apply`, for an intent to submit: none if the store holds it back, and then the gate knows for how long.
+    async fn intend(
+        &self,
+        id: GenerationId,
+        event: Event,
+        claim: Option<Claim>,
+        limits: &Limits,
+    ) -> Result<Option<Arc<Generation>>, ApplyError> {
+        let now = self.now();
+        match self.store().intend(id, event, claim, limits, now).await? {
+            Intended::Stored(changes) => Ok(Some(self.show(*changes, now))),
+            Intended::Wait(bound, wait) => {
+                self.gate(&limits.model.provider).hold_back(bound, &limits.model, wait);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What must hold when an order is sent to a model.
+    fn limits_of(&self, model: &ModelName) -> Limits {
+        let of_provider = self.settings().limits.get(&model.provider).map(|limits| limits.of_provider);
+        let of_model = self.gate(&model.provider).limit_of(model);
+        Limits { model: model.clone(), of_provider: of_provider.unwrap_or_default(), of_model }
+    }
+
+    /// A provider wants no orders for so long: none goes there from here, nor from other processes, nor after a restart.
+    async fn pause(&self, model: &ModelName, wait: Duration) {
+        let wait = wait.min(retry::LONGEST);
+        self.gate(&model.provider).hold_back(Bound::Provider, model, Some(wait));
+        let now = self.now();
+        let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        if let Err(error) = self.store().pause(model.provider.id(), until, now).await {
+            // Others will hear it from the provider.
+            warn!(provider.id = %model.provider, error = ?error, "its pause is known to this process only");
+        }
+    }
+
+    /// Shows what an event changed to all who watch.
+    fn show(&self, changes: Changes, now: Timestamp) -> Arc<Generation> {
         let generation = Arc::new(changes.generation);
         let ended = generation.state.is_terminal();
         if ended {
@@ -338,6 +397,7 @@ impl Engine {
             // Now, and not before: each end is counted once, by the process that brought it about.
             if changed.ended_at == Some(now) {
                 self.metrics().finished(changed.state.as_str());
+                self.0.seen.note(&changed);
             }
             self.announce_callback(&changed);
             self.note_heir(&changed);
@@ -346,7 +406,7 @@ impl Engine {
         if ended {
             failpoint::reach(Point::NotifyAfter);
         }
-        Ok(generation)
+        generation
     }
 
     /// If the generation handed its job over, the driver of that job is expected to go on with the one that took it.
@@ -380,7 +440,8 @@ impl Engine {
     }
 
     fn gate(&self, id: &ProviderId) -> Arc<Gate> {
-        self.0.gates.get(id).map_or_else(|| Arc::new(Gate::new(self.settings().concurrency, None)), Arc::clone)
+        let none = || Arc::new(Gate::new(self.settings().concurrency, BTreeMap::new(), Arc::default()));
+        self.0.gates.get(id).map_or_else(none, Arc::clone)
     }
 
     fn drivers(&self) -> &Drivers {

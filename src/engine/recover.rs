@@ -57,6 +57,7 @@ impl Engine {
 
     fn look_after_own(&self) {
         self.start_reconciling();
+        self.start_measuring();
         self.start_sharing();
     }
 
@@ -112,7 +113,7 @@ pub(super) fn spawn(engine: &Engine, generation: Arc<Generation>, claim: Claim, 
     }
     engine.hub().publish(Arc::clone(&generation));
     let attempt = generation.open_attempt().filter(|_| is_at_provider(&generation));
-    let slot = attempt.and_then(|attempt| engine.gate(&attempt.model.provider).adopt());
+    let slot = attempt.and_then(|attempt| engine.gate(&attempt.model.provider).adopt(&attempt.model));
     // The vendor's work is never awaited at shutdown: the driver stops at a stored step, and the next process goes on.
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
     engine.0.parts.tasks.spawn("drive", policy, drive(engine.clone(), generation, at_work, slot).instrument(span));

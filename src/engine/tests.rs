@@ -177,7 +177,7 @@ impl Stage {
             calls: sender,
         };
         let day = Duration::from_secs(24 * 3600);
-        let registry = Registry::new([(Arc::new(vendor) as Arc<dyn Provider>, Deadlines::of(day, day))]);
+        let registry = Arc::new(Registry::new([(Arc::new(vendor) as Arc<dyn Provider>, Deadlines::of(day, day))]));
         let blobs = Blobs::local(&folder.path().join("blobs")).unwrap();
         let second = Duration::from_secs(1);
         let shutdown = Shutdown::new(DrainConfig { delay: Duration::ZERO, deadline: second });
@@ -198,8 +198,7 @@ impl Stage {
                 backoff: Backoff { base: 5 * second, jitter: 0.0 },
                 pace: Pace { first: 2 * second, longest: 2 * second },
                 concurrency: 1,
-                concurrency_of: BTreeMap::new(),
-                rate_of: BTreeMap::new(),
+                limits: BTreeMap::new(),
                 max_unfinished: 10,
                 system_prompt: None,
                 retention: Retention::default(),
@@ -402,4 +401,30 @@ async fn a_job_that_was_handed_over_in_the_middle_of_a_long_download_gets_no_sec
     assert!(stage.calls.try_recv().is_err(), "nobody else asks the vendor");
     let drivers = stage.engine.drivers();
     assert!(drivers.drives(stage.id) && !drivers.drives(follower) && drivers.will_drive(follower));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vendor_that_asked_for_a_pause_gets_no_other_order_before() {
+    let limited = Bad(ErrorKind::RateLimited, Some(Duration::from_secs(40)));
+    let mut stage = Stage::set(&[limited, Good, Good], &[]).await;
+    assert_eq!(stage.calls(1).await, [("submit", 0)]);
+    let other = Request { prompt: "a dog".to_owned(), ..request() };
+    stage.engine.accept(other).await.unwrap();
+    let calls = stage.calls(1).await;
+    assert_eq!(calls, [("submit", 40)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_five_failures_on_the_way_orders_wait_for_the_rest_to_end() {
+    let mut stage = Stage::set(&[UNREACHABLE; 5], &[]).await;
+    assert_eq!(stage.calls(4).await, [("submit", 0), ("submit", 5), ("submit", 15), ("submit", 45)]);
+    let other = |prompt: &str| Request { prompt: prompt.to_owned(), ..request() };
+    stage.engine.accept(other("a dog")).await.unwrap();
+    assert_eq!(stage.calls(1).await, [("submit", 0)]);
+    assert!(stage.engine.providers()[0].resting_until.is_some());
+    let waits = stage.engine.accept(other("a fish")).await.unwrap().view.generation.id;
+    tokio::time::sleep(Duration::from_secs(14)).await;
+    let view = stage.engine.get(&TenantId::default_tenant(), waits).await.unwrap();
+    assert_eq!((view.generation.state, view.queue_position.is_some()), (State::Queued, true));
+    assert_eq!(stage.calls(1).await, [("submit", 15)], "one goes first and finds out");
 }

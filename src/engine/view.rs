@@ -53,13 +53,34 @@ impl Engine {
         let ours = waiting.and_then(|attempt| self.gate(&attempt.model.provider).position(job.id));
         let theirs = attempt.filter(|_| job.state == State::Running).and_then(|attempt| attempt.queue_position);
         let queue_position = ours.or(theirs);
-        let expected = job.candidate().and_then(|candidate| candidate.expected_time);
-        let eta = match (job.state, job.started_at, expected) {
-            (State::Running, Some(started), Some(expected)) => {
-                started.checked_add(expected).ok().filter(|eta| *eta > self.now())
-            }
-            (_, _, _) => None,
-        };
+        let eta = self.eta(job, ours);
         View { queue_position, eta, leader, unresolved_for: self.settings().unresolved_for, generation }
+    }
+
+    /// When a job will probably end: by the median time of its model's last successes here, else by the card's; while it waits, behind those
+    /// before it in the queue, of which as many are at work at a time as there are places.
+    fn eta(&self, job: &Generation, queue_position: Option<u32>) -> Option<Timestamp> {
+        let candidate = job.candidate()?;
+        let usual = self.catalog().outlook.usual_time(&candidate.model).or(candidate.expected_time)?;
+        let now = self.now();
+        match (job.state, job.started_at) {
+            (State::Running, Some(started)) => started.checked_add(usual).ok().filter(|eta| *eta > now),
+            (State::Queued, _) => {
+                let n_places = self.gate(&candidate.model.provider).n_places_of(&candidate.model);
+                let n_before = queue_position.unwrap_or_default();
+                let waits = usual.mul_f64(f64::from(n_before) / f64::from(u32::try_from(n_places).unwrap_or(u32::MAX)));
+                now.checked_add(waits.saturating_add(usual)).ok()
+            }
+            (
+                State::Running
+                | State::Storing
+                | State::Cancelling
+                | State::Unresolved
+                | State::Succeeded
+                | State::Failed
+                | State::Cancelled,
+                _,
+            ) => None,
+        }
     }
 }

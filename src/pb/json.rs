@@ -44,6 +44,7 @@ described!(
     Message,
     Model,
     Provider,
+    Route,
     Session,
     Usage,
 );

@@ -27,8 +27,9 @@ use crate::{
 };
 
 use super::{
+    breaker::{Breaker, Outcome, Purpose},
     error::{Effect, ErrorKind, ProviderError},
-    port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
+    port::{ByteSource, CancelOutcome, Found, KeyState, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
     webhook::{Delivery, Heard, HookError},
 };
 
@@ -43,6 +44,7 @@ pub struct Guarded {
     inner: Arc<dyn Provider>,
     deadlines: Deadlines,
     health: AtomicU8,
+    breaker: Arc<Breaker>,
     metrics: Metrics,
 }
 
@@ -109,7 +111,24 @@ impl Guarded {
     }
 
     fn with_metrics(inner: Arc<dyn Provider>, deadlines: Deadlines, metrics: Metrics) -> Self {
-        Self { inner, deadlines, health: AtomicU8::new(Health::Unknown as u8), metrics }
+        let breaker = Arc::default();
+        Self { inner, deadlines, health: AtomicU8::new(Health::Unknown as u8), breaker, metrics }
+    }
+
+    /// Whether it gets new work.
+    pub fn breaker(&self) -> &Arc<Breaker> {
+        &self.breaker
+    }
+
+    /// True if no new work goes there just now: its last calls failed, or none of its keys may be used.
+    pub fn rests(&self) -> bool {
+        let keys = self.inner.keys();
+        self.breaker.resting_until().is_some() || keys.n > 0 && keys.n_usable == 0
+    }
+
+    /// Until when no order is sent, if that is known.
+    pub fn resting_until(&self) -> Option<Instant> {
+        self.breaker.resting_until().max(self.inner.keys().bound_until)
     }
 
     /// Whether it answered when it was last asked: false if it could not be reached, was broken, or did not accept our
@@ -158,6 +177,14 @@ impl Guarded {
 
     fn note_health(&self, op: Op, error: Option<&ProviderError>) {
         // Outputs often lie elsewhere and expire; that says nothing about the vendor.
+        let purpose = match op {
+            Op::Submit => Some(Purpose::Order),
+            Op::Find | Op::Poll | Op::Cancel => Some(Purpose::Question),
+            Op::Open => None,
+        };
+        if let Some(purpose) = purpose {
+            self.breaker.note(purpose, error.map_or(Outcome::Answered, |error| outcome(error.kind)));
+        }
         let health = match op {
             Op::Open => None,
             Op::Submit | Op::Find | Op::Poll | Op::Cancel => {
@@ -167,6 +194,24 @@ impl Guarded {
         if let Some(health) = health {
             self.health.store(health as u8, Ordering::Relaxed);
         }
+    }
+}
+
+/// What an error says about the way to the vendor.
+fn outcome(kind: ErrorKind) -> Outcome {
+    match kind {
+        ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Transport => Outcome::Failed,
+        ErrorKind::InvalidOrder
+        | ErrorKind::ModelNotFound
+        | ErrorKind::ContentRefused
+        | ErrorKind::Unauthenticated
+        | ErrorKind::OutOfCredit
+        | ErrorKind::RateLimited
+        | ErrorKind::TicketUnknown
+        | ErrorKind::NoJobId
+        | ErrorKind::LinkExpired
+        | ErrorKind::NoOutput
+        | ErrorKind::Protocol => Outcome::Answered,
     }
 }
 
@@ -204,6 +249,10 @@ impl Provider for Guarded {
 
     fn ready(&self, kind: Kind) -> Result<(), String> {
         self.inner.ready(kind)
+    }
+
+    fn keys(&self) -> KeyState {
+        self.inner.keys()
     }
 
     async fn submit(&self, order: &Order, key: &SubmitKey) -> Result<Submitted, ProviderError> {

@@ -5,6 +5,7 @@
 //! and one fixture folder.
 
 pub mod ark;
+pub mod breaker;
 pub mod comfyui;
 #[cfg(test)]
 mod contract;

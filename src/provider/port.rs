@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use url::Url;
 
 pub use crate::domain::attempt::Ticket;
@@ -62,6 +63,22 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     fn serves_undescribed(&self) -> bool {
         false
     }
+
+    /// How its keys are; nothing to tell of a vendor without.
+    fn keys(&self) -> KeyState {
+        KeyState::default()
+    }
+}
+
+/// How the keys of a vendor are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyState {
+    /// All of them.
+    pub n: usize,
+    /// Those that may be used now.
+    pub n_usable: usize,
+    /// When the first may be used again, if the vendor wants none of them used before.
+    pub bound_until: Option<Instant>,
 }
 
 /// The order as one model gets it.

@@ -1,12 +1,13 @@
 //! Which vendors there are: those with their credentials, guarded, and those that only need to be configured.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::domain::{
     artifact::Kind,
     card::ModelCard,
     catalog::{Catalog, ProviderEntry, SAMPLE},
     names::{ModelName, ProviderId, RouteName},
+    route::{Route, is_served},
 };
 
 use super::{
@@ -39,6 +40,13 @@ impl Registry {
         Self { configured: providers.into_iter().map(guarded).collect(), missing: BTreeMap::new() }
     }
 
+    /// Whose vendors rest so long at first when their calls fail.
+    #[must_use]
+    pub fn resting_for(self, first: Duration) -> Self {
+        self.configured.values().for_each(|vendor| vendor.breaker().rest_first_for(first));
+        self
+    }
+
     /// And with a vendor that is known and not configured.
     #[must_use]
     pub fn without(mut self, id: ProviderId, missing: Missing) -> Self {
@@ -65,11 +73,12 @@ impl Registry {
     /// configured: it is then refused with what to set, and never served by the sample in silence.
     pub fn catalog(
         &self,
-        routes: BTreeMap<RouteName, Vec<ModelName>>,
+        routes: BTreeMap<RouteName, Route>,
         explicit: Option<&ModelName>,
         preferred: &[ModelName],
     ) -> Catalog {
-        let mut catalog = Catalog { providers: self.entries(), routes, defaults: BTreeMap::new() };
+        let routes = self.built_in().into_iter().chain(routes).collect();
+        let mut catalog = Catalog { providers: self.entries(), routes, ..Catalog::default() };
         let kind_of = |model: &ModelName| catalog.card(model).map_or(Kind::Video, |card| card.kind);
         let mut defaults = BTreeMap::new();
         for kind in Kind::ALL {
@@ -82,6 +91,24 @@ impl Registry {
         }
         catalog.defaults = defaults;
         catalog
+    }
+
+    /// What `fast` and `quality` mean unless the settings say: of every kind the models of the vendors that are configured, without those past
+    /// their end of life; the sample's where no vendor has one.
+    fn built_in(&self) -> BTreeMap<RouteName, Route> {
+        let today = jiff::Zoned::now().date();
+        let of = |is_sample: bool, kind: Kind| {
+            let vendors = self.configured.iter().filter(move |(id, _)| (id.id() == SAMPLE) == is_sample);
+            let cards = vendors.flat_map(|(id, vendor)| vendor.models().iter().map(move |card| (id, &**card)));
+            cards.filter(move |(_, card)| card.kind == kind && is_served(card, today)).collect::<Vec<_>>()
+        };
+        let of_kind = |kind| Some(of(false, kind)).filter(|cards| !cards.is_empty()).unwrap_or_else(|| of(true, kind));
+        let cards = || {
+            let cards = Kind::ALL.into_iter().flat_map(of_kind);
+            cards.map(|(id, card)| (ModelName { provider: id.clone(), name: card.name.clone() }, card))
+        };
+        let named = |name, route| RouteName::from_id(name).ok().map(|name| (name, route));
+        [named("fast", Route::fast(cards())), named("quality", Route::quality(cards()))].into_iter().flatten().collect()
     }
 
     fn entries(&self) -> BTreeMap<ProviderId, ProviderEntry> {

@@ -5,6 +5,7 @@ pub(super) mod accept;
 pub(super) mod cache;
 pub(super) mod callbacks;
 pub(super) mod life;
+pub(super) mod limits;
 pub(super) mod lists;
 pub(super) mod money;
 pub(super) mod records;
@@ -22,7 +23,7 @@ use super::port::{AcceptError, Acceptance, Accepted, Changes, Draft, Page, SentR
 use crate::domain::{
     artifact::Kind,
     attempt::Ticket,
-    generation::{CacheKey, Generation, HistoryEvent},
+    generation::{CacheKey, Generation, HistoryEvent, State},
     life::{
         AttemptEvent, Event,
         tests::{START, drafted, output},
@@ -68,6 +69,8 @@ macro_rules! store_contract {
                 a_deleted_generation_calls_nobody;
             records: a_session_keeps_the_order_of_many_writers, making_a_session_twice_keeps_it,
                 the_time_of_a_session_does_not_go_back, a_deleted_session_keeps_its_generations, a_blob_dies_with_its_last_artifact, a_heartbeat_writes;
+            limits: no_more_are_sent_in_a_minute_than_the_rate_allows, an_order_held_back_counts_against_no_rate,
+                a_pause_keeps_orders_from_its_provider_and_never_becomes_shorter, the_latest_successes_are_told_newest_first;
             retention: an_expired_generation_is_a_tombstone_that_stays_readable,
                 an_expired_generation_is_ended_and_can_be_deleted, only_what_ended_before_expires_first_ended_first,
                 shared_bytes_live_as_long_as_the_last_that_shares_them, an_expired_artifact_is_gone_and_answers_no_order,

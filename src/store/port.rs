@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 pub use self::{
     callbacks::{CallbackClaim, DueCallback, RedeliverError},
+    limits::{Bound, Intended, Limit, Limits, RATE_OVER},
     money::{LedgerFilter, MAX_USAGE_KEYS, UsageFilter, UsageKey, UsageRow},
 };
 use crate::domain::{
@@ -25,6 +26,7 @@ use crate::domain::{
 };
 
 mod callbacks;
+mod limits;
 mod money;
 
 /// A store. Names are looked up within a tenant: another tenant's things do not exist.
@@ -64,6 +66,30 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         claim: Option<Claim>,
         now: Timestamp,
     ) -> Result<Changes, ApplyError>;
+
+    /// Applies the intent to submit, as [`Store::apply`] does, unless a limit is reached or the provider's pause is not over: all of it in one
+    /// transaction, so that the processes of a shared store never have more at a provider together than the limits say, and never send faster. In
+    /// a store of one process that process itself counts its places. Rates and pauses outlive a restart.
+    async fn intend(
+        &self,
+        id: GenerationId,
+        event: Event,
+        claim: Option<Claim>,
+        _limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Intended, ApplyError> {
+        self.apply(id, event, claim, now).await.map(Box::new).map(Intended::Stored)
+    }
+
+    /// Keeps every order from this provider until then; a pause that ends later stays.
+    async fn pause(&self, _provider: &str, _until: Timestamp, _now: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// The latest that succeeded, of all tenants, the newest first; without deleted and expired ones.
+    async fn latest_successes(&self, _limit: usize) -> Result<Vec<Generation>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// A generation of any tenant; for the engine only. A deleted one exists here as long as it tells where its job went; an expired one as its tombstone.
     async fn load(&self, id: GenerationId) -> Result<Option<Loaded>, StoreError>;

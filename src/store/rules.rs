@@ -1,9 +1,11 @@
 //! What every store decides alike, as pure functions of the records.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::port::{SentRequest, cacheable};
+use super::port::{Bound, Limits, RATE_OVER, SentRequest, cacheable};
 use crate::domain::{
     attempt::{Attempt, AttemptStage},
     failure::Charged,
@@ -21,8 +23,8 @@ pub(super) fn scope(first_turn: bool, session: &SessionId) -> &str {
     if first_turn { ANY_SESSION } else { session.id() }
 }
 
-/// The digest and scopes under which a generation's result is remembered.
-pub(super) fn remembered(generation: &Generation) -> Option<(&str, Vec<&str>)> {
+/// The digests and scopes under which a generation's result is remembered: as the order was asked for, and as one for the model that made it.
+pub(super) fn remembered(generation: &Generation) -> Option<(Vec<&str>, Vec<&str>)> {
     let key = match generation.cache {
         CachePolicy::Default | CachePolicy::Refresh => cacheable(generation)?,
         CachePolicy::Bypass => return None,
@@ -31,7 +33,12 @@ pub(super) fn remembered(generation: &Generation) -> Option<(&str, Vec<&str>)> {
     if key.first_turn {
         scopes.push(ANY_SESSION);
     }
-    Some((&key.digest, scopes))
+    // Who shared another's job made no attempt and cannot tell.
+    let made_by = generation.attempts.last().and_then(|attempt| generation.candidates.get(attempt.candidate));
+    let made_by = made_by.map(|candidate| candidate.digest.as_str());
+    let mut digests = vec![key.digest.as_str()];
+    digests.extend(made_by.filter(|own| !own.is_empty() && *own != key.digest));
+    Some((digests, scopes))
 }
 
 /// The digest by which identical orders find this generation to share its job.
@@ -51,6 +58,53 @@ pub(super) fn waits_for(generation: &Generation) -> Option<(&str, Timestamp)> {
     let attempt = generation.open_attempt().filter(|attempt| attempt.stage == AttemptStage::Waiting)?;
     let waits = generation.state == State::Queued && generation.leader.is_none() && attempt.turned_away.is_none();
     waits.then(|| (attempt.model.provider.id(), attempt.created_at))
+}
+
+/// The model at which the generation's job has a place: it was sent, and what became of it is not unknown.
+pub(super) fn works_at(generation: &Generation) -> Option<String> {
+    let attempt = generation.open_attempt().filter(|attempt| attempt.stage != AttemptStage::Waiting)?;
+    let works = !generation.state.is_terminal() && generation.leader.is_none() && !generation.is_unknown();
+    works.then(|| attempt.model.to_string())
+}
+
+/// A rate that counts when an order is sent.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rate {
+    /// What its sends are stored under: the provider, or the model with its provider.
+    pub(super) name: String,
+    pub(super) bound: Bound,
+    /// Most within a minute, at least 1.
+    pub(super) most: u64,
+}
+
+impl Rate {
+    /// Those there are.
+    pub(super) fn all(limits: &Limits) -> Vec<Self> {
+        let of_provider = (limits.model.provider.id().to_owned(), Bound::Provider, limits.of_provider.rate);
+        let of_model = (limits.model.to_string(), Bound::Model, limits.of_model.rate);
+        let rate = |(name, bound, most): (String, Bound, Option<u64>)| Some(Self { name, bound, most: most?.max(1) });
+        [of_provider, of_model].into_iter().filter_map(rate).collect()
+    }
+}
+
+/// What was sent at or before this time does not count against a rate any more.
+pub(super) fn counted_since(now: Timestamp) -> i64 {
+    now.as_microsecond().saturating_sub(micros(RATE_OVER))
+}
+
+/// How long must be waited if the oldest send that fills a rate was then.
+pub(super) fn may_send_after(oldest: Option<i64>, now: Timestamp) -> Option<Duration> {
+    until(oldest.map(|oldest| oldest.saturating_add(micros(RATE_OVER))), now)
+}
+
+/// How long it is until then, if that is not over.
+pub(super) fn until(then: Option<i64>, now: Timestamp) -> Option<Duration> {
+    let wait = then?.saturating_sub(now.as_microsecond());
+    u64::try_from(wait).ok().filter(|wait| *wait > 0).map(Duration::from_micros)
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// What the open attempt has asked for with an intent without a ticket, see `asked`.

@@ -39,6 +39,10 @@ catalogue! {
             WHERE tenant = ?1 AND open_digest = ?2 AND session = ?3 ORDER BY id LIMIT 1";
         COUNT_SUBMITTING = "SELECT count(*) FROM generations WHERE submitting = ?1 AND id <> ?2";
 
+        /// The newest ends first.
+        LATEST_SUCCESSES = "SELECT doc FROM generations \
+            WHERE deleted = 0 AND ended_at IS NOT NULL AND state = 'succeeded' ORDER BY ended_at DESC LIMIT ?1";
+
         INSERT_EVENT = "INSERT INTO events (generation, number, doc) VALUES (?1, ?2, ?3)";
         EVENTS = "SELECT doc FROM events WHERE generation = ?1 AND number > ?2 ORDER BY number LIMIT ?3";
         DELETE_EVENTS = "DELETE FROM events WHERE generation = ?1";
@@ -120,6 +124,17 @@ catalogue! {
         FIND_QUOTE = "SELECT doc, used FROM quotes WHERE tenant = ?1 AND id = ?2";
         USE_QUOTE = "UPDATE quotes SET used = 1 WHERE tenant = ?1 AND id = ?2";
         FORGET_QUOTES = "DELETE FROM quotes WHERE expires_at < ?1";
+    }
+
+    limit {
+        /// A pause never becomes shorter.
+        PAUSE = "INSERT INTO pauses (provider, until) VALUES (?1, ?2) \
+            ON CONFLICT (provider) DO UPDATE SET until = excluded.until WHERE pauses.until < excluded.until";
+        PAUSED = "SELECT until FROM pauses WHERE provider = ?1 AND until > ?2";
+        SEND = "INSERT INTO sends (name, at) VALUES (?1, ?2)";
+        FORGET_SENDS = "DELETE FROM sends WHERE name = ?1 AND at <= ?2";
+        /// The one behind so many later ones.
+        SENT = "SELECT at FROM sends WHERE name = ?1 AND at > ?2 ORDER BY at DESC LIMIT 1 OFFSET ?3";
     }
 
     session {

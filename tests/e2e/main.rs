@@ -39,6 +39,7 @@ mod reflection;
 mod replicas;
 mod retention;
 mod retry;
+mod routing;
 mod rubbish;
 mod settings;
 mod shared_store;

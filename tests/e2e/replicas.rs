@@ -24,6 +24,7 @@ use crate::{
 
 mod calls;
 mod chaos;
+mod limits;
 mod trouble;
 
 /// Short, so that a test need not wait long for a takeover.

@@ -34,6 +34,7 @@ fn every_command_of_the_contract_exists() {
         "sessions",
         "history",
         "models",
+        "routes",
         "providers",
         "usage",
         "ledger",

@@ -77,7 +77,6 @@ impl Generation {
         outcome: AttemptOutcome,
         charged: Charged,
         usage: &Usage,
-        message: String,
         now: Timestamp,
     ) -> Option<MicroUsd> {
         let candidate = self.open_attempt()?.candidate;
@@ -85,7 +84,6 @@ impl Generation {
         self.with_attempt(|attempt| {
             attempt.outcome = outcome;
             attempt.answer = None;
-            attempt.message = message;
             attempt.ended_at = Some(now.max(attempt.created_at));
             settle(attempt, charged, price, left);
         });

@@ -24,6 +24,8 @@ pub(crate) fn drafted(n_candidates: usize) -> Generation {
             estimate: Some(MicroUsd(70)),
             price: None,
             expected_time: None,
+            listed: index,
+            digest: String::new(),
             stand_in: false,
         })
         .collect();

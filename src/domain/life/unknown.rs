@@ -40,13 +40,7 @@ impl Generation {
         match self.state {
             State::Queued => {
                 let failure = self.failure_of_waiting();
-                self.close_attempt(
-                    AttemptOutcome::Failed,
-                    Charged::No,
-                    &Usage::default(),
-                    failure.message.clone(),
-                    now,
-                );
+                self.close_failed(AttemptOutcome::Failed, &failure, &Usage::default(), now);
                 Ok(self.fail(failure, now))
             }
             State::Running => Ok(self.become_unresolved(
@@ -106,8 +100,7 @@ impl Generation {
             Some(attempt) => failure.at(&attempt.model.provider),
             None => failure,
         };
-        let (outcome, message) = (AttemptOutcome::Unknown, failure.message.clone());
-        self.close_attempt(outcome, failure.charged, &Usage::default(), message, now);
+        self.close_failed(AttemptOutcome::Unknown, &failure, &Usage::default(), now);
         Ok(self.fail(failure, now))
     }
 
@@ -115,15 +108,15 @@ impl Generation {
         if self.state != State::Unresolved || self.leader.is_some() {
             return Err(Refused::WrongState(self.state));
         }
-        let charged = Charged::Unknown;
-        let (outcome, message) = (AttemptOutcome::Unknown, "resolved by a person".to_owned());
-        self.close_attempt(outcome, charged, &Usage::default(), message, now);
+        let (reason, charged) = (FailureReason::ResolvedByPerson, Charged::Unknown);
+        let message = match resolution {
+            Resolution::Failed => "a person resolved it as failed",
+            Resolution::Resubmit => "a person had it sent again",
+        };
+        let failure = Failure::new(reason, FailurePhase::Provider, charged, message);
+        self.close_failed(AttemptOutcome::Unknown, &failure, &Usage::default(), now);
         match resolution {
-            Resolution::Failed => {
-                let message = "a person resolved it as failed";
-                Ok(self
-                    .fail(Failure::new(FailureReason::ResolvedByPerson, FailurePhase::Provider, charged, message), now))
-            }
+            Resolution::Failed => Ok(self.fail(failure, now)),
             Resolution::Resubmit => {
                 self.try_candidate(self.candidate_index().unwrap_or_default(), now);
                 self.unresolved = None;

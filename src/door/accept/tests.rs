@@ -13,6 +13,7 @@ use crate::{
         catalog::ProviderEntry,
         names::{ProviderId, TenantId},
         order::{InputRole, OptionName, OptionValue},
+        route::{Route, Strategy},
     },
     engine::request::AskedSource,
     outbound::Fence,
@@ -56,12 +57,17 @@ pub(super) fn catalog() -> Catalog {
             (id("fal"), entry(Vec::new(), Some("set FAL_KEY"), true)),
         ]
         .into(),
-        routes: [(RouteName::from_id("fast").unwrap(), vec!["replicate/veo".parse().unwrap()])].into(),
+        routes: [(
+            RouteName::from_id("fast").unwrap(),
+            Route::new(Strategy::Ordered, vec!["replicate/veo".parse().unwrap()]),
+        )]
+        .into(),
         defaults: [
             (Kind::Video, "replicate/any/model".parse().unwrap()),
             (Kind::Music, "replicate/any/model".parse().unwrap()),
         ]
         .into(),
+        ..Catalog::default()
     }
 }
 

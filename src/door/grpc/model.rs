@@ -9,7 +9,7 @@ use crate::{
         card::ModelCard,
         catalog::{Catalog, ProviderEntry},
         money::MicroUsd,
-        names::{ModelName, ProviderId},
+        names::{ModelName, ProviderId, RouteName},
         order::{InputRole, OptionName, Violation},
     },
     door::{
@@ -45,9 +45,13 @@ impl ModelService for Door {
 
     async fn list_routes(
         &self,
-        _request: Request<v1::ListRoutesRequest>,
+        request: Request<v1::ListRoutesRequest>,
     ) -> Result<Response<v1::ListRoutesResponse>, Status> {
-        Err(Status::unimplemented("routes come next"))
+        call(span("ListRoutes", &request), async {
+            caller(&request)?;
+            list_routes(self.engine.catalog(), request.get_ref())
+        })
+        .await
     }
 
     async fn list_providers(
@@ -139,8 +143,16 @@ fn list_models(catalog: &Catalog, request: &v1::ListModelsRequest) -> Result<v1:
     });
     rows.retain(|row| wanted.after().is_none_or(|after| row.key() > *after));
     let (models, next_page_token) =
-        wanted.cut(&rows, Row::key, |row| present::model(row.provider, row.entry, row.card));
+        wanted.cut(&rows, Row::key, |row| shown(catalog, row.provider, row.entry, row.card));
     Ok(v1::ListModelsResponse { models, next_page_token })
+}
+
+/// A card with what is known of the model just now.
+fn shown(catalog: &Catalog, provider: &ProviderId, entry: &ProviderEntry, card: &ModelCard) -> v1::Model {
+    let model = ModelName { provider: provider.clone(), name: card.name.clone() };
+    let measured_time = catalog.outlook.usual_time(&model).map(present::duration);
+    let ready = entry.missing.is_none() && catalog.outlook.takes_work(&model);
+    v1::Model { measured_time, ready, ..present::model(provider, entry, card) }
 }
 
 fn rows<'a>(catalog: &'a Catalog, kind: Option<Kind>, provider: Option<&ProviderId>) -> Vec<Row<'a>> {
@@ -154,10 +166,22 @@ fn rows<'a>(catalog: &'a Catalog, kind: Option<Kind>, provider: Option<&Provider
 }
 
 fn get_model(catalog: &Catalog, name: &str) -> Result<v1::Model, Refusal> {
-    let model: ModelName = accept::name(name, "name")?;
+    let model = match catalog.named(name, None) {
+        Some(model) => model,
+        None => accept::name(name, "name")?,
+    };
     let entry = catalog.providers.get(&model.provider);
-    let found = entry.zip(catalog.card(&model)).map(|(entry, card)| present::model(&model.provider, entry, card));
+    let found = entry.zip(catalog.card(&model)).map(|(entry, card)| shown(catalog, &model.provider, entry, card));
     found.ok_or_else(|| Refusal::NotFound(Resource::Model, model.to_string()))
+}
+
+fn list_routes(catalog: &Catalog, request: &v1::ListRoutesRequest) -> Result<v1::ListRoutesResponse, Refusal> {
+    let ((), wanted) = Wanted::<String>::read("ListRoutes", Ok(()), request.page_size, &request.page_token)?;
+    let after = |name: &RouteName| wanted.after().is_none_or(|after| name.id() > after.as_str());
+    let routes: Vec<_> = catalog.routes.iter().filter(|(name, _)| after(name)).collect();
+    let (routes, next_page_token) =
+        wanted.cut(&routes, |(name, _)| name.id().to_owned(), |(name, route)| present::route(name, route));
+    Ok(v1::ListRoutesResponse { routes, next_page_token })
 }
 
 fn list_providers(
@@ -174,9 +198,10 @@ fn list_providers(
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, sync::Arc};
+    use std::sync::Arc;
 
     use super::*;
+    use crate::domain::route::{Route, Strategy};
 
     fn catalog() -> Catalog {
         let entry = |cards: &[&str]| {
@@ -187,7 +212,7 @@ mod tests {
         let fal = entry(&["name = 'z'\nkind = 'video'\naliases = ['zed']", "name = 'a'\nkind = 'image'"]);
         let sample = entry(&["name = 's'\nkind = 'video'"]);
         let providers = [(id("sample"), sample), (id("fal"), fal)].into();
-        Catalog { providers, routes: BTreeMap::new(), defaults: BTreeMap::new() }
+        Catalog { providers, ..Catalog::default() }
     }
 
     fn names(response: &v1::ListModelsResponse) -> Vec<&str> {
@@ -258,6 +283,24 @@ mod tests {
     }
 
     #[test]
+    fn routes_come_by_name() {
+        let mut catalog = catalog();
+        let route = |strategy| Route::new(strategy, vec!["fal/z".parse().unwrap(), "sample/s".parse().unwrap()]);
+        let name = |name| RouteName::from_id(name).unwrap();
+        catalog.routes =
+            [(name("quality"), route(Strategy::Cheapest)), (name("fast"), route(Strategy::Fastest))].into();
+        let mut request = v1::ListRoutesRequest { page_size: 1, ..Default::default() };
+        let first = list_routes(&catalog, &request).unwrap();
+        let models = vec!["fal/z".to_owned(), "sample/s".to_owned()];
+        let fast = v1::Route { name: "fast".to_owned(), strategy: v1::RouteStrategy::Fastest.into(), models };
+        assert_eq!(first.routes, [fast]);
+        request.page_token = first.next_page_token;
+        let second = list_routes(&catalog, &request).unwrap();
+        assert_eq!((second.routes[0].name.as_str(), second.next_page_token.as_str()), ("quality", ""));
+        assert_eq!(second.routes[0].strategy(), v1::RouteStrategy::Cheapest);
+    }
+
+    #[test]
     fn providers_come_by_name() {
         let state = |id: &str| ProviderState {
             id: ProviderId::from_id(id).unwrap(),
@@ -266,6 +309,11 @@ mod tests {
             n_running: 1,
             n_queued: 2,
             concurrency: 3,
+            resting_until: None,
+            n_recent_answered: 0,
+            n_recent_failed: 0,
+            rate: None,
+            keys: (1, 1),
         };
         let mut request = v1::ListProvidersRequest { page_size: 1, ..Default::default() };
         let first = list_providers(vec![state("b"), state("a")], &request).unwrap();

@@ -7,9 +7,10 @@ use crate::{
     domain::{
         card::{ExpectedTime, InputSpec, ModelCard, OptionSpec, Size, SizeSpec},
         catalog::ProviderEntry,
-        names::ProviderId,
+        names::{ProviderId, RouteName},
         order::{InputRole, OptionName, OptionValue},
         price::{Price, PriceUnit},
+        route::{Route, Strategy},
     },
     engine::ProviderState,
     pb::v1,
@@ -55,8 +56,24 @@ pub(in crate::door) fn provider(state: &ProviderState) -> v1::Provider {
         n_running: count(state.n_running),
         n_queued: count(state.n_queued),
         concurrency: count(state.concurrency),
-        ..v1::Provider::default()
+        resting_until_time: state.resting_until.map(values::timestamp),
+        n_recent_answered: state.n_recent_answered,
+        n_recent_failed: state.n_recent_failed,
+        submits_per_minute: state.rate.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX)).unwrap_or_default(),
+        n_keys_usable: count(state.keys.0),
+        n_keys: count(state.keys.1),
     }
+}
+
+/// A route, as callers read it.
+pub(in crate::door) fn route(name: &RouteName, route: &Route) -> v1::Route {
+    let strategy = match route.strategy {
+        Strategy::Ordered => v1::RouteStrategy::Ordered,
+        Strategy::Cheapest => v1::RouteStrategy::Cheapest,
+        Strategy::Fastest => v1::RouteStrategy::Fastest,
+    };
+    let models = route.models.iter().map(ToString::to_string).collect();
+    v1::Route { name: name.id().to_owned(), strategy: strategy.into(), models }
 }
 
 /// What a model costs.

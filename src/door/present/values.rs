@@ -18,7 +18,7 @@ pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds, nanos }
 }
 
-pub(super) fn duration(duration: Duration) -> prost_types::Duration {
+pub(in crate::door) fn duration(duration: Duration) -> prost_types::Duration {
     let nanos = i32::try_from(duration.subsec_nanos()).unwrap_or_default();
     prost_types::Duration { seconds: count(duration.as_secs()), nanos }
 }

@@ -37,7 +37,7 @@ impl Driver {
         };
         if self.slot.is_none() && !generation.is_unknown() {
             // A job that an earlier process submitted counts as one at work.
-            self.slot = self.engine.gate(&work.attempt.model.provider).adopt();
+            self.slot = self.engine.gate(&work.attempt.model.provider).adopt(&work.attempt.model);
         }
         failpoint::reach(Point::PollBefore);
         let polled = work.provider.poll(ticket).await;

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         failure::{Charged, Failure, FailurePhase, FailureReason},
         generation::Generation,
-        life::AttemptEvent,
+        life::{AttemptEvent, Event},
         money::Usage,
         names::SubmitKey,
     },
@@ -30,14 +30,20 @@ impl Driver {
     /// Waits for a place at the provider, without losing it to snapshots that change nothing.
     pub(super) async fn queue(&mut self, mut generation: Arc<Generation>, work: &Work) -> Next {
         let gate = self.engine.gate(&work.attempt.model.provider);
-        let mut entered = std::pin::pin!(gate.enter(self.id));
+        let mut rests = gate.breaker().changes();
+        let mut entered = std::pin::pin!(gate.enter(self.id, &work.attempt.model));
         loop {
+            if let Some(failure) = self.may_leave(&generation, work) {
+                return self.failed(work, failure, &Usage::default()).await;
+            }
             tokio::select! {
                 biased;
                 slot = &mut entered => {
                     self.slot = Some(slot);
                     return Ok(generation);
                 }
+                // The gate keeps the other end.
+                _ = rests.changed() => {}
                 now = self.wait(&generation, None) => {
                     generation = now?;
                     if self.plan(&generation) != Step::Submit {
@@ -46,6 +52,19 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Why a provider that rests need not be waited for: a later model of the route is at one that works. Nothing was sent, so that is safe.
+    fn may_leave(&self, generation: &Generation, work: &Work) -> Option<Failure> {
+        let provider = &work.attempt.model.provider;
+        let outlook = &self.engine.catalog().outlook;
+        let later = generation.candidates.iter().skip(work.attempt.candidate + 1);
+        let mut others = later.filter(|candidate| !candidate.stand_in);
+        self.engine.gate(provider).breaker().resting_until()?;
+        others.find(|other| !outlook.rests(&other.model.provider))?;
+        let message = format!("{provider} gets no new work now, for its last calls failed");
+        let reason = FailureReason::ProviderUnreachable;
+        Some(Failure::new(reason, FailurePhase::Submit, Charged::No, message))
     }
 
     pub(super) async fn submit(&mut self, generation: Arc<Generation>, work: &Work) -> Next {
@@ -64,12 +83,18 @@ impl Driver {
         };
         let key = SubmitKey::fresh();
         failpoint::reach(Point::IntentBefore);
-        let intended = self.tell_of(work, AttemptEvent::Submitting(key)).await?;
+        let intent = Event::Attempt(work.attempt.id, AttemptEvent::Submitting(key));
+        let limits = self.engine.limits_of(&work.attempt.model);
+        let intended = self.tell_within(intent, Some(&limits)).await?;
         failpoint::reach(Point::IntentAfter);
         let Some(attempt) = intended.open_attempt().filter(|open| open.submit_key == Some(key)).cloned() else {
-            // Somebody ended it while the intent was on its way: nothing may be sent.
+            // A limit holds it back, or somebody ended it while the intent was on its way: nothing may be sent.
+            self.slot = None;
             return Ok(intended);
         };
+        if let Some(slot) = &mut self.slot {
+            slot.let_others_ask();
+        }
         let work = Work { attempt, ..work.clone() };
         if self.engine.lease().grant() != Some(grant) {
             // This process stood still since. Whoever has the job now believes that it was sent; if that is still us, we know better.
@@ -78,7 +103,11 @@ impl Driver {
             return self.tell_of(&work, AttemptEvent::Postponed(FailureReason::ProviderUnreachable, why)).await;
         }
         order.webhook = self.engine.webhook_of(&intended);
-        match work.provider.submit(&order, &key).await {
+        let submitted = work.provider.submit(&order, &key).await;
+        if let Some(slot) = &mut self.slot {
+            slot.was_answered();
+        }
+        match submitted {
             Ok(Submitted::Pending(ticket)) => {
                 self.tries = Tries::default();
                 self.rest(self.engine.settings().pace.after(1, None));
@@ -110,12 +139,17 @@ impl Driver {
             Verdict::GiveUp => self.refused(work, &error).await,
             Verdict::RetryAfter(wish) => {
                 let n_failed = self.count_failure(&error);
+                if let Some(wish) = wish {
+                    self.engine.pause(&work.attempt.model, wish).await;
+                }
                 let another = generation.candidates.len() > work.attempt.candidate + 1;
                 // A limit passes by itself; a provider that cannot be reached, or one with an alternative, is not waited for forever.
                 if self.tries.n_silent > PATIENCE || another && n_failed > PATIENCE {
                     return self.refused(work, &error).await;
                 }
                 self.rest(self.engine.settings().backoff.after(n_failed, wish));
+                // Somebody else may use its place meanwhile, and it asks for one again like all who wait.
+                self.slot = None;
                 let reason = error.to_failure(FailurePhase::Submit, Charged::No).reason;
                 self.tell_of(work, AttemptEvent::Postponed(reason, error.summary)).await
             }

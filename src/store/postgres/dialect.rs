@@ -11,8 +11,8 @@ pub(super) const FENCE: &str = "SELECT nextval('filmgate.fences')";
 
 pub(super) const INSERT: &str = "INSERT INTO filmgate.generations \
     (id, tenant, session, kind, state, ended, deleted, leader, open_digest, first_turn, submitting, waits_for, waits_since, sequence, \
-    owner, fence, doc, ended_at, created_at, model, labels, saved) \
-    VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20::jsonb, $21)";
+    owner, fence, doc, ended_at, works_at, created_at, model, labels, saved) \
+    VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21::jsonb, $22)";
 
 /// Mere progress.
 pub(super) const UPDATE_DOC: &str = "WITH changed AS (UPDATE filmgate.generations SET sequence = $4, doc = $5 \
@@ -20,8 +20,20 @@ pub(super) const UPDATE_DOC: &str = "WITH changed AS (UPDATE filmgate.generation
 
 pub(super) const UPDATE: &str = "WITH changed AS (UPDATE filmgate.generations \
     SET sequence = $4, doc = $5, state = $6, ended = $7, leader = $8, open_digest = $9, submitting = $10, waits_for = $11, waits_since = $12, \
-    ended_at = $13, model = $14, saved = $15, unpriced = $16 \
+    ended_at = $13, works_at = $14, model = $15, saved = $16, unpriced = $17 \
     WHERE id = $1 AND owner = $2 AND fence = $3 RETURNING 1) SELECT 1 / count(*) FROM changed";
+
+/// Jobs at work at a provider, of all processes, and at one of its models.
+pub(super) const AT_PROVIDER: &str =
+    "SELECT count(*) FROM filmgate.generations WHERE works_at IS NOT NULL AND split_part(works_at, '/', 1) = $1";
+pub(super) const AT_MODEL: &str = "SELECT count(*) FROM filmgate.generations \
+    WHERE works_at IS NOT NULL AND split_part(works_at, '/', 1) = $1 AND works_at = $2";
+/// The time by the clock of the database, in microseconds since 1970.
+pub(super) const CLOCK: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+/// As in the shared catalogue, for so many microseconds from now.
+pub(super) const PAUSE: &str = "INSERT INTO filmgate.pauses (provider, until) \
+    VALUES ($1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + $2) \
+    ON CONFLICT (provider) DO UPDATE SET until = excluded.until WHERE pauses.until < excluded.until";
 
 /// The claim goes with the job.
 pub(super) const GIVE_CLAIM: &str = "WITH changed AS (UPDATE filmgate.generations SET owner = $4, fence = $5 \
@@ -153,6 +165,10 @@ pub(super) const ALL: &[&str] = &[
     INSERT,
     UPDATE_DOC,
     UPDATE,
+    AT_PROVIDER,
+    AT_MODEL,
+    CLOCK,
+    PAUSE,
     GIVE_CLAIM,
     LOAD_LOCKED,
     LOAD,

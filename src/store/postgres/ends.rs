@@ -47,9 +47,11 @@ impl Ends {
             self.messages.entry((tenant.clone(), generation.session.clone())).or_default().push(message);
         }
         self.artifacts.extend(generation.artifacts.iter().map(|artifact| (tenant.clone(), artifact.clone())));
-        if let Some((digest, scopes)) = rules::remembered(generation) {
-            for scope in scopes {
-                self.cached.insert((tenant.clone(), digest.to_owned(), scope.to_owned()), generation.id.id());
+        if let Some((digests, scopes)) = rules::remembered(generation) {
+            for (digest, scope) in
+                digests.into_iter().flat_map(|digest| scopes.iter().map(move |scope| (digest, scope)))
+            {
+                self.cached.insert((tenant.clone(), digest.to_owned(), (*scope).to_owned()), generation.id.id());
             }
         }
     }

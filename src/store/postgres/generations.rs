@@ -63,7 +63,8 @@ pub(super) fn stored(answer: &Answer) -> Result<Vec<Stored>> {
 /// Adds a generation.
 pub(super) fn insert(work: &mut Work, stored: &Stored) -> Result<()> {
     let Stored { generation, owner, fence, .. } = stored;
-    let Keys { state, ended, leader, open_digest, submitting, waits_for, waits_since, ended_at } = Keys::of(generation);
+    let Keys { state, ended, leader, open_digest, submitting, waits_for, waits_since, ended_at, works_at } =
+        Keys::of(generation);
     let values = values![
         generation.id.id(),
         generation.tenant.id(),
@@ -82,6 +83,7 @@ pub(super) fn insert(work: &mut Work, stored: &Stored) -> Result<()> {
         *fence,
         to_doc(generation)?,
         ended_at,
+        works_at,
         generation.created_at.as_microsecond(),
         rules::model(generation),
         to_doc(&generation.labels)?,
@@ -107,10 +109,10 @@ pub(super) fn save(work: &mut Work, stored: &Stored, entry: Option<&HistoryEvent
 
 /// Writes a generation with all that it is looked up by.
 pub(super) fn save_keys(work: &mut Work, stored: &Stored) -> Result<()> {
-    let Keys { state, ended, leader, open_digest, submitting, waits_for, waits_since, ended_at } =
+    let Keys { state, ended, leader, open_digest, submitting, waits_for, waits_since, ended_at, works_at } =
         Keys::of(&stored.generation);
     let mut values = start(stored)?;
-    values.extend(values![state, ended, leader, open_digest, submitting, waits_for, waits_since, ended_at]);
+    values.extend(values![state, ended, leader, open_digest, submitting, waits_for, waits_since, ended_at, works_at]);
     let generation = &stored.generation;
     values.extend(values![rules::model(generation), generation.cost.saved.0, rules::is_unpriced(generation)]);
     work.write(Statement::own(dialect::UPDATE, values));
@@ -142,6 +144,7 @@ struct Keys<'a> {
     waits_for: Option<&'a str>,
     waits_since: i64,
     ended_at: Option<i64>,
+    works_at: Option<String>,
 }
 
 impl<'a> Keys<'a> {
@@ -156,6 +159,7 @@ impl<'a> Keys<'a> {
             waits_for: waits.map(|(provider, _)| provider),
             waits_since: waits.map_or(0, |(_, since)| since.as_microsecond()),
             ended_at: generation.ended_at.map(Timestamp::as_microsecond),
+            works_at: rules::works_at(generation),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Locks on what has no row yet. Each is held to the end of its transaction.
 //!
-//! Whoever takes several takes them in this order, and before any row: request id, session, order. Rows follow in the order of `apply` and
+//! Whoever takes several takes them in this order, and before any row: request id, session, order, provider. Rows follow in the order of `apply` and
 //! `accept`: generations, sessions, artifacts, cached results, hints.
 
 use sha2::{Digest, Sha256};
@@ -24,6 +24,11 @@ pub(super) fn session(tenant: &TenantId, id: &SessionId) -> Statement {
 /// Among those that begin a job that identical orders may share, or hand it over.
 pub(super) fn order(tenant: &TenantId, digest: &str) -> Statement {
     lock(&["order", tenant.id(), digest])
+}
+
+/// Among those that send to a provider with limits.
+pub(super) fn provider(provider: &str) -> Statement {
+    lock(&["provider", provider])
 }
 
 /// Two names with one number only wait for each other needlessly.

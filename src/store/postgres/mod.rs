@@ -16,6 +16,7 @@ mod dialect;
 mod ends;
 mod error;
 mod generations;
+mod limits;
 mod locks;
 mod migrate;
 mod money;
@@ -41,8 +42,8 @@ use super::{
     OpenError,
     port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
-        Draft, DueCallback, Expired, GenerationFilter, LedgerFilter, Loaded, Owned, Page, RedeliverError, Store,
-        StoreError, UsageFilter, UsageKey, UsageRow,
+        Draft, DueCallback, Expired, GenerationFilter, Intended, LedgerFilter, Limits, Loaded, Owned, Page,
+        RedeliverError, Store, StoreError, UsageFilter, UsageKey, UsageRow,
     },
     rules,
 };
@@ -140,6 +141,28 @@ impl Store for Postgres {
     ) -> std::result::Result<Changes, ApplyError> {
         let applied = self.database.transaction(|work| apply::apply(self, work, id, &event, claim, now)).await;
         applied.map_err(error::of_event)
+    }
+
+    async fn intend(
+        &self,
+        id: GenerationId,
+        event: Event,
+        claim: Option<Claim>,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> std::result::Result<Intended, ApplyError> {
+        let intent = (id, &event, claim);
+        let intended = self.database.transaction(|work| limits::intend(self, work, intent, limits, now)).await;
+        intended.map_err(error::of_event)
+    }
+
+    async fn pause(&self, provider: &str, until: Timestamp, now: Timestamp) -> Result<()> {
+        let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+        self.database.transaction(|work| limits::pause(work, provider, wait)).await
+    }
+
+    async fn latest_successes(&self, limit: usize) -> Result<Vec<Generation>> {
+        self.database.read(|work| limits::latest_successes(work, limit)).await
     }
 
     async fn load(&self, id: GenerationId) -> Result<Option<Loaded>> {

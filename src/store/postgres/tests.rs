@@ -6,6 +6,7 @@ mod server;
 mod claims;
 mod contract;
 mod faults;
+mod limits;
 mod races;
 mod schema;
 mod tls;

@@ -170,8 +170,8 @@ fn conclude(work: &mut Work, generation: &Generation, now: Timestamp) -> Result<
         artifacts::insert(&work.db, tenant, artifact)?;
     }
     callbacks::put(&work.db, generation, now)?;
-    if let Some((digest, scopes)) = rules::remembered(generation) {
-        for scope in scopes {
+    if let Some((digests, scopes)) = rules::remembered(generation) {
+        for (digest, scope) in digests.into_iter().flat_map(|digest| scopes.iter().map(move |scope| (digest, scope))) {
             execute(&work.db, sql::cached::PUT, params![tenant.id(), digest, scope, generation.id.id()])?;
         }
     }

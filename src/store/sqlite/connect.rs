@@ -18,6 +18,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ("V2__callbacks", include_str!("../migrations/sqlite/V2__callbacks.sql")),
     ("V3__retention", include_str!("../migrations/sqlite/V3__retention.sql")),
     ("V4__money", include_str!("../migrations/sqlite/V4__money.sql")),
+    ("V5__limits", include_str!("../migrations/sqlite/V5__limits.sql")),
 ];
 
 /// Distinct statements of the catalogue, lists with every filter included.

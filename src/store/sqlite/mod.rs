@@ -10,6 +10,7 @@ mod callbacks;
 mod connect;
 mod error;
 mod generations;
+mod limits;
 mod money;
 mod readers;
 mod retention;
@@ -35,8 +36,8 @@ use super::{
     OpenError,
     port::{
         AcceptError, Acceptance, Accepted, ApplyError, ArtifactFilter, CallbackClaim, Changes, Claim, DeleteError,
-        Draft, DueCallback, Expired, GenerationFilter, LedgerFilter, Loaded, Owned, Page, RedeliverError, Store,
-        StoreError, UsageFilter, UsageKey, UsageRow,
+        Draft, DueCallback, Expired, GenerationFilter, Intended, LedgerFilter, Limits, Loaded, Owned, Page,
+        RedeliverError, Store, StoreError, UsageFilter, UsageKey, UsageRow,
     },
     rules, sql,
 };
@@ -104,6 +105,27 @@ impl Store for Sqlite {
         now: Timestamp,
     ) -> std::result::Result<Changes, ApplyError> {
         self.writer.write(move |work| apply::apply(work, id, &event, now)).await
+    }
+
+    async fn intend(
+        &self,
+        id: GenerationId,
+        event: Event,
+        _claim: Option<Claim>,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> std::result::Result<Intended, ApplyError> {
+        let limits = limits.clone();
+        self.writer.write(move |work| limits::intend(work, id, &event, &limits, now)).await
+    }
+
+    async fn pause(&self, provider: &str, until: Timestamp, _now: Timestamp) -> Result<()> {
+        let provider = provider.to_owned();
+        self.writer.write(move |work| limits::pause(work, &provider, until)).await
+    }
+
+    async fn latest_successes(&self, limit: usize) -> Result<Vec<Generation>> {
+        self.readers.read(move |db| limits::latest_successes(db, limit)).await
     }
 
     async fn load(&self, id: GenerationId) -> Result<Option<Loaded>> {

@@ -234,6 +234,7 @@ async fn a_call_is_a_reason_to_ask_and_brings_no_ticket() {
     let delivery = |body: Vec<u8>| Delivery {
         key: SubmitKey::fresh(),
         kind: Kind::Video,
+        model: String::new(),
         headers: HeaderMap::new(),
         body: body.into(),
         received_at: Timestamp::now(),
