@@ -136,7 +136,8 @@ async fn every_other_command_does_what_it_says() {
     assert_eq!(json(&["history", "talk"]).await.len(), 3);
     let models = json(&["models"]).await;
     assert!(models.iter().any(|model| model["name"] == "sample/video"), "{models:?}");
-    assert_eq!(json(&["providers"]).await.len(), 2);
+    let providers = json(&["providers"]).await;
+    assert!(providers.iter().any(|provider| provider["name"] == "sample"), "{providers:?}");
 
     // People get text: of the same, and never empty.
     for args in [
