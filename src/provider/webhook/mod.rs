@@ -1,7 +1,8 @@
 //! Webhooks of vendors, as adapters see them: the address that a submit carries, what comes to it, and whether that is genuine.
 //!
-//! Invariant: a webhook is believed to come from the vendor only with a signature of the vendor over its whole body, and only while it is
-//! fresh. The schemes below are pure; fetching a vendor's key is its adapter's business.
+//! Invariant: of a vendor that signs, a webhook is heard only with its signature over the whole body, and only while it is fresh. Of one that
+//! signs nothing, only the address, which nobody can guess, speaks for it, and it is no more than a reason to ask. The schemes below are
+//! pure; fetching a vendor's key is its adapter's business.
 
 pub mod fal;
 pub mod standard;
