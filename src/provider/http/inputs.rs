@@ -186,7 +186,8 @@ impl Inputs {
     }
 
     fn error(&self, kind: ErrorKind, what: impl Into<String>) -> ProviderError {
-        ProviderError::new(&self.provider, kind, Effect::None, format!("was not asked: an input's URL {}", what.into()))
+        let summary = format!("was not asked: an input's URL {}", what.into());
+        ProviderError::new(&self.provider, kind, Effect::None, summary).of_input()
     }
 }
 
@@ -250,7 +251,7 @@ mod tests {
         ] {
             let error = fetch(path).await.unwrap_err();
             assert_eq!((error.kind, error.effect), (kind, Effect::None), "{path}");
-            assert!(error.summary.contains(told), "{path}: {}", error.summary);
+            assert!(error.is_of_input && error.summary.contains(told), "{path}: {}", error.summary);
         }
         let file = InputFile::Url(server.base.join("/still").unwrap());
         assert!(inputs.fetch(&file, STILL.len() - 1).await.unwrap_err().summary.contains("more than"));
