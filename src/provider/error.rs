@@ -23,6 +23,8 @@ pub struct ProviderError {
     pub summary: String,
     /// The request's field at fault, if the vendor names one.
     pub field: Option<String>,
+    /// The host of an input's address failed and the vendor was not asked: this says nothing about the vendor or a key.
+    pub is_of_input: bool,
     /// The cause, for the log after redaction.
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -129,6 +131,7 @@ impl ProviderError {
             retry_after: None,
             summary: summary.into(),
             field: None,
+            is_of_input: false,
             source: None,
         }
     }
@@ -151,6 +154,13 @@ impl ProviderError {
     #[must_use]
     pub fn because_of(mut self, field: Option<String>) -> Self {
         self.field = field;
+        self
+    }
+
+    /// Of the host of an input's address, before the vendor was asked.
+    #[must_use]
+    pub fn of_input(mut self) -> Self {
+        self.is_of_input = true;
         self
     }
 

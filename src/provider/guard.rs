@@ -176,6 +176,9 @@ impl Guarded {
     }
 
     fn note_health(&self, op: Op, error: Option<&ProviderError>) {
+        if error.is_some_and(|error| error.is_of_input) {
+            return;
+        }
         // Outputs often lie elsewhere and expire; that says nothing about the vendor.
         let purpose = match op {
             Op::Submit => Some(Purpose::Order),
@@ -384,6 +387,16 @@ mod tests {
         check(ErrorKind::TicketUnknown, Some(true)).await;
         check(ErrorKind::RateLimited, Some(true)).await;
         check(ErrorKind::Protocol, None).await;
+    }
+
+    #[tokio::test]
+    async fn an_inputs_host_that_fails_says_nothing_about_the_vendor() {
+        let guarded = scripted(Vec::new(), Metrics::new());
+        for kind in [ErrorKind::Transport, ErrorKind::Timeout, ErrorKind::Overloaded, ErrorKind::InvalidOrder] {
+            let error = ProviderError::new(guarded.id(), kind, Effect::None, "an input's URL fails").of_input();
+            (0..10).for_each(|_| guarded.note_health(Op::Submit, Some(&error)));
+        }
+        assert_eq!((guarded.is_up(), guarded.rests(), guarded.breaker().recent()), (None, false, (0, 0)));
     }
 
     #[tokio::test]

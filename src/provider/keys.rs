@@ -121,7 +121,7 @@ impl Rest {
 /// Whether the error is about the key, so that another one may do.
 fn is_of_key(error: &ProviderError) -> bool {
     let of_key = matches!(error.kind, ErrorKind::Unauthenticated | ErrorKind::OutOfCredit | ErrorKind::RateLimited);
-    of_key && error.effect == Effect::None
+    of_key && error.effect == Effect::None && !error.is_of_input
 }
 
 impl Key {

@@ -7,6 +7,8 @@
     reason = "a test ends at the first thing that is not as it should be, also outside of its own function"
 )]
 
+#[cfg(feature = "failpoints")]
+mod answers;
 mod ark;
 mod callbacks;
 mod cancel;
@@ -24,6 +26,7 @@ mod fal;
 mod files;
 mod google;
 mod hooks;
+mod keys;
 mod kills;
 mod kinds;
 mod lists;

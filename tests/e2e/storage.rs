@@ -87,7 +87,7 @@ impl Drop for Disk {
 }
 
 /// Sets how large a file of the server's process may become. Only the soft limit, so that it can be raised again.
-fn limit(server: &Server, bytes: &str) {
+pub(crate) fn limit(server: &Server, bytes: &str) {
     let limit = format!("--fsize={bytes}:");
     let done = Command::new("prlimit").args(["--pid", &server.pid().to_string(), &limit]).status();
     assert!(done.unwrap().success(), "prlimit of util-linux is needed");
@@ -145,7 +145,7 @@ fn assert_unavailable(status: &Status) {
     assert!(details.retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
 }
 
-async fn until_logged(setup: &Setup, words: &str) {
+pub(crate) async fn until_logged(setup: &Setup, words: &str) {
     let logged = async {
         while !setup.log().contains(words) {
             sleep(Duration::from_millis(10)).await;

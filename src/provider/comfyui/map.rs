@@ -34,17 +34,48 @@ pub(super) enum Place<'a> {
     Absent,
 }
 
+/// A job as the queue and the history write it: `[number, id, graph, {"client_id": …}, …]`, or with names before some proxies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'a>(pub(super) &'a Value);
+
+impl<'a> Item<'a> {
+    fn at(self, index: usize, name: &str) -> &'a Value {
+        if self.0.is_array() { &self.0[index] } else { &self.0[name] }
+    }
+
+    fn number(self) -> f64 {
+        self.at(0, "number").as_f64().unwrap_or(f64::MAX)
+    }
+
+    /// Its id.
+    pub(super) fn job(self) -> Option<&'a str> {
+        self.at(1, "prompt_id").as_str()
+    }
+
+    fn graph(self) -> &'a Value {
+        self.at(2, "prompt")
+    }
+
+    /// Whether the client of this name ordered it.
+    pub(super) fn is_of(self, client: &str) -> bool {
+        self.at(3, "extra_data")["client_id"] == client
+    }
+}
+
+/// The jobs of a list of the queue.
+pub(super) fn items<'a>(queue: &'a Value, list: &str) -> impl Iterator<Item = Item<'a>> {
+    queue[list].as_array().map(Vec::as_slice).unwrap_or_default().iter().map(Item)
+}
+
 /// Where `job` is in the answer of `/queue`.
 pub(super) fn place<'a>(queue: &'a Value, job: &str) -> Place<'a> {
-    let items = |key: &str| queue[key].as_array().map(Vec::as_slice).unwrap_or_default();
-    if let Some(item) = items("queue_running").iter().find(|item| item[1] == job) {
-        return Place::Running(&item[2]);
+    if let Some(item) = items(queue, "queue_running").find(|item| item.job() == Some(job)) {
+        return Place::Running(item.graph());
     }
     // A heap: only its first item is in order.
-    let mut pending: Vec<&Value> = items("queue_pending").iter().collect();
-    let number = |item: &&Value| item[0].as_f64().unwrap_or(f64::MAX);
-    pending.sort_by(|left, right| number(left).total_cmp(&number(right)));
-    match pending.iter().position(|item| item[1] == job) {
+    let mut pending: Vec<Item<'_>> = items(queue, "queue_pending").collect();
+    pending.sort_by(|left, right| left.number().total_cmp(&right.number()));
+    match pending.iter().position(|item| item.job() == Some(job)) {
         Some(ahead) => Place::Pending(u32::try_from(ahead).unwrap_or(u32::MAX).saturating_add(1)),
         None => Place::Absent,
     }
@@ -59,14 +90,15 @@ pub(super) fn ended(
 ) -> Result<Progress, ProviderError> {
     let status = &entry["status"];
     let messages = status["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let message = |name: &str| messages.iter().rev().find(|message| message[0] == name).map(|message| &message[1]);
-    let is_error = status["status_str"] == "error";
-    if is_error && message("execution_interrupted").is_some() {
+    let word = status["status_str"].as_str().unwrap_or_default().to_ascii_lowercase();
+    let is_bad = matches!(word.as_str(), "error" | "failed" | "failure") || status["completed"] == false;
+    let is_stopped = matches!(word.as_str(), "interrupted" | "cancelled" | "canceled");
+    if is_stopped || is_bad && said(messages.iter().rev(), "execution_interrupted").is_some() {
         return Ok(Progress::of(Status::Cancelled(Charged::No)));
     }
-    if is_error || status["completed"] == false {
-        let error = message("execution_error").cloned().unwrap_or_default();
-        return Ok(Progress::of(Status::Failed(failure(provider, &error, &entry["prompt"][2]))));
+    if is_bad {
+        let error = said(messages.iter().rev(), "execution_error").cloned().unwrap_or_default();
+        return Ok(Progress::of(Status::Failed(failure(provider, &error, Item(&entry["prompt"]).graph()))));
     }
     let outputs = files(base, kind, &entry["outputs"]);
     if outputs.is_empty() {
@@ -83,9 +115,17 @@ pub(super) fn ended(
     Ok(progress)
 }
 
+/// What the first of the messages with this name says; a message is `[name, data]`, or as the websocket tells it.
+fn said<'a>(mut messages: impl Iterator<Item = &'a Value>, name: &str) -> Option<&'a Value> {
+    messages.find_map(|message| match message.is_array() {
+        true => (message[0] == name).then(|| &message[1]),
+        false => (message["type"] == name).then(|| &message["data"]),
+    })
+}
+
 /// The time between the messages that it began and that it ended.
 fn compute_seconds(messages: &[Value]) -> Option<f64> {
-    let at = |name: &str| messages.iter().find(|message| message[0] == name)?[1]["timestamp"].as_f64();
+    let at = |name: &str| said(messages.iter(), name)?["timestamp"].as_f64();
     let seconds = (at("execution_success")? - at("execution_start")?) / 1000.0;
     (seconds >= 0.0).then_some(seconds)
 }
@@ -115,12 +155,21 @@ fn texts_of(node: &Value) -> impl Iterator<Item = &str> {
     inputs.filter_map(Value::as_str).filter(|text| text.contains(' '))
 }
 
-/// The files that a job saved, those of the ordered kind if there are any; previews only where nothing was saved.
+/// The files of a list, of a list within it, or standing alone.
+fn files_of(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(files_of).collect(),
+        Value::Object(_) => vec![value],
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
+/// The files that a job made: the saved ones of the ordered kind, or else previews of that kind, or else whatever there is.
 fn files(base: &Url, kind: Option<Kind>, outputs: &Value) -> Vec<RemoteOutput> {
     let mut nodes: Vec<(&String, &Value)> = outputs.as_object().into_iter().flatten().collect();
     nodes.sort_by_key(|(id, _)| (id.parse::<u64>().unwrap_or(u64::MAX), (*id).clone()));
     let lists = nodes.into_iter().filter_map(|(_, node)| node.as_object()).flat_map(|node| node.values());
-    let items = lists.filter_map(Value::as_array).flatten();
+    let items = lists.flat_map(files_of);
     let files: Vec<(&str, &str, &str)> = items
         .filter_map(|file| {
             let text = |key: &str| file[key].as_str();
@@ -128,15 +177,16 @@ fn files(base: &Url, kind: Option<Kind>, outputs: &Value) -> Vec<RemoteOutput> {
             Some((name, text("subfolder").unwrap_or_default(), text("type").unwrap_or("output")))
         })
         .collect();
-    let of_type = |wanted: &str| -> Vec<_> { files.iter().copied().filter(|(_, _, it)| *it == wanted).collect() };
-    let saved = [of_type("output"), of_type("temp")].into_iter().find(|list| !list.is_empty()).unwrap_or_default();
     let is_ordered = |name: &str| {
         let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
         kind.is_none_or(|kind| endings(kind).contains(&ending.as_str()))
     };
-    let ordered: Vec<_> = saved.iter().copied().filter(|(name, ..)| is_ordered(name)).collect();
+    let choices = [("output", true), ("temp", true), ("output", false), ("temp", false)].map(|(wanted, by_kind)| {
+        let fits = files.iter().copied().filter(|(name, _, it)| *it == wanted && (!by_kind || is_ordered(name)));
+        fits.collect::<Vec<_>>()
+    });
+    let chosen = choices.into_iter().find(|choice| !choice.is_empty()).unwrap_or_default();
     let mut seen = BTreeSet::new();
-    let chosen = if ordered.is_empty() { saved } else { ordered };
     chosen
         .into_iter()
         .filter(|file| seen.insert(*file))

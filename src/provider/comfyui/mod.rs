@@ -41,7 +41,11 @@ use super::{
     vendor::{Build, Built, Setting, Shape, Vendor},
 };
 
-use self::{library::Library, map::Place, socket::Sockets};
+use self::{
+    library::Library,
+    map::{Item, Place},
+    socket::Sockets,
+};
 
 /// Its id.
 pub const COMFYUI: &str = "comfyui";
@@ -177,7 +181,9 @@ impl ComfyUi {
     /// The history's entry of a job that ended.
     async fn ended(&self, call: Call, job: &str) -> Result<Option<Value>, ProviderError> {
         let mut history = self.ask(call, &["history", job]).await?;
-        Ok(history.get_mut(job).map(Value::take).filter(|entry| entry.is_object()))
+        let entry = history.get_mut(job).map(Value::take).filter(Value::is_object);
+        // Some proxies take the entry out of its envelope.
+        Ok(entry.or_else(|| Some(history).filter(|entry| entry["outputs"].is_object() || entry["status"].is_object())))
     }
 
     fn refused(&self, call: Call, answer: &Answer) -> ProviderError {
@@ -233,10 +239,9 @@ impl Provider for ComfyUi {
     async fn find(&self, order: &Order, key: &SubmitKey, sent_at: Timestamp) -> Result<Found, ProviderError> {
         let mark = key.id();
         let queue = self.ask(Call::List, &["queue"]).await?;
-        let items = ["queue_running", "queue_pending"].iter().filter_map(|list| queue[*list].as_array()).flatten();
-        let is_ours = |item: &&Value| item[1] == mark.as_str() || item[3]["client_id"] == mark.as_str();
-        let mut jobs: Vec<String> =
-            items.filter(is_ours).filter_map(|item| item[1].as_str()).map(str::to_owned).collect();
+        let items = ["queue_running", "queue_pending"].iter().flat_map(|list| map::items(&queue, list));
+        let ours = items.filter(|item| item.job() == Some(mark.as_str()) || item.is_of(&mark));
+        let mut jobs: Vec<String> = ours.filter_map(Item::job).map(str::to_owned).collect();
         if jobs.is_empty() {
             // Only a server that gives ids of its own has it under another one.
             let history = match self.ended(Call::List, &mark).await? {
@@ -244,7 +249,7 @@ impl Provider for ComfyUi {
                 None => self.lately().await?,
             };
             let entries = history.as_object().into_iter().flatten();
-            let ours = entries.filter(|(id, entry)| **id == mark || entry["prompt"][3]["client_id"] == mark.as_str());
+            let ours = entries.filter(|(id, entry)| **id == mark || Item(&entry["prompt"]).is_of(&mark));
             jobs = ours.map(|(id, _)| id.clone()).collect();
         }
         let job = |job: String| Job { ticket: self.ticket(&job, &mark, order), created_at: sent_at, exact: true };

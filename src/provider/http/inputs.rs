@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::future::try_join_all;
 use reqwest::{
     Client, Response, StatusCode,
     header::{ACCEPT_ENCODING, LOCATION},
@@ -29,6 +30,8 @@ pub const INPUT_CAP: usize = 32 << 20;
 const MOST_REDIRECTS: usize = 5;
 /// Longest silence of a host.
 const IDLE: Duration = Duration::from_secs(30);
+/// Longest time of one file: well within the time of handing over an order, which would otherwise end as if the vendor had been asked.
+const WHOLE: Duration = Duration::from_secs(45);
 
 /// Fetches the files of an order. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -99,12 +102,11 @@ impl Inputs {
     /// # Errors
     /// Those of [`Self::fetch`], each naming its input as `inputs[N]`.
     pub async fn fetch_all(&self, inputs: &[OrderInput]) -> Result<Vec<File>, ProviderError> {
-        let mut files = Vec::with_capacity(inputs.len());
-        for (index, input) in inputs.iter().enumerate() {
+        let fetched = inputs.iter().enumerate().map(async |(index, input)| {
             let fetched = self.fetch(&input.file, INPUT_CAP).await;
-            files.push(fetched.map_err(|error| error.because_of(Some(format!("inputs[{index}]"))))?);
-        }
-        Ok(files)
+            fetched.map_err(|error| error.because_of(Some(format!("inputs[{index}]"))))
+        });
+        try_join_all(fetched).await
     }
 
     /// The bytes of `file`, fetched if all we have is an address, at most `cap`.
@@ -113,12 +115,16 @@ impl Inputs {
     /// `InvalidOrder` if the address gives no such file, `Timeout`, `Transport` or `Overloaded` if a repeat may help; always without
     /// effect at the vendor.
     pub async fn fetch(&self, file: &InputFile, cap: usize) -> Result<File, ProviderError> {
-        let url = match file {
-            InputFile::Bytes { media_type, data } => {
-                return Ok(File { media_type: media_type.clone(), data: data.clone() });
-            }
-            InputFile::Url(url) => url,
-        };
+        match file {
+            InputFile::Bytes { media_type, data } => Ok(File { media_type: media_type.clone(), data: data.clone() }),
+            InputFile::Url(url) => match timeout(WHOLE, self.fetch_from(url, cap)).await {
+                Ok(fetched) => fetched,
+                Err(_) => Err(self.error(ErrorKind::Timeout, format!("takes over {} s", WHOLE.as_secs()))),
+            },
+        }
+    }
+
+    async fn fetch_from(&self, url: &Url, cap: usize) -> Result<File, ProviderError> {
         let mut at = url.clone();
         for _ in 0..=MOST_REDIRECTS {
             let response = self.get(&at).await?;
@@ -186,7 +192,8 @@ impl Inputs {
     }
 
     fn error(&self, kind: ErrorKind, what: impl Into<String>) -> ProviderError {
-        ProviderError::new(&self.provider, kind, Effect::None, format!("was not asked: an input's URL {}", what.into()))
+        let summary = format!("was not asked: an input's URL {}", what.into());
+        ProviderError::new(&self.provider, kind, Effect::None, summary).of_input()
     }
 }
 
@@ -250,7 +257,7 @@ mod tests {
         ] {
             let error = fetch(path).await.unwrap_err();
             assert_eq!((error.kind, error.effect), (kind, Effect::None), "{path}");
-            assert!(error.summary.contains(told), "{path}: {}", error.summary);
+            assert!(error.is_of_input && error.summary.contains(told), "{path}: {}", error.summary);
         }
         let file = InputFile::Url(server.base.join("/still").unwrap());
         assert!(inputs.fetch(&file, STILL.len() - 1).await.unwrap_err().summary.contains("more than"));

@@ -56,11 +56,21 @@ impl HttpJson {
         let outputs = if is_body { Vec::new() } else { read::outputs(description, &self.base, &said) };
         match (outputs.is_empty(), description.submit.job.is_some()) {
             (false, _) => Ok(Submitted::Done(outputs, read::usage(&description.usage, &said))),
-            (true, true) => {
-                Err(ProviderError::new(&self.id, ErrorKind::NoJobId, Effect::Maybe, "took the order and named no job"))
-            }
+            (true, true) => Err(self.nameless(order, &said, &hidden)),
             (true, false) => Ok(ended(self.nothing(&said, &hidden))),
         }
+    }
+
+    /// The answer to an order that names no job: an error under the status of a success where its words say so, for then the vendor itself
+    /// says that it did not begin.
+    fn nameless(&self, order: &Order, said: &Value, hidden: &[&str]) -> ProviderError {
+        let errors = &self.description.errors;
+        let Some(kind) = read::meaning(errors, said) else {
+            let why = "took the order and named no job";
+            return ProviderError::new(&self.id, ErrorKind::NoJobId, Effect::Maybe, why);
+        };
+        let why = read::message(errors, said, hidden).unwrap_or_else(|| "without saying why".to_owned());
+        self.error(kind, format!("refused the order: {why}")).because_of(self.field(said, order.card.as_deref()))
     }
 
     /// An answer that says neither what was made nor that it failed.
@@ -111,6 +121,15 @@ impl HttpJson {
                 Ok(Progress::of(Status::Failed(self.failure(ticket, &said))))
             }
             Some(_) | None => Err(self.refused(Call::Job, answer, None)),
+        }
+    }
+
+    /// An answer about a job without a status; only where the words of an error say that it failed is that believed.
+    pub(super) fn without_status(&self, ticket: &Ticket, said: &Value) -> Result<Progress, ProviderError> {
+        match read::meaning(&self.description.errors, said) {
+            Some(kind) if kind != ErrorKind::Overloaded => Ok(Progress::of(Status::Failed(self.failure(ticket, said)))),
+            Some(kind) => Err(self.error(kind, "says that it is busy")),
+            None => Err(self.http.broken(Call::Job, "answered without a status where status.at says")),
         }
     }
 

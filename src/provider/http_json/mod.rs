@@ -316,8 +316,7 @@ impl Provider for HttpJson {
             return self.failed_by_status(ticket, &answer);
         }
         let said: Value = self.http.json(Call::Job, &answer)?;
-        let (stand, word) = read::stand(words, &said)
-            .ok_or_else(|| self.http.broken(Call::Job, "answered without a status where status.at says"))?;
+        let Some((stand, word)) = read::stand(words, &said) else { return self.without_status(ticket, &said) };
         let places = &description.progress;
         let mut progress = Progress {
             status: Status::Waiting,

@@ -61,6 +61,64 @@ fn the_files_of_every_kind_of_node_are_found_in_order() {
 }
 
 #[test]
+fn files_are_found_however_a_node_tells_of_them() {
+    let file = |name: &str, kind: Json| json!({ "filename": name, "subfolder": null, "type": kind, "fullpath": 7 });
+    let alone = json!({ "9": { "video": file("a.mp4", json!("output")), "text": "done", "seed": 7, "ui": null } });
+    assert_eq!(files(Some(Kind::Video), alone), ["filename=a.mp4&subfolder=&type=output"]);
+    let nested = json!({ "9": { "images": [[file("a.PNG", json!(null))], []] }, "x": null, "y": ["text"] });
+    assert_eq!(files(Some(Kind::Image), nested), ["filename=a.PNG&subfolder=&type=output"]);
+    // A workflow that saves a poster and only previews its video.
+    let poster =
+        json!({ "1": { "images": [file("p.png", json!("output"))] }, "2": { "gifs": [file("v.mp4", json!("temp"))] } });
+    assert_eq!(files(Some(Kind::Video), poster), ["filename=v.mp4&subfolder=&type=temp"]);
+    let scene = json!({ "1": { "3d": [file("m.glb", json!("output"))], "audio": [file("a.opus", json!("output"))] } });
+    assert_eq!(files(Some(Kind::Speech), scene), ["filename=a.opus&subfolder=&type=output"]);
+}
+
+#[test]
+fn an_end_is_read_in_the_forms_of_every_version() {
+    let end = |entry: Json| map::ended(&id_of(COMFYUI).unwrap(), &base(), None, &entry).unwrap().status;
+    let error = json!({ "node_type": "KSampler", "exception_type": "torch.OutOfMemoryError", "exception_message": "no memory\n" });
+    let graph = json!({ "3": { "class_type": "KSampler", "inputs": {} } });
+    for (messages, prompt) in [
+        (json!([["execution_start", {}], ["execution_error", error]]), json!([1, JOB, graph, {}, []])),
+        (
+            json!([{ "type": "execution_error", "data": error }, null, [], 7]),
+            json!({ "prompt": graph, "prompt_id": JOB }),
+        ),
+    ] {
+        for status in [json!("error"), json!("Error"), json!("failed")] {
+            let status = json!({ "status_str": status, "completed": false, "messages": messages });
+            let Status::Failed(failure) = end(json!({ "prompt": prompt, "outputs": {}, "status": status })) else {
+                panic!("{status}")
+            };
+            assert_eq!(failure.message, "KSampler: no memory (torch.OutOfMemoryError)");
+            assert!(failure.retryable);
+        }
+    }
+    let stopped = [
+        json!({ "status_str": "error", "completed": false, "messages": [["execution_interrupted", { "node_id": "3" }]] }),
+        json!({ "completed": false, "messages": [{ "type": "execution_interrupted", "data": {} }] }),
+        json!({ "status_str": "interrupted", "completed": false, "messages": null }),
+        json!({ "status_str": "cancelled" }),
+    ];
+    for status in stopped {
+        let ended = end(json!({ "outputs": null, "status": status }));
+        assert!(matches!(ended, Status::Cancelled(Charged::No)), "{status}: {ended:?}");
+    }
+    let silent = end(json!({ "outputs": {}, "status": { "status_str": "error", "messages": {} } }));
+    assert!(matches!(silent, Status::Failed(failure) if failure.message == "failed without saying why"));
+}
+
+#[test]
+fn a_queue_of_names_is_read_as_one_of_places() {
+    let item = |number: Json, id: &str| json!({ "number": number, "prompt_id": id, "prompt": { "3": {} }, "extra_data": { "client_id": id } });
+    let queue = json!({ "queue_running": [item(json!(1), "run")], "queue_pending": [item(json!(3), "b"), item(json!(2), "a")] });
+    assert!(matches!(map::place(&queue, "run"), Place::Running(graph) if graph["3"].is_object()));
+    assert_eq!((map::place(&queue, "a"), map::place(&queue, "b")), (Place::Pending(1), Place::Pending(2)));
+}
+
+#[test]
 fn a_place_in_the_queue_goes_by_number_and_not_by_the_heap() {
     let item = |number: Json, id: &str| json!([number, id, { "3": {} }, { "client_id": id }, ["9"]]);
     let queue = json!({
