@@ -2,5 +2,6 @@
 
 pub(super) mod base64;
 pub(super) mod input;
+pub(super) mod names;
 pub(super) mod status;
 pub(super) mod veo;
