@@ -17,6 +17,8 @@ pub struct ProviderError {
     pub kind: ErrorKind,
     /// Whether the vendor may have started work.
     pub effect: Effect,
+    /// Whether the vendor charges for what ended so, where it certainly answered.
+    pub charged: Charged,
     /// When the vendor wants to be asked again.
     pub retry_after: Option<Duration>,
     /// What happened in our words, safe to show.
@@ -128,6 +130,7 @@ impl ProviderError {
             provider: provider.clone(),
             kind,
             effect,
+            charged: Charged::No,
             retry_after: None,
             summary: summary.into(),
             field: None,
@@ -140,6 +143,13 @@ impl ProviderError {
     #[must_use]
     pub fn caused_by(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// With what the vendor charges for it.
+    #[must_use]
+    pub fn charged(mut self, charged: Charged) -> Self {
+        self.charged = charged;
         self
     }
 

@@ -59,7 +59,8 @@ async fn lost_answers_and_a_killed_server_buy_no_step_twice() {
     let simulator = Simulator::start(&[
         "create:nth=1:drop,effect=after",
         "create:nth=3:drop,effect=after",
-        "create:model=IMAGINE:latency=1s",
+        // The next server is to see the grid before it is done: a finished one that it knows nothing of it would take as it is.
+        "create:model=IMAGINE:latency=12s",
     ]);
     let server = setup(&simulator, "midjourney/mj").start().await;
     let name = begin(&server, picture("midjourney/imagine", "a canal")).await;

@@ -157,7 +157,7 @@ impl Driver {
     }
 
     async fn refused(&mut self, work: &Work, error: &ProviderError) -> Next {
-        self.failed(work, error.to_failure(FailurePhase::Submit, Charged::No), &Usage::default()).await
+        self.failed(work, error.to_failure(FailurePhase::Submit, error.charged), &Usage::default()).await
     }
 
     async fn no_order(&mut self, generation: &Arc<Generation>, work: &Work, no_order: NoOrder) -> Next {

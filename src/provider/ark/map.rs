@@ -39,7 +39,7 @@ pub(super) fn progress(provider: &ProviderId, task: &Task) -> Result<Progress, P
             Status::Failed(failure)
         }
         // Only a task that waits can be stopped, and none is charged that did not succeed.
-        "cancelled" => Status::Cancelled(Charged::No),
+        "cancelled" | "canceled" => Status::Cancelled(Charged::No),
         // A word of tomorrow is taken for a task at work, which our own deadline bounds.
         _ => Status::Running,
     };

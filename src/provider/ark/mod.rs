@@ -228,7 +228,7 @@ impl Provider for Ark {
     async fn cancel(&self, ticket: &Ticket) -> Result<CancelOutcome, ProviderError> {
         match self.task(ticket).await?.status.as_deref() {
             Some("queued") => {}
-            Some("succeeded" | "failed" | "expired" | "cancelled") => return Ok(CancelOutcome::TooLate),
+            Some("succeeded" | "failed" | "expired" | "cancelled" | "canceled") => return Ok(CancelOutcome::TooLate),
             Some(_) | None => return Ok(CancelOutcome::Unsupported),
         }
         let request = self.request(Method::DELETE, &["contents", "generations", "tasks", &ticket.job]);

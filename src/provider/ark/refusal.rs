@@ -88,7 +88,12 @@ fn kind_of(problem: &Problem, call: Call) -> Option<ErrorKind> {
     let code = problem.code.as_deref()?;
     let has = |word: &str| code.contains(word);
     let first = code.split('.').next().unwrap_or_default();
-    if has("Sensitive") || has("RiskDetection") || has("ContentSecurity") {
+    if has("Sensitive")
+        || first == "PolicyViolation"
+        || first == "PrivacyInformation"
+        || has("RiskDetection")
+        || has("ContentSecurity")
+    {
         return Some(ErrorKind::ContentRefused);
     }
     if has("Overdue") {
@@ -100,7 +105,12 @@ fn kind_of(problem: &Problem, call: Call) -> Option<ErrorKind> {
         }
         "MissingParameter" | "InvalidParameter" if call == Call::Job => ErrorKind::InvalidOrder,
         "AuthenticationError" | "InvalidAccountStatus" | "AccessDenied" => ErrorKind::Unauthenticated,
-        "ModelNotOpen" | "InvalidEndpointOrModel" | "InvalidEndpoint" | "UnsupportedModel" | "OperationDenied"
+        "ModelNotOpen"
+        | "ServiceNotOpen"
+        | "InvalidEndpointOrModel"
+        | "InvalidEndpoint"
+        | "UnsupportedModel"
+        | "OperationDenied"
             if call == Call::Submit =>
         {
             ErrorKind::ModelNotFound
@@ -112,6 +122,7 @@ fn kind_of(problem: &Problem, call: Call) -> Option<ErrorKind> {
         | "InflightBatchsizeExceeded"
         | "ModelLoadingError"
         | "ServerOverloaded"
+        | "ServiceOverloaded"
         | "QuotaExceeded" => ErrorKind::RateLimited,
         _ if has("RateLimit") => ErrorKind::RateLimited,
         "InternalServiceError" => ErrorKind::Overloaded,
@@ -142,8 +153,14 @@ fn field_of(problem: &Problem, order: &Order) -> Option<String> {
     let code = problem.code.as_deref().unwrap_or_default();
     let named = problem.param.as_deref().filter(|param| !param.is_empty());
     let quoted = || problem.message.as_deref()?.split('`').nth(1);
+    let said = || {
+        let (_, rest) = problem.message.as_deref()?.split_once("parameter ")?;
+        rest.split_once(" specified").map(|(field, _)| field).filter(|field| !field.contains(' '))
+    };
+    // Fields are written small; `InvalidParameter.TaskTypeConstraint` names a rule.
+    let is_field = |suffix: &&str| suffix.starts_with(|c: char| c.is_ascii_lowercase());
     let suffix = || code.strip_prefix("InvalidParameter.").or_else(|| code.strip_prefix("MissingParameter."));
-    let path = named.or_else(suffix).or_else(quoted);
+    let path = named.or_else(|| suffix().filter(is_field)).or_else(quoted).or_else(said);
     match (path.and_then(|path| our_field(path, order)), input_at_fault(code)) {
         // The code names the kind of file, the path the very one.
         (Some(field), Some("inputs")) if field.starts_with("inputs") => Some(field),

@@ -3,10 +3,13 @@
 use serde_json::Value;
 
 use crate::{
-    domain::{money::Usage, names::ProviderId},
+    domain::{failure::Charged, money::Usage, names::ProviderId},
     provider::{
         error::{Effect, ErrorKind, ProviderError},
-        google::base64::decode,
+        google::{
+            base64::decode,
+            names::{get, items},
+        },
         http::text::shown,
         port::RemoteOutput,
     },
@@ -30,27 +33,30 @@ pub(super) fn read(
     made: &Value,
     prompt: &str,
 ) -> Result<(Vec<RemoteOutput>, Usage), ProviderError> {
-    let candidates: Vec<&Value> = made["candidates"].as_array().into_iter().flatten().collect();
-    let parts = || candidates.iter().filter_map(|candidate| candidate["content"]["parts"].as_array()).flatten();
+    let candidates = items(&made["candidates"]);
+    let parts = || candidates.iter().flat_map(|candidate| items(&candidate["content"]["parts"]));
     let outputs: Vec<RemoteOutput> = parts().filter(|part| !is_thought(part)).filter_map(picture).collect();
+    let used = get(made, "usageMetadata");
     if !outputs.is_empty() {
-        let usage = Usage {
-            outputs: u32::try_from(outputs.len()).ok(),
-            tokens: output_tokens(&made["usageMetadata"]),
-            ..Usage::default()
-        };
+        let usage =
+            Usage { outputs: u32::try_from(outputs.len()).ok(), tokens: output_tokens(used), ..Usage::default() };
         return Ok((outputs, usage));
     }
-    let refuse = |kind, summary: String| ProviderError::new(provider, kind, Effect::None, summary);
-    let feedback = &made["promptFeedback"];
-    if let Some(reason) = feedback["blockReason"].as_str() {
-        let why = feedback["blockReasonMessage"].as_str();
+    // Words and thoughts are charged also where no picture came of them.
+    let counts = ["candidatesTokenCount", "thoughtsTokenCount"].map(|key| number(get(used, key)).unwrap_or_default());
+    let has_words = parts().any(|part| part["text"].as_str().is_some_and(|text| !text.is_empty()));
+    let charged = if has_words || counts.iter().any(|n| *n > 0.0) { Charged::Unknown } else { Charged::No };
+    let refuse = |kind, summary: String| ProviderError::new(provider, kind, Effect::None, summary).charged(charged);
+    let feedback = get(made, "promptFeedback");
+    if let Some(reason) = get(feedback, "blockReason").as_str().filter(|reason| is_said(reason)) {
+        let why = get(feedback, "blockReasonMessage").as_str();
         let field = if reason.starts_with("IMAGE") { "inputs" } else { "prompt" };
         return Err(refuse(ErrorKind::ContentRefused, told("blocked the request", reason, why, prompt))
             .because_of(Some(field.to_owned())));
     }
-    let end = candidates.iter().find_map(|it| it["finishReason"].as_str()).unwrap_or("STOP");
-    let why = candidates.iter().find_map(|it| it["finishMessage"].as_str());
+    let end = candidates.iter().find_map(|it| get(it, "finishReason").as_str()).unwrap_or("STOP");
+    let end = &end.to_ascii_uppercase();
+    let why = candidates.iter().find_map(|it| get(it, "finishMessage").as_str());
     if is_refusal(end) {
         return Err(refuse(ErrorKind::ContentRefused, told("blocked what it had made", end, why, prompt)));
     }
@@ -61,6 +67,11 @@ pub(super) fn read(
 
 fn is_refusal(end: &str) -> bool {
     !NOT_REFUSED.contains(&end) && (REFUSED.contains(&end) || end.starts_with("IMAGE_"))
+}
+
+/// Whether a word of an enumeration says something.
+fn is_said(word: &str) -> bool {
+    !word.is_empty() && !word.to_ascii_uppercase().ends_with("UNSPECIFIED")
 }
 
 fn told(what: &str, word: &str, why: Option<&str>, prompt: &str) -> String {
@@ -75,18 +86,24 @@ fn is_thought(part: &Value) -> bool {
 }
 
 fn picture(part: &Value) -> Option<RemoteOutput> {
-    let data = part.get("inlineData").or_else(|| part.get("inline_data"))?;
-    let kind = data["mimeType"].as_str().or_else(|| data["mime_type"].as_str()).unwrap_or("image/");
-    kind.starts_with("image/").then(|| decode(data["data"].as_str()?).map(RemoteOutput::Inline)).flatten()
+    let data = get(part, "inlineData");
+    let kind = get(data, "mimeType").as_str().filter(|kind| !kind.is_empty()).unwrap_or("image/");
+    kind.to_ascii_lowercase()
+        .starts_with("image/")
+        .then(|| decode(data["data"].as_str()?).map(RemoteOutput::Inline))
+        .flatten()
+}
+
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
 }
 
 /// Tokens of pictures, as the vendor counts them; all that came out where it does not tell them apart.
 fn output_tokens(usage: &Value) -> Option<f64> {
-    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok());
-    let details = usage["candidatesTokensDetails"].as_array().into_iter().flatten();
+    let details = items(get(usage, "candidatesTokensDetails")).iter();
     let of_pictures: Vec<f64> = details
         .filter(|detail| detail["modality"].as_str().is_some_and(|word| word.eq_ignore_ascii_case("image")))
-        .filter_map(|detail| number(&detail["tokenCount"]))
+        .filter_map(|detail| number(get(detail, "tokenCount")))
         .collect();
-    if of_pictures.is_empty() { number(&usage["candidatesTokenCount"]) } else { Some(of_pictures.iter().sum()) }
+    if of_pictures.is_empty() { number(get(usage, "candidatesTokenCount")) } else { Some(of_pictures.iter().sum()) }
 }

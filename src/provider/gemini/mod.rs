@@ -28,7 +28,7 @@ use crate::domain::{
 
 use super::{
     error::{Effect, ErrorKind, ProviderError, SetupError},
-    google::{status, veo},
+    google::{names, status, veo},
     http::{ANSWER_CAP, Answer, Http, inputs::Inputs, links::Links, outcome::Call},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
     vendor::{Build, Built, Setting, Shape, Vendor},
@@ -188,7 +188,7 @@ impl Gemini {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
-        let made: Value = self.http.json(Call::Submit, &answer)?;
+        let made = names::one(self.http.json(Call::Submit, &answer)?);
         let (outputs, usage) = content::read(&self.id, &made, &order.prompt)?;
         Ok(Submitted::Done(outputs, usage))
     }
@@ -200,7 +200,7 @@ impl Gemini {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
-        let made: Value = self.http.json(Call::Submit, &answer)?;
+        let made = names::one(self.http.json(Call::Submit, &answer)?);
         self.pending(made["id"].as_str(), veo::remembered(order))
     }
 
@@ -212,7 +212,7 @@ impl Gemini {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
-        let made: Value = self.http.json(Call::Submit, &answer)?;
+        let made = names::one(self.http.json(Call::Submit, &answer)?);
         self.pending(made["name"].as_str().filter(|name| is_operation(name)), veo::remembered(order))
     }
 
@@ -222,7 +222,7 @@ impl Gemini {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Job, &answer, None));
         }
-        let operation: Value = self.http.json(Call::Job, &answer)?;
+        let operation = names::one(self.http.json(Call::Job, &answer)?);
         if !operation.is_object() {
             return Err(self.http.broken(Call::Job, "answered with no operation"));
         }
@@ -235,7 +235,7 @@ impl Gemini {
         if !answer.status.is_success() {
             return Err(self.of_interaction(&answer));
         }
-        let interaction: Value = self.http.json(Call::Job, &answer)?;
+        let interaction = names::one(self.http.json(Call::Job, &answer)?);
         let is_other = interaction["id"].as_str().is_some_and(|id| id != ticket.job);
         if is_other || interaction["status"].as_str().is_none() {
             return Err(self.http.broken(Call::Job, "answered with another interaction, or without a status"));

@@ -13,6 +13,7 @@ use crate::{
         error::{Effect, ErrorKind, ProviderError},
         google::{
             base64::decode,
+            names::items,
             status::{Status, refused_input, speaks_of_policy},
         },
         http::text::{shortened, shown},
@@ -32,7 +33,8 @@ pub(super) fn progress(
     data: &Value,
     base: &Url,
 ) -> Result<Progress, ProviderError> {
-    let word = interaction["status"].as_str().unwrap_or_default();
+    let word = interaction["status"].as_str().unwrap_or_default().to_ascii_lowercase();
+    let word = word.as_str();
     let outputs = outputs(interaction, base);
     let status = match word {
         "queued" => Stage::Waiting,
@@ -66,7 +68,7 @@ pub(super) fn progress(
 
 /// What a good answer to a cancel says.
 pub(super) fn cancelled(interaction: &Value) -> CancelOutcome {
-    match interaction["status"].as_str() {
+    match interaction["status"].as_str().map(str::to_ascii_lowercase).as_deref() {
         Some("cancelled") => CancelOutcome::Stopped(charged(interaction)),
         Some("completed" | "failed" | "incomplete" | "budget_exceeded") => CancelOutcome::TooLate,
         // There may have been nothing to stop: the next question tells.
@@ -94,12 +96,12 @@ pub(super) fn link(base: &Url, text: &str) -> Option<Url> {
 }
 
 fn steps(interaction: &Value) -> impl Iterator<Item = &Value> {
-    let steps = interaction["steps"].as_array().into_iter().flatten();
-    steps.filter(|step| step["type"].as_str() == Some("model_output"))
+    items(&interaction["steps"]).iter().filter(|step| step["type"].as_str() == Some("model_output"))
 }
 
 fn blocks(interaction: &Value) -> impl Iterator<Item = &Value> {
-    steps(interaction).filter_map(|step| step["content"].as_array()).flatten()
+    // What was made lay beside the steps in the first revision.
+    steps(interaction).flat_map(|step| items(&step["content"])).chain(items(&interaction["outputs"]))
 }
 
 fn outputs(interaction: &Value, base: &Url) -> Vec<RemoteOutput> {

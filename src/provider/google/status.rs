@@ -59,17 +59,25 @@ impl Status {
     /// Of an error answer's body: `{"error": {…}}`, also as the only item of a list, or nothing if it has another form.
     pub(in crate::provider) fn of_body(body: &Value) -> Option<Self> {
         let body = body.get(0).unwrap_or(body);
-        body.get("error").filter(|error| error.is_object()).map(Self::of)
+        // A proxy may put the whole of it into the words of its own error.
+        let inner = body["error"]["message"].as_str().and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let inner = inner.as_ref().and_then(|inner| inner.get("error"));
+        inner.or_else(|| body.get("error")).filter(|error| error.is_object()).map(Self::of)
     }
 
-    /// Of the error itself.
+    /// Of the error itself, which may be words alone.
     pub(in crate::provider) fn of(error: &Value) -> Self {
+        if let Some(words) = error.as_str() {
+            return Self { message: words.to_owned(), ..Self::default() };
+        }
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         let code = &error["code"];
         let mut status = Self {
             code: code.as_i64().or_else(|| code.as_f64().map(whole)).or_else(|| code.as_str()?.parse().ok()),
             // Some answers have a word in the code's place.
-            word: text(&error["status"]).or_else(|| text(code).filter(|word| word.parse::<f64>().is_err())),
+            word: text(&error["status"])
+                .map(|word| word.to_ascii_uppercase().replace(' ', "_"))
+                .or_else(|| text(code).filter(|word| word.parse::<f64>().is_err())),
             message: text(&error["message"]).unwrap_or_default(),
             ..Self::default()
         };
@@ -95,10 +103,17 @@ impl Status {
     fn kind(&self, call: Call, http: u16) -> Option<ErrorKind> {
         let has_reason = |wanted: &str| self.reasons.iter().any(|reason| reason.contains(wanted));
         let says = |wanted: &str| self.message.to_ascii_lowercase().contains(wanted);
+        // A limit of nothing at all passes no more than money that is gone.
+        let is_spent =
+            ["limit: 0,", "limit: 0\n", "credits are depleted", "spending cap", "spend cap"].into_iter().any(says);
         let is_key = has_reason("API_KEY") || says("api key not valid") || says("api key expired");
         match http {
             400 | 401 | 403 if is_key => Some(ErrorKind::Unauthenticated),
+            429 if is_spent => Some(ErrorKind::OutOfCredit),
             400 | 403 if has_reason("BILLING") || says("billing") => Some(ErrorKind::OutOfCredit),
+            // Where the caller is, and what its organization forbids, are no faults of the order.
+            400 if says("location is not supported") => Some(ErrorKind::Unauthenticated),
+            403 if says("organization") => None,
             400 | 403 if call == Call::Submit && self.is_policy() => Some(ErrorKind::ContentRefused),
             _ => None,
         }
@@ -198,7 +213,8 @@ pub(in crate::provider) fn refused(
 
 /// Whether a text is a refusal by the content policy.
 pub(in crate::provider) fn speaks_of_policy(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
+    // A setting is no refusal, whatever it is about.
+    let text = text.to_ascii_lowercase().replace("safety setting", "").replace("safety_setting", "");
     POLICY_WORDS.iter().any(|word| text.contains(word))
 }
 

@@ -19,6 +19,7 @@ use crate::{
 
 use super::{
     base64::decode,
+    names::{get, items},
     status::{Status, refused_input},
 };
 
@@ -65,8 +66,9 @@ pub(in crate::provider) fn progress(
     data: &Value,
     link: &dyn Fn(&str) -> Option<Url>,
 ) -> Result<Progress, ProviderError> {
-    let error = operation.get("error").filter(|error| error.is_object());
-    let is_done = operation["done"].as_bool() == Some(true) || operation["done"].as_str() == Some("true");
+    let error = operation.get("error").filter(|error| is_error(error));
+    let done = &operation["done"];
+    let is_done = done.as_bool() == Some(true) || done.as_str().is_some_and(|word| word.eq_ignore_ascii_case("true"));
     if !is_done && error.is_none() {
         return Ok(Progress::of(Stage::Running));
     }
@@ -74,8 +76,9 @@ pub(in crate::provider) fn progress(
         let cancelled = error.is_cancelled().then_some(Stage::Cancelled(Charged::No));
         return Ok(Progress::of(cancelled.unwrap_or_else(|| Stage::Failed(error.failure(provider)))));
     }
-    let response = operation.get("response").filter(|response| !response.is_null()).unwrap_or(operation);
-    let response = response.get("generateVideoResponse").filter(|inner| inner.is_object()).unwrap_or(response);
+    // Google's SDKs know the response as the result, too.
+    let response = ["response", "result"].iter().find_map(|key| items(&operation[*key]).first()).unwrap_or(operation);
+    let response = items(get(response, "generateVideoResponse")).first().unwrap_or(response);
     let outputs: Vec<RemoteOutput> = videos(response).into_iter().filter_map(|video| output(video, link)).collect();
     let filtered = Filtered::of(response);
     if outputs.is_empty() {
@@ -109,10 +112,10 @@ struct Filtered {
 
 impl Filtered {
     fn of(response: &Value) -> Option<Self> {
-        let count = &response["raiMediaFilteredCount"];
-        let count = count.as_u64().or_else(|| count.as_f64().map(|n| if n > 0.0 { 1 } else { 0 }));
-        let count = count.or_else(|| response["raiMediaFilteredCount"].as_str()?.parse().ok()).unwrap_or_default();
-        let reasons = response["raiMediaFilteredReasons"].as_array().into_iter().flatten();
+        let told = get(response, "raiMediaFilteredCount");
+        let count = told.as_u64().or_else(|| told.as_f64().map(|n| if n > 0.0 { 1 } else { 0 }));
+        let count = count.or_else(|| told.as_str()?.trim().parse().ok()).unwrap_or_default();
+        let reasons = items(get(response, "raiMediaFilteredReasons")).iter();
         let reasons: Vec<String> = reasons.filter_map(Value::as_str).map(str::to_owned).collect();
         (count > 0 || !reasons.is_empty()).then_some(Self { count: count.max(1), reasons })
     }
@@ -141,9 +144,16 @@ impl Filtered {
     }
 }
 
+/// Whether there is an error and not only a place for one: SDKs and proxies write an empty one, or the code of no error.
+fn is_error(error: &Value) -> bool {
+    let has_words = |key: &str| error[key].as_str().is_some_and(|text| !text.is_empty());
+    let code = &error["code"];
+    let has_code = code.as_f64().is_some_and(|code| code != 0.0) || code.as_str().is_some_and(|code| code != "0");
+    error.as_str().is_some_and(|text| !text.is_empty()) || has_code || has_words("message") || has_words("status")
+}
+
 fn videos(response: &Value) -> Vec<&Value> {
-    let lists = LISTS.iter().filter_map(|key| response[*key].as_array());
-    match lists.into_iter().find(|list| !list.is_empty()) {
+    match LISTS.iter().map(|key| items(get(response, key))).find(|list| !list.is_empty()) {
         Some(list) => list.iter().collect(),
         None => vec![response],
     }
@@ -156,7 +166,7 @@ fn output(video: &Value, link: &dyn Fn(&str) -> Option<Url>) -> Option<RemoteOut
     if let Some(inner) = video.get("video").filter(|inner| !inner.is_null()) {
         return output(inner, link);
     }
-    let text = |key: &&str| video[*key].as_str();
+    let text = |key: &&str| get(video, key).as_str();
     let address = ADDRESSES.iter().filter_map(text).find_map(link);
     let bytes = || BYTES.iter().filter_map(text).find_map(decode);
     address.map(RemoteOutput::Link).or_else(|| bytes().map(RemoteOutput::Inline))

@@ -25,6 +25,29 @@ use super::{
 
 /// Most characters kept of a status word.
 const PHASE_CHARS: usize = 64;
+/// What is wrong with the proxy's account and not with the order, in lower case.
+const ACCOUNT: [&str; 5] =
+    ["pending mod message", "blocked from", "account blocked", "temporarily blocked", "account is blocked"];
+/// What passes, in lower case.
+const PASSING: [&str; 17] = [
+    "timeout",
+    "timed out",
+    "time out",
+    "超时",
+    "queue",
+    "account",
+    "账号",
+    "try again",
+    "internal",
+    "系统异常",
+    "重启",
+    "slow down",
+    "failed to process",
+    "unknown integration",
+    "unknown message",
+    "something went wrong",
+    "system exception",
+];
 /// When a full queue is tried again.
 const QUEUE_PAUSE: Duration = Duration::from_secs(20);
 
@@ -50,6 +73,9 @@ pub(super) fn accepted(
 fn refused(provider: &ProviderId, code: Option<i64>, envelope: &Envelope, hidden: &[&str]) -> ProviderError {
     let said = envelope.description.as_deref().or(envelope.message.as_deref());
     let said = said.and_then(|text| shown(text, hidden)).unwrap_or_default();
+    let told = [&envelope.description, &envelope.message].into_iter().flatten();
+    let told = told.map(|text| text.to_lowercase()).collect::<String>();
+    let says = |words: &[&str]| words.iter().any(|word| told.contains(word));
     let error = |kind, what: &str| {
         let code = code.map(|code| code.to_string()).unwrap_or_default();
         ProviderError::new(provider, kind, Effect::None, format!("{what} (code {code}): {said}"))
@@ -61,10 +87,27 @@ fn refused(provider: &ProviderId, code: Option<i64>, envelope: &Envelope, hidden
             error(ErrorKind::ContentRefused, &format!("bans the word {word:?} of the prompt"))
                 .because_of(Some("prompt".to_owned()))
         }
+        // What a step is about is gone, and stays so.
+        Some(3) if says(&["关联任务"]) => error(ErrorKind::InvalidOrder, "knows the task no more"),
         Some(3) => error(ErrorKind::Overloaded, "has no account that can work").retry_after(Some(QUEUE_PAUSE)),
+        // A relay that lost what the proxy answered, or had no place to write it down.
+        Some(4) if says(&["do_request_failed", "response_body_failed", "insert_midjourney_task_failed"]) => {
+            let mut error = error(ErrorKind::Overloaded, "may have passed the order on");
+            error.effect = Effect::Maybe;
+            error
+        }
+        Some(4) if says(&["quota_not_enough", "insufficient", "余额不足", "额度不足"]) => {
+            error(ErrorKind::OutOfCredit, "has no credit left for it")
+        }
+        Some(4) if says(&["敏感词", "banned prompt"]) => {
+            error(ErrorKind::ContentRefused, "refused the prompt").because_of(Some("prompt".to_owned()))
+        }
         Some(4) => error(ErrorKind::InvalidOrder, "refused the order"),
         Some(9) => error(ErrorKind::Overloaded, "could not pass the order on").retry_after(Some(QUEUE_PAUSE)),
-        Some(-1) if names_a_limit(envelope) => error(ErrorKind::RateLimited, "limits its users"),
+        Some(30) => error(ErrorKind::RateLimited, "has too much to do").retry_after(Some(QUEUE_PAUSE)),
+        Some(-1) if says(&["limit", "too many", "上限", "限制", "频繁"]) => {
+            error(ErrorKind::RateLimited, "limits its users")
+        }
         Some(-1) => error(ErrorKind::InvalidOrder, "refused the order"),
         // Of a code that nobody knows it is not known either whether work began.
         Some(_) | None => {
@@ -75,18 +118,12 @@ fn refused(provider: &ProviderId, code: Option<i64>, envelope: &Envelope, hidden
     }
 }
 
-fn names_a_limit(envelope: &Envelope) -> bool {
-    let said = [&envelope.description, &envelope.message];
-    let text = said.into_iter().flatten().map(|text| text.to_lowercase()).collect::<String>();
-    ["limit", "too many", "上限", "限制", "频繁"].iter().any(|word| text.contains(word))
-}
-
 /// How far a task is, of which `plan` says what to do when it is done.
 pub(super) fn progress(provider: &ProviderId, task: &Task, plan: &Plan) -> Result<Progress, ProviderError> {
     let word = task.word();
     let mut usage = Usage::default();
     let status = match word.as_str() {
-        "NOT_START" | "SUBMITTED" | "MODAL" | "" => Status::Waiting,
+        "NOT_START" | "SUBMITTED" | "PENDING" | "QUEUED" | "MODAL" | "" => Status::Waiting,
         "SUCCESS" => {
             let outputs = outputs(provider, task, plan)?;
             usage.outputs = u32::try_from(outputs.len()).ok();
@@ -135,21 +172,29 @@ fn failed(provider: &ProviderId, task: &Task) -> Status {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     let began = task.start_time.is_some_and(|at| at > 0);
     let charged = if began { Charged::Unknown } else { Charged::No };
-    if has(&["cancel", "取消"]) {
-        return Status::Cancelled(charged);
-    }
     let prompts = [task.prompt.as_deref(), task.prompt_en.as_deref()].map(Option::unwrap_or_default);
     let message = shown(text, &prompts).unwrap_or_else(|| "failed without saying why".to_owned());
     let mut failure = Failure::new(FailureReason::ProviderJobFailed, FailurePhase::Provider, charged, message);
-    if has(&["banned", "moderat", "sensitive", "blocked", "nsfw", "敏感", "违规", "违禁"]) {
-        failure.reason = FailureReason::ProviderRefusedContent;
-        failure.field = Some("prompt".to_owned());
-    } else if has(&["invalid parameter", "invalid link", "invalid aspect", "unrecognized", "参数"]) {
-        failure.reason = FailureReason::ProviderInvalidOrder;
-        failure.field = Some("prompt".to_owned());
+    let about = |failure: &mut Failure, reason, field: &str| {
+        failure.reason = reason;
+        failure.field = Some(field.to_owned());
+    };
+    if has(&ACCOUNT) {
+        failure.retryable = true;
+    } else if has(&["image denied", "image filters", "image blocked"]) {
+        about(&mut failure, FailureReason::ProviderRefusedContent, "inputs");
+    } else if has(&["banned", "moderat", "sensitive", "blocked", "nsfw", "敏感", "违规", "违禁"]) {
+        about(&mut failure, FailureReason::ProviderRefusedContent, "prompt");
+    } else if has(&["cancel", "取消"]) {
+        return Status::Cancelled(charged);
+    } else if has(&["subscription", "credits exhausted", "hours exhausted", "out of hours", "free trial"]) {
+        failure.reason = FailureReason::ProviderOutOfCredit;
+    } else if has(&["invalid link"]) {
+        about(&mut failure, FailureReason::ProviderInvalidOrder, "inputs");
+    } else if has(&["invalid parameter", "invalid aspect", "unrecognized", "参数"]) {
+        about(&mut failure, FailureReason::ProviderInvalidOrder, "prompt");
     } else {
-        let passing = ["timeout", "timed out", "time out", "超时", "queue", "account", "账号", "try again", "internal"];
-        failure.retryable = has(&passing);
+        failure.retryable = has(&PASSING);
     }
     Status::Failed(failure.at(provider))
 }

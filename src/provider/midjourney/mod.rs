@@ -14,7 +14,7 @@ mod wire;
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use http::{HeaderName, Method, header};
+use http::{HeaderName, Method, StatusCode, header};
 use jiff::Timestamp;
 use reqwest::RequestBuilder;
 use secrecy::{ExposeSecret, SecretString};
@@ -34,6 +34,7 @@ use super::{
         inputs::{File, Inputs},
         links::Links,
         outcome::{self, Call, Said},
+        text::is_html,
     },
     port::{
         ByteSource, CancelOutcome, Found, InputFile, Job, Order, Progress, Provider, RemoteOutput, Status, Submitted,
@@ -166,7 +167,7 @@ impl Midjourney {
         let envelope = serde_json::from_slice::<Envelope>(&answer.body);
         match envelope {
             // An envelope is the whole answer, also when it comes with an error's status.
-            Ok(envelope) if envelope.code.is_some() && !answer.status.is_server_error() => {
+            Ok(envelope) if envelope.code.is_some() && !tells_all(answer.status) => {
                 map::accepted(&self.id, &envelope, hidden)
             }
             Ok(_) | Err(_) if !answer.status.is_success() => Err(self.refused(Call::Submit, &answer, hidden)),
@@ -178,25 +179,35 @@ impl Midjourney {
         let answer =
             self.http.exchange(Call::Job, self.request(Method::GET, &["task", id, "fetch"]), ANSWER_CAP).await?;
         if !answer.status.is_success() {
-            return Err(self.refused(Call::Job, &answer, &[]));
+            let mut error = self.refused(Call::Job, &answer, &[]);
+            if ["task_no_found", "task_not_found"].iter().any(|words| error.summary.contains(words)) {
+                error.kind = ErrorKind::TicketUnknown;
+            }
+            return Err(error);
         }
         if answer.body.trim_ascii().is_empty() || answer.body.trim_ascii() == b"null" {
             return Err(ProviderError::new(&self.id, ErrorKind::TicketUnknown, Effect::None, "does not know the task"));
         }
-        let task: Task = self.http.json(Call::Job, &answer)?;
+        let task = match self.http.json(Call::Job, &answer)? {
+            Value::Array(mut one) if one.len() == 1 => one.swap_remove(0),
+            other => other,
+        };
+        let task: Task = serde_json::from_value(task).unwrap_or_default();
         if task.status.is_none() || task.id.as_deref().is_some_and(|told| told != id) {
             return Err(self.http.broken(Call::Job, "answered with another task, or without a status"));
         }
         Ok(task)
     }
 
-    /// All tasks, or the newest hundred.
-    async fn listed(&self) -> Result<Vec<Task>, ProviderError> {
+    /// All tasks, or the newest hundred; none if there is no list, as at relays, which answer 404 or with their page.
+    async fn listed(&self) -> Result<Option<Vec<Task>>, ProviderError> {
         let answer = self.http.exchange(Call::List, self.request(Method::GET, &["task", "list"]), INLINE_CAP).await?;
-        if !answer.status.is_success() {
-            return Err(self.refused(Call::List, &answer, &[]));
+        match answer.status.as_u16() {
+            200..300 if is_html(&answer.body) => Ok(None),
+            200..300 => self.http.json(Call::List, &answer).map(Some),
+            400 | 404 | 405 | 501 => Ok(None),
+            _ => Err(self.refused(Call::List, &answer, &[])),
         }
-        self.http.json(Call::List, &answer)
     }
 
     /// The order with the bytes of its inputs, if what the card is of takes no addresses.
@@ -264,13 +275,17 @@ impl Provider for Midjourney {
         let hidden = [order.prompt.as_str(), address.unwrap_or_default(), secret];
         let (id, n_before) = self.submitted(&path, &body, &hidden).await?;
         plan.n_before = n_before;
+        self.steps.follow(&plan.mark);
         Ok(Submitted::Pending(self.ticket(id, &plan)))
     }
 
     async fn find(&self, order: &Order, key: &SubmitKey, sent_at: Timestamp) -> Result<Found, ProviderError> {
         let plan = Plan::of(order, *key);
         let is_ours = |task: &Task| task.state.as_deref() == Some(plan.mark.as_str());
-        let jobs = self.listed().await?.into_iter().filter(is_ours).filter_map(|task| {
+        let Some(listed) = self.listed().await? else { return Ok(Found::Unsupported) };
+        let jobs = listed.into_iter().filter(is_ours).filter_map(|task| {
+            // Nobody knew the grid before, so that nobody ordered a step of it.
+            self.steps.follow(&plan.mark);
             let created_at = task.submit_time.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(sent_at);
             Some(Job { ticket: self.ticket(task.id?, &plan), created_at, exact: true })
         });
@@ -289,6 +304,7 @@ impl Provider for Midjourney {
         }
         let mut progress = map::progress(&self.id, &task, &plan)?;
         if splits {
+            self.steps.follow(&plan.mark);
             progress.percent = steps::of_whole(progress.percent);
         }
         Ok(progress)
@@ -296,8 +312,10 @@ impl Provider for Midjourney {
 
     /// Only an administrator of one lineage can stop a task, and what Midjourney itself does then is not known.
     async fn cancel(&self, ticket: &Ticket) -> Result<CancelOutcome, ProviderError> {
+        let plan = Plan::read(ticket);
+        self.steps.stop(&plan.mark);
         let task = self.task(&ticket.job).await?;
-        match map::progress(&self.id, &task, &Plan::read(ticket)).map(|progress| progress.status) {
+        match map::progress(&self.id, &task, &plan).map(|progress| progress.status) {
             Ok(Status::Waiting | Status::Running) => {}
             Ok(Status::Done(_) | Status::Failed(_) | Status::Cancelled(_)) | Err(_) => {
                 return Ok(CancelOutcome::TooLate);
@@ -338,6 +356,11 @@ impl fmt::Debug for Midjourney {
             .field("cards", &self.cards.len())
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a status says by itself what became of an order, whatever the envelope that comes with it.
+fn tells_all(status: StatusCode) -> bool {
+    status.is_server_error() || matches!(status.as_u16(), 401..=403 | 408 | 429)
 }
 
 /// A whole number, also written as a float, as numbers of `provider_options` may be.

@@ -135,7 +135,7 @@ async fn outcome(provider: &dyn Provider, fixture: &Fixture) -> (Failure, Then, 
             }
             let error = provider.submit(&order, &SubmitKey::fresh()).await.unwrap_err();
             let charged = match error.effect {
-                Effect::None => Charged::No,
+                Effect::None => error.charged,
                 Effect::Maybe => Charged::Unknown,
             };
             of_error(&error, FailurePhase::Submit, charged)

@@ -28,7 +28,7 @@ use crate::domain::{
 
 use super::{
     error::{Effect, ErrorKind, ProviderError},
-    google::{status, veo},
+    google::{names, status, veo},
     http::{ANSWER_CAP, Answer, Http, inputs::Inputs, links::Links, outcome::Call},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
     vendor::Vendor,
@@ -84,12 +84,19 @@ impl Vertex {
 
     /// Posts to a method of a model.
     async fn post(&self, call: Call, model: &Model<'_>, method: &str, body: &Value) -> Result<Answer, ProviderError> {
-        let token = self.tokens.get().await?;
         let action = format!("{}:{method}", model.name);
         let segments =
             ["projects", model.project, "locations", model.location, "publishers", "google", "models", &action];
-        let request = self.request(Method::POST, &self.base, &segments, &token).json(body);
         let cap = if call == Call::Job { veo::OPERATION_CAP } else { ANSWER_CAP };
+        let token = self.tokens.get().await?;
+        let request = self.request(Method::POST, &self.base, &segments, &token).json(body);
+        let answer = self.exchange(call, request, &token, cap).await?;
+        if answer.status.as_u16() != 401 {
+            return Ok(answer);
+        }
+        // A token may end before its time. A call that was not let in did nothing, so that it is made once more with another.
+        let token = self.tokens.get().await?;
+        let request = self.request(Method::POST, &self.base, &segments, &token).json(body);
         self.exchange(call, request, &token, cap).await
     }
 
@@ -129,7 +136,7 @@ impl Provider for Vertex {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
-        let operation: Value = self.http.json(Call::Submit, &answer)?;
+        let operation = names::one(self.http.json(Call::Submit, &answer)?);
         match operation["name"].as_str().filter(|name| Model::of_operation(name).is_some()) {
             Some(name) => {
                 name.clone_into(&mut ticket.job);
@@ -155,7 +162,7 @@ impl Provider for Vertex {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Job, &answer, None));
         }
-        let operation: Value = self.http.json(Call::Job, &answer)?;
+        let operation = names::one(self.http.json(Call::Job, &answer)?);
         let is_other = operation["name"].as_str().is_some_and(|name| name != ticket.job);
         if is_other || !operation.is_object() {
             return Err(self.http.broken(Call::Job, "answered with another operation, or with none"));

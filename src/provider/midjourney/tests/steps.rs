@@ -4,12 +4,14 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{MIDJOURNEY, Midjourney, midjourney, order};
+use crate::domain::names::SubmitKey;
 use crate::provider::{
     contract, id_of,
-    port::{Progress, Provider, RemoteOutput, Status, Ticket},
+    port::{CancelOutcome, Found, Progress, Provider, RemoteOutput, Status, Ticket},
     tests::server::{Asked, Reply, Server},
 };
 
@@ -33,7 +35,7 @@ struct World {
     steps: Vec<(String, u64)>,
     n_submits: BTreeMap<u64, usize>,
     fails: bool,
-    lists_grid: bool,
+    lists: bool,
 }
 
 impl World {
@@ -45,7 +47,8 @@ impl World {
             "GET /v1/task/g/fetch" => Reply::json(200, &grid),
             "GET /v1/task/list" => {
                 let steps = self.steps.iter().map(|(state, index)| self.step(state, *index));
-                Reply::json(200, &steps.chain(self.lists_grid.then(|| grid.clone())).collect())
+                let steps = steps.filter(|_| self.lists);
+                Reply::json(200, &steps.chain([grid.clone()]).collect())
             }
             line => {
                 let id = line.split('/').nth(3).unwrap();
@@ -91,7 +94,7 @@ impl Stage {
             steps: Vec::new(),
             n_submits: BTreeMap::new(),
             fails: false,
-            lists_grid: true,
+            lists: true,
         };
         let world = Arc::new(Mutex::new(world));
         let answering = Arc::clone(&world);
@@ -156,9 +159,7 @@ async fn a_step_that_is_lost_for_good_is_given_up_and_the_others_stand() {
     let stage = Stage::set(&[(3, Fate::Lost)]).await;
     stage.poll().await;
     assert!(matches!(stage.poll().await.status, Status::Running), "it may still show itself");
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(61)).await;
-    tokio::time::resume();
+    a_minute_passes().await;
     assert_eq!(stage.files().await, ["/1.png", "/2.png", "/4.png"]);
     assert_eq!(stage.n_submits(), [1, 1, 1, 1]);
 }
@@ -180,11 +181,76 @@ async fn the_grid_stands_for_pictures_that_cannot_be_had() {
     stage.world.lock().unwrap().fails = true;
     stage.poll().await;
     assert_eq!(stage.files().await, ["/grid.png"]);
-    // A list that ends before the grid proves nothing of what is not in it.
+}
+
+/// Long enough for what was lost to have shown itself.
+async fn a_minute_passes() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_step_that_no_list_shows_is_never_ordered_by_a_process_that_did_not_see_the_grid_begin() {
+    let mut stage = Stage::set(&[]).await;
+    stage.world.lock().unwrap().lists = false;
+    stage.poll().await;
+    stage.restart();
+    for _ in 0..3 {
+        assert!(matches!(stage.poll().await.status, Status::Running), "it may still show itself");
+    }
+    a_minute_passes().await;
+    assert_eq!(stage.files().await, ["/grid.png"]);
+    assert_eq!(stage.n_submits(), [1, 1, 1, 1]);
+    // It shows itself after all: the pictures are there for whoever asks again.
+    stage.world.lock().unwrap().lists = true;
+    assert_eq!(stage.files().await, ALL);
+    assert_eq!(stage.n_submits(), [1, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_process_that_looked_away_for_long_orders_no_step() {
     let stage = Stage::set(&[]).await;
-    stage.world.lock().unwrap().lists_grid = false;
+    a_minute_passes().await;
+    stage.poll().await;
+    a_minute_passes().await;
     assert_eq!(stage.files().await, ["/grid.png"]);
     assert!(stage.n_submits().is_empty());
+}
+
+#[tokio::test]
+async fn an_order_that_is_to_stop_gets_no_further_step() {
+    let stage = Stage::set(&[]).await;
+    assert_eq!(stage.midjourney.cancel(&stage.ticket).await.unwrap(), CancelOutcome::TooLate);
+    assert_eq!(stage.files().await, ["/grid.png"]);
+    assert!(stage.n_submits().is_empty());
+}
+
+#[tokio::test]
+async fn a_relay_without_a_list_makes_the_pictures_all_the_same() {
+    for list in [Reply::new(200, "<!doctype html><html></html>"), Reply::json(404, &json!({}))] {
+        let server = Server::start(move |asked| match asked.line.as_str() {
+            "POST /v1/submit/imagine" => Reply::json(200, &json!({ "code": 1, "result": "g" })),
+            "POST /v1/submit/change" => {
+                Reply::json(200, &json!({ "code": 1, "result": format!("u{}", asked.json()["index"]) }))
+            }
+            "GET /v1/task/list" => list.clone(),
+            line => {
+                let id = line.split('/').nth(3).unwrap();
+                let link = format!("https://h.example/{id}.png");
+                Reply::json(200, &json!({ "id": id, "status": "SUCCESS", "imageUrl": link }))
+            }
+        })
+        .await;
+        let midjourney = midjourney(&server.base);
+        let order = order(&midjourney, "imagine");
+        let ticket = contract::accepted(&midjourney, &order).await;
+        midjourney.poll(&ticket).await.unwrap();
+        let Status::Done(outputs) = midjourney.poll(&ticket).await.unwrap().status else { panic!("not done") };
+        assert_eq!(outputs.len(), 4);
+        let found = midjourney.find(&order, &SubmitKey::fresh(), Timestamp::now()).await.unwrap();
+        assert!(matches!(found, Found::Unsupported));
+    }
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ async fn an_account_that_gets_no_token_has_ordered_nothing() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_api_refuses_is_not_used_twice() {
+async fn a_token_that_the_api_refuses_is_replaced_and_the_order_sent_once_more() {
     let n_granted = AtomicUsize::new(0);
     let server = Server::start(move |asked: &Asked| {
         if asked.line == "POST /token" {
@@ -161,8 +161,11 @@ async fn a_token_that_the_api_refuses_is_not_used_twice() {
     })
     .await;
     let vertex = vertex(&server.base);
-    assert_eq!(vertex.poll(&ticket(Value::Null)).await.unwrap_err().kind, ErrorKind::Unauthenticated);
     vertex.poll(&ticket(Value::Null)).await.unwrap();
+    vertex.poll(&ticket(Value::Null)).await.unwrap();
+    let lines: Vec<String> = server.asked().into_iter().map(|asked| asked.line).collect();
+    assert_eq!(lines.iter().filter(|line| *line == "POST /token").count(), 2, "{lines:?}");
+    assert_eq!(lines.len(), 5, "{lines:?}");
 }
 
 #[test]
