@@ -470,6 +470,40 @@ fn a_quote_is_never_exceeded_and_the_operator_bears_the_rest() {
 }
 
 #[test]
+fn what_an_heir_takes_over_beyond_its_own_quote_the_operator_bears() {
+    let mut leader = drafted(2);
+    let first = leader.open_attempt().unwrap().id;
+    let failure = Failure::new(FailureReason::ProviderJobFailed, FailurePhase::Provider, Charged::Yes, "x");
+    leader.apply(&Event::Attempt(first, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
+    leader.apply(&Event::Attempt(first, AttemptEvent::Failed(failure, Usage::default())), START).unwrap();
+    assert_eq!(leader.attempts[0].settled, Some(MicroUsd(70)));
+    let mut heir = drafted(2);
+    heir.bind_quote(MicroUsd(60));
+    heir.share_job_of(leader.id);
+    leader.hand_over(&mut heir, HandOver::Cancelled, START).unwrap();
+    let second = heir.open_attempt().unwrap().id;
+    assert_eq!(
+        (heir.attempts[0].settled, heir.cost.held, heir.cost.absorbed),
+        (Some(MicroUsd(60)), MicroUsd::ZERO, MicroUsd(10))
+    );
+    heir.apply(&Event::Attempt(second, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
+    let outputs = vec![output(heir.id)];
+    heir.apply(&Event::Attempt(second, AttemptEvent::Stored(outputs, Usage::default())), START).unwrap();
+    assert_eq!((heir.cost.settled, heir.cost.absorbed), (Some(MicroUsd(60)), MicroUsd(80)));
+}
+
+#[test]
+fn no_vendor_makes_an_order_earn_money() {
+    let mut generation = drafted(1);
+    let attempt = generation.open_attempt().unwrap().id;
+    let odd = Usage { charged: Some(MicroUsd(-90)), ..Usage::default() };
+    let outputs = vec![output(generation.id)];
+    generation.apply(&Event::Attempt(attempt, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
+    generation.apply(&Event::Attempt(attempt, AttemptEvent::Stored(outputs, odd)), START).unwrap();
+    assert_eq!(generation.cost.settled, Some(MicroUsd::ZERO));
+}
+
+#[test]
 fn a_model_that_is_barred_is_not_tried_and_the_history_says_why() {
     let mut generation = drafted(2);
     let first = generation.open_attempt().unwrap().id;
