@@ -471,13 +471,15 @@ fn a_quote_is_never_exceeded_and_the_operator_bears_the_rest() {
 
 #[test]
 fn what_an_heir_takes_over_beyond_its_own_quote_the_operator_bears() {
-    let mut leader = drafted(2);
+    let mut leader = drafted(1);
     let first = leader.open_attempt().unwrap().id;
-    let failure = Failure::new(FailureReason::ProviderJobFailed, FailurePhase::Provider, Charged::Yes, "x");
-    leader.apply(&Event::Attempt(first, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
-    leader.apply(&Event::Attempt(first, AttemptEvent::Failed(failure, Usage::default())), START).unwrap();
+    for event in [AttemptEvent::Submitting(SubmitKey::fresh()), AttemptEvent::AnswerLost("x".into())] {
+        leader.apply(&Event::Attempt(first, event), START).unwrap();
+    }
+    leader.apply(&Event::Resolved(Resolution::Resubmit), START).unwrap();
+    leader.apply(&Event::Learned(first, Charged::Yes, Usage::default()), START).unwrap();
     assert_eq!(leader.attempts[0].settled, Some(MicroUsd(70)));
-    let mut heir = drafted(2);
+    let mut heir = drafted(1);
     heir.bind_quote(MicroUsd(60));
     heir.share_job_of(leader.id);
     leader.hand_over(&mut heir, HandOver::Cancelled, START).unwrap();
