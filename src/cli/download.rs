@@ -96,7 +96,7 @@ async fn find(context: &Context<'_>, name: &str) -> Result<Vec<Artifact>, Failur
 
 /// Fetches `artifact` into `place` and returns its path. What a broken attempt left in `FILE.part` is used by the next one.
 pub(super) async fn fetch(context: &mut Context<'_>, artifact: &Artifact, place: Place) -> Result<PathBuf, Failure> {
-    let mut part = PartFile::open(place.path()).await?;
+    let mut part = PartFile::open(&place.part()).await?;
     let mut outage = Outage::new(context.patience);
     loop {
         match stream(context, &artifact.name, &mut part, &mut outage).await? {
@@ -200,14 +200,11 @@ enum Origin {
 }
 
 impl PartFile {
-    /// Opens the part beside `target` and hashes what it holds already.
-    async fn open(target: &Path) -> Result<Self, Failure> {
-        let mut path = target.as_os_str().to_owned();
-        path.push(".part");
-        let path = PathBuf::from(path);
-        let fail = |error: io::Error| Failure::file(&path, "open", &error);
+    /// Opens the part at `path` and hashes what it holds already.
+    async fn open(path: &Path) -> Result<Self, Failure> {
+        let fail = |error: io::Error| Failure::file(path, "open", &error);
         let mut options = std::fs::OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
+        let file = options.read(true).write(true).create(true).truncate(false).open(path).map_err(fail)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -217,7 +214,7 @@ impl PartFile {
             Err(TryLockError::Error(error)) => return Err(fail(error)),
         }
         let mut part = Self {
-            path: path.clone(),
+            path: path.to_owned(),
             file: File::from_std(file),
             hasher: Sha256::new(),
             length: 0,
@@ -266,7 +263,7 @@ impl PartFile {
         let finished = async {
             self.file.flush().await?;
             self.file.sync_all().await?;
-            place.fill(&self.path)
+            place.fill(&self.path).await
         };
         finished.await.map_err(|error| Failure::file(&self.path, "finish", &error))
     }

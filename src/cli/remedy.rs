@@ -22,7 +22,7 @@ pub(super) fn of_reason(reason: ErrorReason) -> Option<&'static str> {
         ErrorReason::BudgetExceeded => Some("see what is left with `filmgate usage`; ask for less, or wait"),
         ErrorReason::PriceUnknown => Some("choose a model with a price; `filmgate models` shows them"),
         ErrorReason::QuoteNotFound | ErrorReason::QuoteExpired | ErrorReason::QuoteMismatch => {
-            Some("ask for a new quote with `filmgate estimate`")
+            Some("ask for a new quote with `filmgate estimate --quote-ttl 15m`")
         }
         ErrorReason::UploadTooLarge => Some("send a smaller file"),
         ErrorReason::LinkExpired | ErrorReason::LinkInvalid => Some("ask for a new one with `filmgate link`"),

@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tokio::io::AsyncWriteExt as _;
+use uuid::Uuid;
+
 use super::failure::Failure;
 
 /// Longest slug in characters.
@@ -18,6 +21,8 @@ const MOST_NAMES: usize = 10_000;
 pub(super) enum Destination {
     /// Into this file, replacing it. Further outputs get `-2`, `-3`, … before the extension.
     File(PathBuf),
+    /// Into this pipe or device, one output after the other.
+    Stream(PathBuf),
     /// Into this folder, under names that do not exist yet.
     Folder {
         /// The folder; it exists.
@@ -41,6 +46,8 @@ enum Taken {
     ByUs,
     /// The name is the caller's, or is filled.
     No,
+    /// A pipe or a device has it, which is written into and never replaced.
+    ByStream,
 }
 
 impl Destination {
@@ -60,8 +67,18 @@ impl Destination {
                 Some(folder) if !folder.is_dir() => {
                     Err(Failure::usage(format!("-o {}: there is no folder {}", path.display(), folder.display())))
                 }
-                Some(_) | None => Ok(Self::File(path.to_owned())),
+                Some(_) | None => Ok(Self::named(path)),
             },
+        }
+    }
+
+    /// What is at a path that is no folder, or will be. A link stands for what it leads to, and stays.
+    fn named(path: &Path) -> Self {
+        match fs::canonicalize(path) {
+            Ok(target) if !target.is_file() => Self::Stream(path.to_owned()),
+            Ok(target) if path.is_symlink() => Self::File(target),
+            // There is nothing yet, or what is there cannot be looked at, which the first write will tell.
+            Ok(_) | Err(_) => Self::File(path.to_owned()),
         }
     }
 
@@ -69,6 +86,7 @@ impl Destination {
     pub(super) fn place(&self, index: usize, media_type: &str) -> Result<Place, Failure> {
         match self {
             Self::File(path) => Ok(Place { path: numbered(path, index + 1), taken: Taken::No }),
+            Self::Stream(path) => Ok(Place { path: path.clone(), taken: Taken::ByStream }),
             Self::Folder { folder, stem } => {
                 let base = folder.join(format!("{stem}.{}", extension(media_type)));
                 take_new(&base).map_err(|error| Failure::file(&base, "create", &error))
@@ -78,14 +96,28 @@ impl Destination {
 }
 
 impl Place {
-    /// Where the file will be.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Where the file is while it is not whole: beside the place, or with the temporary files if that is no place for files.
+    pub(super) fn part(&self) -> PathBuf {
+        match self.taken {
+            Taken::ByUs | Taken::No => {
+                let mut part = self.path.clone().into_os_string();
+                part.push(".part");
+                part.into()
+            }
+            Taken::ByStream => std::env::temp_dir().join(format!("filmgate-{}.part", Uuid::new_v4())),
+        }
     }
 
-    /// Moves the finished file here, at once or not at all.
-    pub(super) fn fill(mut self, finished: &Path) -> io::Result<PathBuf> {
-        fs::rename(finished, &self.path)?;
+    /// Moves the finished file here, at once or not at all. A pipe or a device gets its bytes instead, as fast as it takes them.
+    pub(super) async fn fill(mut self, finished: &Path) -> io::Result<PathBuf> {
+        match self.taken {
+            Taken::ByUs | Taken::No => fs::rename(finished, &self.path)?,
+            Taken::ByStream => {
+                let poured = pour(finished, &self.path).await;
+                fs::remove_file(finished)?;
+                poured?;
+            }
+        }
         self.taken = Taken::No;
         Ok(std::mem::take(&mut self.path))
     }
@@ -98,6 +130,13 @@ impl Drop for Place {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+async fn pour(from: &Path, into: &Path) -> io::Result<()> {
+    let mut from = tokio::fs::File::open(from).await?;
+    let mut into = tokio::fs::OpenOptions::new().write(true).open(into).await?;
+    tokio::io::copy(&mut from, &mut into).await?;
+    into.flush().await
 }
 
 /// Takes `base`, or the first free of `base-2`, `base-3`, …
@@ -209,8 +248,8 @@ mod tests {
         let destination = Destination::new(Some(folder.path()), "fox").unwrap();
         let second = destination.place(0, "video/mp4").unwrap();
         let third = destination.place(1, "video/mp4").unwrap();
-        assert_eq!(second.path(), folder.path().join("fox-2.mp4"));
-        assert_eq!(third.path(), folder.path().join("fox-3.mp4"));
+        assert_eq!(second.path, folder.path().join("fox-2.mp4"));
+        assert_eq!(third.path, folder.path().join("fox-3.mp4"));
         drop(second);
         assert!(!folder.path().join("fox-2.mp4").exists());
         assert_eq!(fs::read(folder.path().join("fox.mp4")).unwrap(), b"mine");
@@ -222,9 +261,39 @@ mod tests {
         let file = folder.path().join("clip.webm");
         fs::write(&file, "old").unwrap();
         let destination = Destination::new(Some(&file), "fox").unwrap();
-        assert_eq!(destination.place(0, "video/mp4").unwrap().path(), file);
-        assert_eq!(destination.place(1, "video/mp4").unwrap().path(), folder.path().join("clip-2.webm"));
+        assert_eq!(destination.place(0, "video/mp4").unwrap().path, file);
+        assert_eq!(destination.place(1, "video/mp4").unwrap().path, folder.path().join("clip-2.webm"));
         assert!(file.exists(), "a place of the caller is not removed");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_gets_the_bytes_and_stays_a_pipe() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pipe, link, whole) = (folder.path().join("pipe"), folder.path().join("link"), folder.path().join("whole"));
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::os::unix::fs::symlink(&pipe, &link).unwrap();
+        for output in [&pipe, &link] {
+            fs::write(&whole, "film").unwrap();
+            let destination = Destination::new(Some(output), "fox").unwrap();
+            let place = destination.place(1, "video/mp4").unwrap();
+            assert_eq!(&place.path, output, "a second output gets no name beside a pipe");
+            assert_ne!(place.part().parent(), Some(folder.path()), "what is unfinished is no neighbour of a pipe");
+            let (filled, read) = tokio::join!(place.fill(&whole), tokio::fs::read(&pipe));
+            assert_eq!((filled.unwrap(), read.unwrap()), (output.clone(), b"film".to_vec()));
+            assert!(!whole.exists() && !pipe.is_file() && link.is_symlink());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_to_a_file_stays_and_its_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link, whole] = ["file", "link", "whole"].map(|name| folder.path().join(name));
+        fs::write(&file, "old").unwrap();
+        fs::write(&whole, "film").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let place = Destination::new(Some(&link), "fox").unwrap().place(0, "video/mp4").unwrap();
+        place.fill(&whole).await.unwrap();
+        assert!(link.is_symlink() && fs::read(&file).unwrap() == b"film");
     }
 
     #[test]

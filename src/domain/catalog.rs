@@ -81,6 +81,8 @@ pub struct Asked<'a> {
     pub mode: Mode,
     /// Whether the sample may stand in at the end.
     pub fallback_to_sample: bool,
+    /// The models of the quote that it is made with, in its order; none without one.
+    pub quoted: &'a [ModelName],
 }
 
 /// Why no model was found for a request.
@@ -143,7 +145,7 @@ impl Catalog {
             let none = || NoCandidate::Violations(vec![Violation::new(field, "names no model")]);
             return Err(told.map_or_else(none, |(_, refusal)| refusal));
         }
-        route.arrange(&mut candidates, &*self.outlook);
+        route.arrange(&mut candidates, asked.quoted, &*self.outlook);
         if asked.fallback_to_sample
             && let Some(stand_in) = self.stand_in(asked)
         {

@@ -13,6 +13,9 @@ impl MicroUsd {
     /// Nothing.
     pub const ZERO: Self = Self(0);
 
+    /// The most that one thing may cost, a thousand million dollars: sums of thousands of them are still exact.
+    pub const MOST: Self = Self(1_000_000_000_000_000);
+
     /// Nothing at all.
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
@@ -30,13 +33,14 @@ impl MicroUsd {
         dollars.checked_mul(1_000_000)?.checked_add(micros).map(Self)
     }
 
-    /// A price for `units` of something, rounded up to a whole millionth so that an estimate is never below the charge.
+    /// A price for `units` of something, rounded up to a whole millionth so that an estimate is never below the charge, and never above
+    /// [`Self::MOST`].
     pub fn times(self, units: f64) -> Self {
         // A float's own error is no reason to charge a millionth more.
         let micros = (self.0 as f64 * units - 1e-6).ceil();
-        // A float-to-integer `as` saturates, and NaN becomes 0: an absurd unit count cannot wrap into a small price.
+        // A float-to-integer `as` saturates, and NaN becomes 0: an absurd unit count can neither wrap into a small price nor break a sum.
         #[expect(clippy::cast_possible_truncation, reason = "saturating on purpose")]
-        Self(micros as i64)
+        Self(micros as i64).min(Self::MOST)
     }
 }
 
@@ -95,6 +99,6 @@ mod tests {
 
     #[test]
     fn an_absurd_unit_count_saturates() {
-        assert_eq!(MicroUsd(1_000_000).times(f64::MAX), MicroUsd(i64::MAX));
+        assert_eq!(MicroUsd(1_000_000).times(f64::MAX), MicroUsd::MOST);
     }
 }

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{money::MicroUsd, names::QuoteId};
+use super::{
+    money::MicroUsd,
+    names::{ModelName, QuoteId},
+};
 
 /// A price that binds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +15,8 @@ pub struct Quote {
     pub id: QuoteId,
     /// The most that the order costs.
     pub price: MicroUsd,
+    /// The models that the order is tried at, in this order, whatever a route would prefer by then. The sample that may stand in is none of them.
+    pub models: Vec<ModelName>,
     /// The order as it was resolved, field by field: names and digests of canonical values.
     pub order: Vec<(String, String)>,
     /// When it ends.
@@ -74,6 +79,7 @@ mod tests {
         let quote = Quote {
             id: QuoteId::fresh(),
             price: MicroUsd(5),
+            models: Vec::new(),
             order: order(&[("prompt", "a"), ("options.seed", "1")]),
             expires_at: START,
         };

@@ -77,7 +77,16 @@ impl Route {
 
     /// Puts the candidates of an order, which come in the order of the settings, into the order in which they are tried. Those whose provider
     /// takes no work just now go to the end, and not away.
-    pub(super) fn arrange(&self, candidates: &mut Vec<Candidate>, outlook: &dyn Outlook) {
+    ///
+    /// `quoted` are the models of a quote that the order is made with: if it is for as many of these candidates as would be tried now, they
+    /// are tried, and in its order, for the quote is for that and its price is settled.
+    pub(super) fn arrange(&self, candidates: &mut Vec<Candidate>, quoted: &[ModelName], outlook: &dyn Outlook) {
+        let is_among = |model: &ModelName| candidates.iter().any(|candidate| candidate.model == *model);
+        if quoted.len() == candidates.len().min(self.most) && quoted.iter().all(is_among) {
+            candidates.retain(|candidate| quoted.contains(&candidate.model));
+            candidates.sort_by_key(|candidate| quoted.iter().position(|model| *model == candidate.model));
+            return candidates.truncate(self.most);
+        }
         let usual = |candidate: &Candidate| outlook.usual_time(&candidate.model).or(candidate.expected_time);
         // Sorting is stable, so equals stay as the settings have them.
         match self.strategy {
@@ -169,13 +178,18 @@ mod tests {
     }
 
     fn arranged(strategy: Strategy, outlook: &Seen) -> String {
+        with_quote(&Route::new(strategy, Vec::new()), "", outlook)
+    }
+
+    fn with_quote(route: &Route, quoted: &str, outlook: &Seen) -> String {
         let mut candidates = vec![
             candidate("a/unknown", None, None),
             candidate("a/dear", Some(900), Some(30)),
             candidate("b/cheap", Some(100), Some(90)),
             candidate("c/cheap-too", Some(100), Some(60)),
         ];
-        Route::new(strategy, Vec::new()).arrange(&mut candidates, outlook);
+        let quoted: Vec<ModelName> = quoted.split_whitespace().map(|model| model.parse().unwrap()).collect();
+        route.arrange(&mut candidates, &quoted, outlook);
         let names: Vec<String> = candidates.iter().map(|candidate| candidate.model.to_string()).collect();
         names.join(" ")
     }
@@ -202,6 +216,21 @@ mod tests {
         let seen = Seen { resting, ..Seen::default() };
         assert_eq!(arranged(Strategy::Ordered, &seen), "b/cheap c/cheap-too a/unknown a/dear");
         assert_eq!(arranged(Strategy::Fastest, &seen), "c/cheap-too b/cheap a/dear a/unknown");
+    }
+
+    #[test]
+    fn a_quote_of_the_route_binds_its_models_and_their_order() {
+        let resting = [ProviderId::from_id("a").unwrap()].into();
+        let seen = Seen { resting, ..Seen::default() };
+        let whole = Route::new(Strategy::Cheapest, Vec::new());
+        let two = Route { most: 2, ..whole.clone() };
+        let quoted = "a/dear c/cheap-too a/unknown b/cheap";
+        assert_eq!(with_quote(&whole, quoted, &seen), quoted);
+        assert_eq!(with_quote(&two, "a/dear a/unknown", &seen), "a/dear a/unknown");
+        // Of something else: the route's own order, which the quote then does not fit.
+        let own = "b/cheap c/cheap-too";
+        assert_eq!(with_quote(&two, "a/dear", &seen), own);
+        assert_eq!(with_quote(&two, "a/dear x/other", &seen), own);
     }
 
     #[test]

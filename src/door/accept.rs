@@ -53,17 +53,18 @@ const MAX_LABEL_VALUE: usize = 256;
 #[derive(Debug, Default)]
 struct Violations(Vec<Violation>);
 
-/// A request of any kind, or all that is wrong with it.
+/// A request of any kind, or all that is wrong with it. `quoted` are the models of the quote that it is made with, in its order.
 pub(super) fn order<R: Ordering>(
     request: R,
     caller: Caller,
+    quoted: &[ModelName],
     catalog: &Catalog,
     targets: &Targets,
 ) -> Result<Request, Refusal> {
     let sent = sent::of(&request)?;
     let ordered = request.ordered();
     let (kind, labels, fallback_on_refusal) = (ordered.kind, ordered.labels.clone(), ordered.fallback_on_refusal);
-    let mut read = read(ordered, catalog, targets, Prompt::Needed)?;
+    let mut read = read(ordered, quoted, catalog, targets, Prompt::Needed)?;
     let callback_url = targets.address(&caller.tenant, read.callback_url.take())?;
     let request_id = read.request_id.take().map(|id| (id, sent));
     let request = made(kind, caller, fallback_on_refusal, read);
@@ -106,7 +107,13 @@ struct Read {
     callback_url: Option<Url>,
 }
 
-fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) -> Result<Read, Refusal> {
+fn read(
+    ordered: Ordered,
+    quoted: &[ModelName],
+    catalog: &Catalog,
+    targets: &Targets,
+    need: Prompt,
+) -> Result<Read, Refusal> {
     let mut violations = Violations::default();
     let prompt = prompt(&ordered.prompt, &mut violations);
     let session = optional(&ordered.session, "session", &mut violations);
@@ -136,6 +143,7 @@ fn read(ordered: Ordered, catalog: &Catalog, targets: &Targets, need: Prompt) ->
                 inputs: &roles,
                 mode,
                 fallback_to_sample: ordered.fallback_to_sample,
+                quoted,
             };
             candidates(catalog, &asked, need, &mut violations)?
         }

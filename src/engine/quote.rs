@@ -10,7 +10,7 @@ use super::{Engine, error::Error, request::Request};
 use crate::{
     domain::{
         money::MicroUsd,
-        names::QuoteId,
+        names::{ModelName, QuoteId, TenantId},
         order::{Candidate, Input, InputSource, OptionName},
         quote::Quote,
     },
@@ -34,14 +34,21 @@ impl Engine {
         let price = request.candidates.first().and_then(|first| first.estimate).unwrap_or(MicroUsd::ZERO);
         let inputs = self.own_inputs(&mut request).await?;
         let expires_at = SignedDuration::try_from(ttl).ok().and_then(|ttl| self.now().checked_add(ttl).ok());
+        let listed = request.candidates.iter().filter(|candidate| !candidate.stand_in);
         let quote = Quote {
             id: QuoteId::fresh(),
             price,
+            models: listed.map(|candidate| candidate.model.clone()).collect(),
             order: quoted_order(&request, &inputs),
             expires_at: expires_at.unwrap_or(jiff::Timestamp::MAX),
         };
         self.store().add_quote(&request.tenant, &quote).await?;
         Ok(quote)
+    }
+
+    /// The models of a quote in its order, for an order that is made with it; none if there is no such quote, which the acceptance tells.
+    pub async fn quoted_models(&self, tenant: &TenantId, id: QuoteId) -> Result<Vec<ModelName>, Error> {
+        Ok(self.store().quote(tenant, id).await?.map(|quote| quote.models).unwrap_or_default())
     }
 }
 

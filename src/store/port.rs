@@ -201,6 +201,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Stores a quote of a tenant.
     async fn add_quote(&self, tenant: &TenantId, quote: &Quote) -> Result<(), StoreError>;
 
+    /// A quote of a tenant, used or over or not; none once it is forgotten.
+    async fn quote(&self, tenant: &TenantId, id: QuoteId) -> Result<Option<Quote>, StoreError>;
+
     /// Sums of the tenant's generations by what they have in common, at most three keys, in the order of the keys; the key of a page is the number of rows
     /// already seen.
     async fn usage(

@@ -33,6 +33,7 @@ mod lists;
 mod main_job;
 mod midjourney;
 mod money;
+mod money_quotes;
 mod objects;
 mod openai;
 mod overload;

@@ -1,10 +1,13 @@
 //! `filmgate estimate`: what an order would cost, without ordering.
 
+use std::time::Duration;
+
 use super::{
     input,
     kinds::Flags,
     options::{ImageFlags, MusicFlags, SpeechFlags, VideoFlags},
     order::OrderArgs,
+    value,
 };
 use crate::{
     cli::{ClientCommand, Context, connect::call, exit::Exit, failure::Failure, json, models, terminal::Format, text},
@@ -38,19 +41,21 @@ struct Order<F: Flags> {
     /// How many such orders.
     #[arg(long, default_value_t = 1)]
     count: u32,
+    /// Also get a quote that binds for so long, 1s to 24h: the order that it goes along with, as `--quote`, costs no more.
+    #[arg(long, value_name = "TIME", value_parser = value::duration)]
+    quote_ttl: Option<Duration>,
     #[command(flatten)]
     order: OrderArgs<F>,
 }
 
 impl ClientCommand for Estimate {
     async fn run(self, context: &mut Context<'_>) -> Result<Exit, Failure> {
-        let order = match self.kind {
+        let request = match self.kind {
             Kind::Video(order) => order.ask(context).await?,
             Kind::Image(order) => order.ask(context).await?,
             Kind::Speech(order) => order.ask(context).await?,
             Kind::Music(order) => order.ask(context).await?,
         };
-        let request = EstimateCostRequest { orders: vec![order], quote_ttl: None };
         let response = context.connection.generations().estimate_cost(call(request)).await?.into_inner();
         match context.terminal.format {
             Format::Json => context.terminal.json_line(&json::of(&response)?)?,
@@ -65,10 +70,13 @@ impl ClientCommand for Estimate {
 }
 
 impl<F: Flags> Order<F> {
-    async fn ask(self, context: &Context<'_>) -> Result<OrderToEstimate, Failure> {
+    async fn ask(self, context: &Context<'_>) -> Result<EstimateCostRequest, Failure> {
+        let quote_ttl = self.quote_ttl.map(value::to_proto_duration).transpose();
+        let quote_ttl = quote_ttl.map_err(|error| Failure::usage(format!("--quote-ttl: {error}")))?;
         let inputs = input::resolve(&self.order.inputs, &context.connection).await?;
         let order = self.order.request(self.prompt.unwrap_or_default(), inputs)?;
-        Ok(OrderToEstimate { order: Some(order.into()), count: Some(self.count) })
+        let order = OrderToEstimate { order: Some(order.into()), count: Some(self.count) };
+        Ok(EstimateCostRequest { orders: vec![order], quote_ttl })
     }
 }
 

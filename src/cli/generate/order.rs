@@ -42,7 +42,7 @@ pub(super) struct OrderArgs<F: Flags> {
     /// How to use earlier results of the same order. Default: default.
     #[arg(long)]
     cache: Option<Cache>,
-    /// A quote of `filmgate estimate`: the order costs no more than that.
+    /// A quote of `filmgate estimate --quote-ttl`: the order costs no more than that.
     #[arg(long, value_name = "QUOTE")]
     quote: Option<String>,
     /// Longest time for the job, for example 30m; at its end the job is unresolved, not failed. Default: 30m.

@@ -30,12 +30,14 @@ impl Generation {
         self.tally();
     }
 
-    /// Takes over the money of attempts that came with a job; a quote of its own binds it still.
+    /// Takes over the money of attempts that came with a job; a quote of its own binds it still, and what they took beyond that the
+    /// operator bears.
     pub(super) fn inherit_cost(&mut self, leader: &Self) {
         self.cost.estimated = leader.cost.estimated;
         self.cost.settled = None;
-        if let Some(left) = self.left_of_quote() {
-            self.with_attempt(|attempt| attempt.held = attempt.held.min(left));
+        if let Some(quoted) = self.cost.quoted {
+            let mut left = quoted;
+            self.attempts.iter_mut().for_each(|attempt| attempt.bear_beyond(&mut left));
         }
         self.tally();
     }
@@ -65,7 +67,8 @@ impl Generation {
             // Ours is the price at acceptance, whatever the card says by now.
             Charged::Yes => {
                 let price = candidate.price.as_ref().and_then(|price| price.of(usage, &candidate.options));
-                price.or(usage.charged).or(candidate.estimate)
+                // Whatever a vendor says, an order earns its caller nothing.
+                price.or(usage.charged).or(candidate.estimate).map(|price| price.max(MicroUsd::ZERO))
             }
             Charged::Unknown => None,
         }
@@ -134,6 +137,24 @@ impl Generation {
         let (held, suspense) = (sum(|attempt| attempt.held), sum(|attempt| attempt.suspense));
         self.cost.absorbed = sum(|attempt| attempt.absorbed);
         (self.cost.held, self.cost.suspense) = (held, suspense);
+    }
+}
+
+impl Attempt {
+    /// Keeps what the caller pays, or may still pay, for it within what is `left` of a quote, and takes it from that.
+    fn bear_beyond(&mut self, left: &mut MicroUsd) {
+        let mut own = |amount: MicroUsd| {
+            let own = amount.min(*left);
+            *left = MicroUsd(left.0.saturating_sub(own.0));
+            own
+        };
+        if let Some(settled) = self.settled {
+            let paid = own(settled);
+            self.settled = Some(paid);
+            self.absorbed = MicroUsd(self.absorbed.0.saturating_add(settled.0 - paid.0));
+        }
+        self.suspense = own(self.suspense);
+        self.held = own(self.held);
     }
 }
 

@@ -119,7 +119,7 @@ fn one(
     ordered.quote.clear();
     let (kind, fallback_on_refusal) = (ordered.kind, ordered.fallback_on_refusal);
     let need = if quoting.is_some() { Prompt::Needed } else { Prompt::Optional };
-    let read = read(ordered, catalog, targets, need)?;
+    let read = read(ordered, &[], catalog, targets, need)?;
     let (prompt, inputs) = (read.prompt.clone(), read.inputs.iter().map(|input| input.role).collect());
     let Some(first) = read.candidates.first().cloned() else {
         return Err(Refusal::field("model", "names no model"));

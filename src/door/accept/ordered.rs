@@ -13,6 +13,9 @@ pub(in crate::door) trait Ordering: Described {
     /// What it orders.
     const KIND: Kind;
 
+    /// The name of the quote that it is made with, as it came; empty without one.
+    fn quote(&self) -> &str;
+
     /// Its fields.
     fn ordered(self) -> Ordered;
 }
@@ -63,6 +66,10 @@ macro_rules! ordering {
     ($($request:ident: $kind:ident),* $(,)?) => {$(
         impl Ordering for v1::$request {
             const KIND: Kind = Kind::$kind;
+
+            fn quote(&self) -> &str {
+                &self.quote
+            }
 
             fn ordered(self) -> Ordered {
                 // Taken apart by name, so that a new field of the contract cannot be forgotten.

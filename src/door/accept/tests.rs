@@ -81,7 +81,7 @@ fn request() -> v1::GenerateVideoRequest {
 }
 
 fn accept(request: v1::GenerateVideoRequest) -> Result<Request, Refusal> {
-    order(request, caller(), &catalog(), &Targets::default())
+    order(request, caller(), &[], &catalog(), &Targets::default())
 }
 
 /// The fields refused, in order.
@@ -254,7 +254,7 @@ fn a_kind_is_ordered_with_its_own_options() {
         }),
         ..Default::default()
     };
-    let accepted = order(image, caller(), &catalog(), &Targets::default()).unwrap();
+    let accepted = order(image, caller(), &[], &catalog(), &Targets::default()).unwrap();
     assert_eq!(accepted.kind, Kind::Image);
     let options: Vec<String> = accepted.candidates[0].options.values().map(ToString::to_string).collect();
     assert_eq!(options, ["2K", "ultra", "0.5", "auto", "webp"]);
@@ -263,7 +263,7 @@ fn a_kind_is_ordered_with_its_own_options() {
 #[test]
 fn each_wrong_option_of_the_other_kinds_is_named() {
     fn check<R: Ordering>(request: R, expected: &[&str]) {
-        let Err(Refusal::Invalid(violations)) = order(request, caller(), &catalog(), &Targets::default()) else {
+        let Err(Refusal::Invalid(violations)) = order(request, caller(), &[], &catalog(), &Targets::default()) else {
             panic!("accepted")
         };
         let fields: Vec<_> = violations.iter().map(|violation| violation.field.as_str()).collect();
@@ -327,7 +327,7 @@ fn a_callback_needs_a_secret_once_the_rest_is_right() {
         tenants: BTreeMap::new(),
         retry_base: Duration::from_secs(5),
     };
-    let accepted = order(asked.clone(), caller(), &catalog(), &Targets::new(&config)).unwrap();
+    let accepted = order(asked.clone(), caller(), &[], &catalog(), &Targets::new(&config)).unwrap();
     assert_eq!(accepted.callback_url.unwrap().as_str(), asked.callback_url);
 }
 

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         generation::State,
         life::Resolution,
-        names::{GenerationId, SessionId},
+        names::{BadName, GenerationId, SessionId},
     },
     door::{
         accept::{self, Ordering},
@@ -231,7 +231,13 @@ impl Door {
         // Boxed, for it holds the request in several forms.
         let work = Box::pin(async {
             let caller = caller(&request)?;
-            let order = accept::order(request.into_inner(), caller, self.engine.catalog(), &self.targets)?;
+            let request = request.into_inner();
+            // What is no name of a quote is refused with all else that is wrong.
+            let quoted = match request.quote().parse() {
+                Ok(quote) => self.engine.quoted_models(&caller.tenant, quote).await?,
+                Err(BadName { .. }) => Vec::new(),
+            };
+            let order = accept::order(request, caller, &quoted, self.engine.catalog(), &self.targets)?;
             let request_id = order.request_id.as_ref().map(|(id, _)| id.id().to_owned()).unwrap_or_default();
             let admitted = self.engine.accept(order).await.map_err(Refusal::about(&request_id))?;
             let id = admitted.view.generation.id;

@@ -14,7 +14,7 @@ use crate::{
         generation::HistoryEvent,
         ledger::Entry,
         life::{AttemptEvent, Event},
-        names::{ArtifactId, SessionId},
+        names::{ArtifactId, QuoteId, SessionId},
         quote::Quote,
         session::{Message, Session},
     },
@@ -113,6 +113,7 @@ passed_on! {
     expire_generations(before: Timestamp, limit: usize, now: Timestamp) -> Result<Expired>;
     expire_artifacts(before: Timestamp, limit: usize) -> Result<Expired>;
     add_quote(tenant: &TenantId, quote: &Quote) -> Result<()>;
+    quote(tenant: &TenantId, id: QuoteId) -> Result<Option<Quote>>;
     usage(tenant: &TenantId, filter: &UsageFilter, by: &[UsageKey], page: Page<u64>) -> Result<Vec<UsageRow>>;
     ledger(tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>) -> Result<Vec<Entry>>;
     standings(spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>>;

@@ -304,6 +304,7 @@ pub(in crate::store) async fn a_quote_binds_one_order_once(store: &Tested) {
     let quote = |price: i64, seconds: i64| Quote {
         id: QuoteId::fresh(),
         price: MicroUsd(price),
+        models: vec!["a/dear".parse().unwrap(), "b/cheap".parse().unwrap()],
         order: order("a"),
         expires_at: at(seconds * 1_000),
     };
@@ -311,6 +312,8 @@ pub(in crate::store) async fn a_quote_binds_one_order_once(store: &Tested) {
     for quote in [&good, &old] {
         store.add_quote(&tenant("poor"), quote).await.unwrap();
     }
+    let found = async |of: &str, quote: &Quote| store.quote(&tenant(of), quote.id).await.unwrap();
+    assert_eq!((found("poor", &good).await.as_ref(), found("other", &good).await), (Some(&good), None));
     let request = Some((RequestId::from_id("r").unwrap(), order("a")));
     let ask = |quote: &Quote, prompt: &str| Ask { quote: Some((quote.id, order(prompt))), ..of("poor") };
     let refused = async |ask: Ask| match ask.send(store).await {

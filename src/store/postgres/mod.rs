@@ -54,7 +54,7 @@ use crate::domain::{
     generation::{Generation, HistoryEvent},
     ledger::Entry,
     life::Event,
-    names::{ArtifactId, GenerationId, SessionId, TenantId},
+    names::{ArtifactId, GenerationId, QuoteId, SessionId, TenantId},
     quote::Quote,
     session::{Message, Session},
 };
@@ -279,6 +279,10 @@ impl Store for Postgres {
 
     async fn add_quote(&self, tenant: &TenantId, quote: &Quote) -> Result<()> {
         self.database.transaction(|work| money::add_quote(work, tenant, quote)).await
+    }
+
+    async fn quote(&self, tenant: &TenantId, id: QuoteId) -> Result<Option<Quote>> {
+        self.database.read(|work| money::quote(work, tenant, id)).await
     }
 
     async fn usage(

@@ -134,6 +134,11 @@ pub(super) async fn use_quote(
     Ok(Ok(quote.price))
 }
 
+pub(super) async fn quote(mut work: Work, tenant: &TenantId, id: QuoteId) -> Result<Option<Quote>> {
+    let found = work.ask(Statement::shared(sql::money::FIND_QUOTE, values![tenant.id(), id.id()])).await?;
+    found.rows.first().map(|row| from_doc(column(row, 0)?)).transpose()
+}
+
 pub(super) async fn add_quote(mut work: Work, tenant: &TenantId, quote: &Quote) -> Result<()> {
     let values = values![tenant.id(), quote.id.id(), to_doc(quote)?, quote.expires_at.as_microsecond()];
     work.write(Statement::shared(sql::money::INSERT_QUOTE, values));

@@ -48,7 +48,7 @@ use crate::domain::{
     generation::{Generation, HistoryEvent},
     ledger::Entry,
     life::Event,
-    names::{ArtifactId, GenerationId, SessionId, TenantId},
+    names::{ArtifactId, GenerationId, QuoteId, SessionId, TenantId},
     quote::Quote,
     session::{Message, Session},
 };
@@ -261,6 +261,11 @@ impl Store for Sqlite {
     async fn add_quote(&self, tenant: &TenantId, quote: &Quote) -> Result<()> {
         let (tenant, quote) = (tenant.clone(), quote.clone());
         self.writer.write(move |work| money::add_quote(&work.db, &tenant, &quote)).await
+    }
+
+    async fn quote(&self, tenant: &TenantId, id: QuoteId) -> Result<Option<Quote>> {
+        let tenant = tenant.clone();
+        self.readers.read(move |db| Ok(money::quote(db, &tenant, id)?.map(|(quote, _)| quote))).await
     }
 
     async fn usage(

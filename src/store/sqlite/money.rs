@@ -111,16 +111,20 @@ pub(super) fn use_quote(
     (id, order): &(QuoteId, SentRequest),
     now: Timestamp,
 ) -> Result<std::result::Result<MicroUsd, NoQuote>> {
-    let mut statement = db.prepare_cached(sql::money::FIND_QUOTE)?;
-    let found: Option<(String, bool)> =
-        statement.query_row(params![tenant.id(), id.id()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((doc, used)) = found else { return Ok(Err(NoQuote::NotFound)) };
-    let quote: Quote = from_doc(&doc)?;
+    let Some((quote, used)) = quote(db, tenant, *id)? else { return Ok(Err(NoQuote::NotFound)) };
     if let Err(refused) = quote.check(order, used, now) {
         return Ok(Err(refused));
     }
     execute(db, sql::money::USE_QUOTE, params![tenant.id(), id.id()])?;
     Ok(Ok(quote.price))
+}
+
+/// A quote, and whether it was used.
+pub(super) fn quote(db: &Connection, tenant: &TenantId, id: QuoteId) -> Result<Option<(Quote, bool)>> {
+    let mut statement = db.prepare_cached(sql::money::FIND_QUOTE)?;
+    let found: Option<(String, bool)> =
+        statement.query_row(params![tenant.id(), id.id()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    found.map(|(doc, used)| Ok((from_doc(&doc)?, used))).transpose()
 }
 
 pub(super) fn add_quote(db: &Connection, tenant: &TenantId, quote: &Quote) -> Result<()> {

@@ -14,8 +14,8 @@ const PRICE: MicroUsd = MicroUsd(70);
 /// Something that somebody does. Numbers choose among what there is.
 #[derive(Debug, Clone)]
 enum Act {
-    /// An identical order comes and shares the job.
-    Join,
+    /// An identical order comes, perhaps with a quote, and shares the job.
+    Join { quoted: Option<i64> },
     /// A driver reads a record, and knows it as it is now until it looks again.
     Look { driver: usize, at: usize },
     /// A driver tells what it believes to have happened to the attempt that it knows.
@@ -40,7 +40,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Event::Resolved(Resolution::Resubmit)),
     ];
     prop_oneof![
-        2 => Just(Act::Join),
+        2 => proptest::option::of(0..150_i64).prop_map(|quoted| Act::Join { quoted }),
         6 => (any(), any()).prop_map(|(driver, at)| Act::Look { driver, at }),
         16 => (any(), attempt_event()).prop_map(|(driver, event)| Act::Tell { driver, event }),
         3 => (any(), any()).prop_map(|(attempt, job)| Act::Webhook { attempt, job }),
@@ -116,7 +116,7 @@ impl World {
 
     fn act(&mut self, act: Act) -> Result<(), TestCaseError> {
         match act {
-            Act::Join => {
+            Act::Join { quoted } => {
                 let all = self.all();
                 let open = |generation: &&Generation| {
                     let state = generation.state;
@@ -125,6 +125,9 @@ impl World {
                 if let Some(leader) = all.iter().find(open).filter(|_| all.len() < 6) {
                     let mut follower = drafted(1);
                     follower.candidates.clone_from(&leader.candidates);
+                    if let Some(price) = quoted {
+                        follower.bind_quote(MicroUsd(price));
+                    }
                     follower.share_job_of(leader.id);
                     self.insert(follower);
                 }
@@ -202,8 +205,10 @@ impl World {
     ) -> Result<(), TestCaseError> {
         let (mut leader, mut successor) = (before.clone(), followers[0].clone());
         let (ended, promoted) = leader.hand_over(&mut successor, ending, self.now).unwrap();
-        prop_assert_eq!((successor.cost.held, leader.cost.held), (before.cost.held, MicroUsd::ZERO));
-        prop_assert_eq!(&successor.attempts, &before.attempts);
+        prop_assert_eq!(leader.cost.held, MicroUsd::ZERO);
+        if successor.cost.quoted.is_none() {
+            prop_assert_eq!(&successor.attempts, &before.attempts);
+        }
         let next = successor.id;
         self.save(before, leader, Some(ended))?;
         self.save(&followers[0], successor, Some(promoted))?;
@@ -279,7 +284,9 @@ impl World {
         let open: Vec<AttemptId> = all.iter().filter_map(|generation| Some(generation.open_attempt()?.id)).collect();
         prop_assert!(open.len() <= 1, "one job, one open attempt");
         let held: i64 = all.iter().map(|generation| generation.cost.held.0).sum();
-        prop_assert_eq!(held, if open.is_empty() { 0 } else { PRICE.0 });
+        if open.is_empty() || all.iter().all(|generation| generation.cost.quoted.is_none()) {
+            prop_assert_eq!(held, if open.is_empty() { 0 } else { PRICE.0 });
+        }
         let balance = |account| self.ledger.get(&account).copied().unwrap_or_default();
         prop_assert_eq!(self.ledger.values().sum::<i64>(), 0, "the ledger sums to zero");
         prop_assert_eq!(balance(Account::Held), held, "what is held is what open attempts need");
@@ -287,7 +294,13 @@ impl World {
         prop_assert_eq!(balance(Account::Suspense), in_suspense);
         let settled =
             |generation: &Generation| generation.attempts.iter().filter_map(|a| a.settled).map(|a| a.0).sum::<i64>();
-        prop_assert_eq!(balance(Account::Provider), all.iter().map(settled).sum::<i64>());
+        let absorbed: i64 = all.iter().map(|generation| generation.cost.absorbed.0).sum();
+        prop_assert_eq!(balance(Account::Provider), all.iter().map(settled).sum::<i64>() + absorbed);
+        prop_assert_eq!(balance(Account::Absorbed), -absorbed);
+        for generation in &all {
+            let owed = settled(generation) + generation.cost.suspense.0 + generation.cost.held.0;
+            prop_assert!(generation.cost.quoted.is_none_or(|quoted| owed <= quoted.0), "no more than the quote");
+        }
         prop_assert!(self.n_intents <= self.n_allowed, "{} intents, {} allowed", self.n_intents, self.n_allowed);
         for follower in all.iter().filter(|generation| generation.leader.is_some()) {
             let leader = follower.leader.map(|leader| self.find(leader));
