@@ -10,6 +10,7 @@
 mod ark;
 mod callbacks;
 mod cancel;
+mod cards;
 mod comfyui;
 mod command_line;
 mod contract;
