@@ -189,9 +189,10 @@ impl<'a> Examined<'a> {
     /// These options, and names of the vendor's own without which the model makes nothing.
     fn with_what_it_needs(&self, options: &Value) -> Value {
         let mut options = options.clone();
-        if self.model.provider_options.iter().any(|name| name == "taskId") {
-            options["provider_options"]["taskId"] = json!("1700000000000001");
-            options["provider_options"]["index"] = json!(1);
+        for (name, value) in [("taskId", json!("1700000000000001")), ("index", json!(1))] {
+            if self.model.provider_options.iter().any(|known| known == name) {
+                options["provider_options"][name] = value;
+            }
         }
         options
     }
@@ -255,6 +256,7 @@ impl<'a> Examined<'a> {
         self.inputs_of_the_card().await;
         self.other_inputs().await;
         self.unknown_names().await;
+        self.known_names().await;
     }
 
     async fn options_of_the_card(&mut self) {
@@ -378,13 +380,45 @@ impl<'a> Examined<'a> {
         }
     }
 
-    /// Names of the vendor's own that nobody knows.
+    /// Names of the vendor's own that nobody knows: refused, or passed on unchecked.
     async fn unknown_names(&mut self) {
         self.n_fields += 1;
         let asked = json!({ "provider_options": { "filmgate_unknown": "as it is" } });
-        match self.strict(&self.least.clone(), &asked).await {
+        let least = self.least.clone();
+        match self.strict(&least, &asked).await {
             Err(refused) if refused.fields == ["options.provider_options.filmgate_unknown"] => {}
             other => self.problem(format!("strict {asked}: {other:?}")),
+        }
+        if self.model.provider_options.iter().any(|name| name == "taskId") {
+            return;
+        }
+        self.passed_on("MODE_ADAPT", "filmgate_unknown", "as it is").await;
+    }
+
+    /// Names of the vendor's own that the card lists, with a value that it may dislike but sees.
+    async fn known_names(&mut self) {
+        for name in self.model.provider_options.iter().filter(|name| !matches!(name.as_str(), "taskId" | "index")) {
+            self.n_fields += 1;
+            self.passed_on("MODE_STRICT", name, "seventy-seven").await;
+        }
+    }
+
+    async fn passed_on(&mut self, mode: &str, name: &str, value: &str) {
+        let (least, n_problems) = (self.least.clone(), self.problems.len());
+        let asked = json!({ "provider_options": { name: value } });
+        match self.order(mode, &least, &asked).await {
+            Ok(placed) => {
+                let failure = placed.generation.failure.as_ref();
+                if failure.is_some_and(|failure| failure.message.contains(name)) {
+                    // Who dislikes it by name has seen it.
+                    return self.problems.truncate(n_problems);
+                }
+                let plain = self.plain(&least).await;
+                let what = format!("{}: {asked}", self.model.name);
+                let holds = Some(value.to_owned());
+                self.expected.push(Expected { what, placed, plain, holds, n_outputs: None });
+            }
+            Err(refused) => self.problem(format!("{asked}: {refused:?}")),
         }
     }
 }
@@ -416,6 +450,7 @@ async fn every_field_of_every_model_arrives_or_is_told() {
     for (model, expected, of_model, n_fields) in done {
         let provider = model.name.split('/').next().unwrap_or_default();
         problems.extend(of_model);
+        problems.extend(arrived[provider].doubles(&expected));
         for expected in &expected {
             let Some(problem) = arrived[provider].problem(expected) else { continue };
             // A number of outputs may be had by further steps.

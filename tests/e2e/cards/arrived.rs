@@ -38,6 +38,27 @@ impl Arrived {
         self.by_mark.get(&placed.mark).or_else(|| placed.generation.attempts.iter().find_map(by_id))
     }
 
+    /// Orders of one model with different wishes that the vendor cannot tell apart.
+    pub(super) fn doubles(&self, all: &[Expected]) -> Vec<String> {
+        let mut seen: HashMap<(&str, Vec<(&String, &String)>), &str> = HashMap::new();
+        let mut doubles = Vec::new();
+        for Expected { what, placed, plain, .. } in all {
+            let Some((model, _)) = what.split_once(':') else { continue };
+            let Some([plain, again]) = plain else { continue };
+            let (Some(sent), Some(plain), Some(again)) = (self.of(placed), self.of(plain), self.of(again)) else {
+                continue;
+            };
+            let changed = changed(sent, plain, again, None);
+            if changed.is_empty() {
+                continue;
+            }
+            if let Some(other) = seen.insert((model, changed), what) {
+                doubles.push(format!("{what} is sent as {other} is"));
+            }
+        }
+        doubles
+    }
+
     /// What is wrong with what was sent, if anything.
     pub(super) fn problem(&self, expected: &Expected) -> Option<String> {
         let Expected { what, placed, plain, holds, n_outputs: _ } = expected;
@@ -49,20 +70,23 @@ impl Arrived {
         let (Some(plain), Some(again)) = (self.of(plain), self.of(again)) else {
             return Some(format!("{what}: nothing plain arrived"));
         };
-        let changed: Vec<&String> = sent
-            .iter()
-            .filter(|(path, text)| plain.get(*path) != Some(text))
-            // What is drawn by chance tells nothing, unless it is what was asked for.
-            .filter(|(path, text)| plain.get(*path) == again.get(*path) || holds.as_ref() == Some(text))
-            .map(|(_, text)| text)
-            .collect();
+        let changed = changed(sent, plain, again, holds.as_deref());
         let gone = plain.keys().any(|path| again.contains_key(path) && !sent.contains_key(path));
         if changed.is_empty() && !gone {
             return Some(format!("{what}: is dropped: {}", short(sent)));
         }
         let holds = holds.as_deref()?;
-        (!changed.iter().any(|text| text.contains(holds))).then(|| format!("{what}: is sent as {}", short(sent)))
+        (!changed.iter().any(|(_, text)| text.contains(holds))).then(|| format!("{what}: is sent as {}", short(sent)))
     }
+}
+
+/// What differs from the plain order. What is drawn by chance tells nothing, unless it is what was asked for.
+fn changed<'a>(sent: &'a Leaves, plain: &Leaves, again: &Leaves, holds: Option<&str>) -> Vec<(&'a String, &'a String)> {
+    let differs = |(path, text): &(&String, &String)| {
+        plain.get(*path) != Some(text)
+            && (plain.get(*path) == again.get(*path) || holds.is_some_and(|holds| *text == holds))
+    };
+    sent.iter().filter(differs).collect()
 }
 
 fn short(leaves: &Leaves) -> String {
