@@ -12,6 +12,7 @@ mod answers;
 mod ark;
 mod callbacks;
 mod cancel;
+mod cards;
 mod comfyui;
 mod command_line;
 mod contract;

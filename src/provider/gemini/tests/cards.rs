@@ -62,7 +62,7 @@ fn prices_follow_the_size() {
     // Tokens of video: 5792 a second at 720p, $17.50 a million.
     check("gemini-omni", options("720p", Some(6)), 608_160);
     check("gemini-omni", options("360p", Some(10)), 337_925);
-    check("gemini-omni", options("4k", Some(3)), 912_240);
+    check("gemini-omni", options("2160p", Some(3)), 912_240);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn what_does_not_go_together_is_refused() {
     let veo = "veo-3.1-generate-preview";
     check(veo, options("1080p", Some(8)), &[], true);
     check(veo, options("1080p", Some(6)), &[], false);
-    check(veo, options("4k", Some(4)), &[], false);
+    check(veo, options("2160p", Some(4)), &[], false);
     check(veo, options("720p", Some(4)), &[FirstFrame, LastFrame], true);
     check(veo, options("720p", Some(4)), &[LastFrame], false);
     check(veo, options("720p", Some(4)), &[Reference], false);

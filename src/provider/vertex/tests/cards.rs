@@ -48,14 +48,14 @@ fn prices_follow_seconds_resolution_and_sound() {
     };
     check("veo-3.1-generate-001", 8, "720p", false, 1_600_000);
     check("veo-3.1-generate-001", 8, "1080p", true, 3_200_000);
-    check("veo-3.1-generate-001", 8, "4k", true, 4_800_000);
-    check("veo-3.1-generate-001", 4, "4k", false, 1_600_000);
+    check("veo-3.1-generate-001", 8, "2160p", true, 4_800_000);
+    check("veo-3.1-generate-001", 4, "2160p", false, 1_600_000);
     check("veo-3.1-fast-generate-001", 8, "720p", true, 800_000);
     check("veo-3.1-fast-generate-001", 8, "720p", false, 640_000);
     check("veo-3.1-fast-generate-001", 8, "1080p", true, 960_000);
     check("veo-3.1-fast-generate-001", 8, "1080p", false, 800_000);
-    check("veo-3.1-fast-generate-001", 8, "4k", true, 2_400_000);
-    check("veo-3.1-fast-generate-001", 8, "4k", false, 2_000_000);
+    check("veo-3.1-fast-generate-001", 8, "2160p", true, 2_400_000);
+    check("veo-3.1-fast-generate-001", 8, "2160p", false, 2_000_000);
     check("veo-3.1-lite-generate-001", 8, "720p", true, 400_000);
     check("veo-3.1-lite-generate-001", 8, "720p", false, 240_000);
     check("veo-3.1-lite-generate-001", 8, "1080p", true, 640_000);
