@@ -15,6 +15,9 @@ use super::{
 /// Most models that a refusal names.
 const MOST_NAMES: usize = 100;
 
+/// Most models that one of several complaints names: all of them travel in a header.
+const MOST_EXAMPLES: usize = 20;
+
 /// The provider that needs no key and whose outputs are stand-ins.
 pub const SAMPLE: &str = "sample";
 
@@ -221,7 +224,7 @@ impl Catalog {
         }
         let resolved = card
             .resolve(asked.prompt, asked.options, asked.provider_options, asked.inputs, asked.mode)
-            .map_err(NoCandidate::Violations)?;
+            .map_err(|violations| NoCandidate::Violations(self.with_who_takes_it(violations, card, asked.inputs)))?;
         Ok(Candidate {
             // An alias becomes the one name, so that the cache and the ledger know one model.
             model: ModelName { provider: model.provider.clone(), name: card.name.clone() },
@@ -235,6 +238,27 @@ impl Catalog {
             digest: String::new(),
             stand_in: false,
         })
+    }
+
+    /// Violations about roles that the card does not have, each with the models of the same kind that have it.
+    fn with_who_takes_it(&self, mut all: Vec<Violation>, card: &ModelCard, inputs: &[InputRole]) -> Vec<Violation> {
+        for (index, role) in inputs.iter().enumerate().filter(|(_, role)| !card.inputs.contains_key(role)) {
+            let field = format!("inputs[{index}].role");
+            let Some(violation) = all.iter_mut().find(|violation| violation.field == field) else { continue };
+            let takes = |other: &&Arc<ModelCard>| other.kind == card.kind && other.inputs.contains_key(role);
+            let usable = self.providers.iter().filter(|(id, entry)| entry.missing.is_none() && id.id() != SAMPLE);
+            let names = usable.flat_map(|(id, entry)| {
+                entry.cards.iter().filter(takes).map(move |other| format!("{id}/{}", other.name))
+            });
+            let names: Vec<String> = names.collect();
+            let (some, others) = names.split_at(names.len().min(MOST_EXAMPLES));
+            let more = if others.is_empty() { "" } else { " and others, see ListModels" };
+            if !some.is_empty() {
+                let description = &violation.description;
+                violation.description = format!("{description}. Models that take it: {}{more}", some.join(", "));
+            }
+        }
+        all
     }
 
     /// The sample in place of a failed model: whatever was asked, it serves its file, so it adapts to everything.

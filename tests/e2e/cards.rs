@@ -464,3 +464,33 @@ async fn every_field_of_every_model_arrives_or_is_told() {
     assert!(problems.is_empty(), "{} of {n_all} fields:\n{}", problems.len(), problems.join("\n"));
     assert!(n_all > 1000, "{n_all}");
 }
+
+#[tokio::test]
+async fn what_a_model_cannot_start_from_is_refused_with_the_models_that_can() {
+    let simulator = Simulator::start(&[]);
+    let server = setup(&simulator).start().await;
+    let order = |model: &str, role: &str| {
+        let mut file = FILES[0].clone();
+        file["role"] = json!(role);
+        json!({ "model": model, "prompt": "a fox", "cache": "CACHE_POLICY_BYPASS", "inputs": [file] })
+    };
+    let drawn = order("midjourney/imagine", "INPUT_ROLE_SOURCE");
+    let status = order::place(&server, Kind::Image, &drawn).await.unwrap_err();
+    assert_eq!(refused(&status).fields, ["inputs[0].role"]);
+    let told = status.message();
+    assert!(
+        told.contains("Models that take it: ") && told.contains("openai/gpt-image-2") && !told.contains("sample/"),
+        "{told}"
+    );
+    // What two frames become needs no words.
+    let mut pair = order("hailuo-2.0", "INPUT_ROLE_FIRST_FRAME");
+    let mut last = FILES[0].clone();
+    last["role"] = json!("INPUT_ROLE_LAST_FRAME");
+    pair["prompt"] = json!("");
+    pair["inputs"].as_array_mut().unwrap().push(last);
+    let made = order::place(&server, Kind::Video, &pair).await.unwrap();
+    assert_eq!(made.model, "fal/fal-ai/minimax/hailuo-02/pro");
+    server.end_of(&made.name).await;
+    let body = &simulator.jobs("fal").await[0]["body"];
+    assert_eq!(body["prompt"], "smooth cinematic transition between images");
+}

@@ -9,6 +9,9 @@ use super::{Expected, Placed};
 /// Values of a body by their paths.
 type Leaves = BTreeMap<String, String>;
 
+/// Some of them.
+type Changes<'a> = Vec<(&'a String, &'a String)>;
+
 /// Every job of one vendor.
 pub(super) struct Arrived {
     by_mark: HashMap<String, Leaves>,
@@ -40,7 +43,7 @@ impl Arrived {
 
     /// Orders of one model with different wishes that the vendor cannot tell apart.
     pub(super) fn doubles(&self, all: &[Expected]) -> Vec<String> {
-        let mut seen: HashMap<(&str, Vec<(&String, &String)>), &str> = HashMap::new();
+        let mut seen: HashMap<(&str, Changes<'_>), &str> = HashMap::new();
         let mut doubles = Vec::new();
         for Expected { what, placed, plain, .. } in all {
             let Some((model, _)) = what.split_once(':') else { continue };
@@ -81,7 +84,7 @@ impl Arrived {
 }
 
 /// What differs from the plain order. What is drawn by chance tells nothing, unless it is what was asked for.
-fn changed<'a>(sent: &'a Leaves, plain: &Leaves, again: &Leaves, holds: Option<&str>) -> Vec<(&'a String, &'a String)> {
+fn changed<'a>(sent: &'a Leaves, plain: &Leaves, again: &Leaves, holds: Option<&str>) -> Changes<'a> {
     let differs = |(path, text): &(&String, &String)| {
         plain.get(*path) != Some(text)
             && (plain.get(*path) == again.get(*path) || holds.is_some_and(|holds| *text == holds))
