@@ -46,11 +46,19 @@ pub(super) struct Prediction {
     pub(super) metrics: Option<Map<String, Value>>,
 }
 
+impl Prediction {
+    /// The status in lower case, with one spelling of a cancel.
+    pub(super) fn word(&self) -> String {
+        let word = self.status.as_deref().unwrap_or_default().trim().to_ascii_lowercase();
+        if word == "cancelled" { "canceled".to_owned() } else { word }
+    }
+}
+
 /// A page of the list of predictions, newest first.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
-    /// Its predictions.
-    #[serde(default)]
+    /// Its predictions; one that is odd does not hide the others.
+    #[serde(default, deserialize_with = "each")]
     pub(super) results: Vec<Prediction>,
     /// Address of the next page.
     #[serde(default, deserialize_with = "lenient")]
@@ -96,7 +104,6 @@ pub(super) struct InvalidField {
     pub(super) description: String,
 }
 
-/// A value of the type wanted, or nothing.
 /// A name may be written as a number; an empty one is none.
 fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
@@ -106,6 +113,13 @@ fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D:
     })
 }
 
+fn each<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Prediction>, D::Error> {
+    let items = Value::deserialize(deserializer)?;
+    let items = items.as_array().cloned().unwrap_or_default();
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
+}
+
+/// A value of the type wanted, or nothing.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
