@@ -39,8 +39,24 @@ const UNRUN: [&str; 10] = [
     "extra_forbidden",
 ];
 /// Words that tell of a content policy where the type does not.
-const POLICY_WORDS: [&str; 7] =
-    ["content policy", "content_policy", "nsfw", "safety checker", "safety filter", "moderation", "flagged"];
+const POLICY_WORDS: [&str; 16] = [
+    "content policy",
+    "content_policy",
+    "content checker",
+    "nsfw",
+    "safety checker",
+    "safety filter",
+    "safety system",
+    "moderation",
+    "moderated",
+    "flagged",
+    "usage guidelines",
+    "usage policies",
+    "responsible ai",
+    "risk control",
+    "sensitive content",
+    "inappropriate content",
+];
 /// What the header of billed units is called.
 const UNITS: &str = "x-fal-billable-units";
 
@@ -194,7 +210,10 @@ impl Fault {
         if self.units.is_some() {
             return self.billed();
         }
-        let is_unrun = |item: &Item| UNRUN.contains(&item.kind.as_str()) || item.kind.ends_with("_type");
+        // The older form of the same types: `value_error.missing`, `type_error.integer`.
+        let is_old = |kind: &str| kind.starts_with("value_error.") || kind.starts_with("type_error.");
+        let is_form = |kind: &str| kind.ends_with("_type") || kind.ends_with("_parsing");
+        let is_unrun = |item: &Item| UNRUN.contains(&item.kind.as_str()) || is_old(&item.kind) || is_form(&item.kind);
         let all_unrun = !self.items.is_empty() && self.items.iter().all(is_unrun);
         let is_free = self.status >= 500 || all_unrun || self.items.is_empty() && is_passing(&self.error_type);
         if is_free { Charged::No } else { Charged::Unknown }
@@ -219,9 +238,10 @@ impl Fault {
 impl Item {
     fn of(value: &Value) -> Self {
         let text = |key: &str| value[key].as_str().unwrap_or_default().to_owned();
+        let words = value.as_str().or_else(|| ["msg", "message", "detail"].iter().find_map(|key| value[*key].as_str()));
         Self {
             loc: value["loc"].as_array().cloned().unwrap_or_default(),
-            msg: value.as_str().map_or_else(|| text("msg"), str::to_owned),
+            msg: words.unwrap_or_default().to_owned(),
             kind: text("type"),
         }
     }

@@ -142,7 +142,7 @@ impl Ended<'_> {
     /// Reads the answer to the question for the result, which is what the model answered, its errors included.
     pub(super) fn progress(&self, answer: &Answer) -> Read {
         let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
-        let has_failed = self.page.failed_by_word() || !self.page.error.is_null() || self.page.error_type.is_some();
+        let has_failed = self.page.has_failed();
         match (answer.status.as_u16(), body) {
             (200..300, Some(body)) if !has_failed => self.output(answer, &body),
             (200..300, None) if !has_failed => Read::Broken("answered with a result that is not JSON"),

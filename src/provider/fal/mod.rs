@@ -276,7 +276,7 @@ impl Provider for Fal {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
-        let accepted: Accepted = self.http.json(Call::Submit, &answer)?;
+        let accepted: Accepted = self.http.record(Call::Submit, &answer)?;
         let Some(job) = accepted.job() else {
             let what = "took the order and named no job";
             return Err(ProviderError::new(&self.id, ErrorKind::NoJobId, Effect::Maybe, what));
@@ -296,7 +296,7 @@ impl Provider for Fal {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Job, &answer, None));
         }
-        let page: StatusPage = self.http.json(Call::Job, &answer)?;
+        let page: StatusPage = self.http.record(Call::Job, &answer)?;
         if page.status.is_none() || page.request_id.as_ref().is_some_and(|id| *id != ticket.job) {
             return Err(self.http.broken(Call::Job, "answered with another job, or without a status"));
         }

@@ -51,7 +51,10 @@ pub(super) fn files(output: &Value, kind: Option<Kind>, plain_http: bool) -> Vec
 /// Which pictures the safety checker has blacked out, in the order of the files.
 pub(super) fn blacked_out(output: &Value) -> Vec<bool> {
     let flag = |value: &Value| {
-        value.as_bool() == Some(true) || value.as_str().is_some_and(|it| it.eq_ignore_ascii_case("true"))
+        let text = value.as_str().map(str::to_ascii_lowercase);
+        value.as_bool() == Some(true)
+            || value.as_f64().is_some_and(|it| it > 0.0)
+            || text.is_some_and(|it| it == "true" || it == "1")
     };
     let flags = ["has_nsfw_concepts", "has_nsfw_concept", "nsfw_content_detected"];
     match flags.iter().map(|key| &output[*key]).find(|value| !value.is_null()) {
@@ -87,7 +90,15 @@ fn walk(value: &Value, order: &[&[&str]], plain_http: bool, depth: usize) -> Vec
             let keys = order.iter().flat_map(|keys| keys.iter());
             let mut found =
                 keys.map(|key| fields.get(*key).map_or_else(Vec::new, |it| walk(it, order, plain_http, depth - 1)));
-            found.find(|found| !found.is_empty()).unwrap_or_default()
+            if let Some(found) = found.find(|found| !found.is_empty()) {
+                return found;
+            }
+            // A model of tomorrow names its file as it likes; what goes in or comes along is not it.
+            let is_other = |key: &str| ["preview", "thumbnail", "input", "mask"].iter().any(|it| key.contains(it));
+            let mut rest =
+                fields.iter().filter(|(key, value)| !is_other(key) && (value.is_object() || value.is_array()));
+            rest.find_map(|(_, it)| Some(walk(it, order, plain_http, depth - 1)).filter(|found| !found.is_empty()))
+                .unwrap_or_default()
         }
         Value::Object(_) | Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
     }

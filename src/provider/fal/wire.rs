@@ -75,7 +75,7 @@ pub(super) struct StatusPage {
 impl StatusPage {
     /// The status in upper case.
     pub(super) fn word(&self) -> String {
-        self.status.as_deref().unwrap_or_default().to_ascii_uppercase()
+        self.status.as_deref().unwrap_or_default().trim().to_ascii_uppercase().replace(['-', ' '], "_")
     }
 
     /// True if nothing more will happen. Only `COMPLETED` is documented, for failures too; the others are what the word of a failure would be.
@@ -86,6 +86,18 @@ impl StatusPage {
     /// True if the word itself says that there is no output.
     pub(super) fn failed_by_word(&self) -> bool {
         matches!(self.word().as_str(), "FAILED" | "ERROR" | "CANCELED" | "CANCELLED")
+    }
+
+    /// True if it tells of a failure, in a word or beside it. What says nothing tells of none.
+    pub(super) fn has_failed(&self) -> bool {
+        let tells = match &self.error {
+            Value::Null | Value::Bool(false) => false,
+            Value::String(text) => !text.trim().is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Object(fields) => !fields.is_empty(),
+            Value::Bool(true) | Value::Number(_) => true,
+        };
+        self.failed_by_word() || tells || self.error_type.is_some()
     }
 
     /// Seconds of compute.

@@ -109,6 +109,15 @@ impl Http {
         })
     }
 
+    /// The answer's JSON, which is one record; some servers wrap it in a list of one.
+    pub fn record<T: DeserializeOwned>(&self, call: Call, answer: &Answer) -> Result<T, ProviderError> {
+        if answer.body.trim_ascii_start().first() == Some(&b'[') {
+            let [record] = self.json::<[T; 1]>(call, answer)?;
+            return Ok(record);
+        }
+        self.json(call, answer)
+    }
+
     /// The vendor broke its contract in a good answer.
     pub fn broken(&self, call: Call, what: impl Into<String>) -> ProviderError {
         ProviderError::new(&self.provider, ErrorKind::Protocol, call.lost(), what)

@@ -134,7 +134,10 @@ pub fn refused(provider: &ProviderId, call: Call, status: StatusCode, said: Said
         401 | 403 => (ErrorKind::Unauthenticated, Effect::None),
         402 => (ErrorKind::OutOfCredit, Effect::None),
         404 | 410 => (call.not_found(), Effect::None),
-        408 => (ErrorKind::Timeout, call.lost()),
+        // Who waited in between gave up, after it had passed the call on.
+        408 | 499 => (ErrorKind::Timeout, call.lost()),
+        // What was made lies elsewhere.
+        303 => (ErrorKind::Protocol, call.lost()),
         429 => (ErrorKind::RateLimited, Effect::None),
         400 | 409 | 413 | 415 | 422 => (call.invalid(), Effect::None),
         // A gateway that says 5xx, also a polite 503, may have passed the order on before.
@@ -216,6 +219,10 @@ mod tests {
             (Call::Submit, 422, ErrorKind::InvalidOrder, Effect::None),
             (Call::Submit, 429, ErrorKind::RateLimited, Effect::None),
             (Call::Submit, 302, ErrorKind::Protocol, Effect::None),
+            (Call::Submit, 303, ErrorKind::Protocol, Effect::Maybe),
+            (Call::Submit, 425, ErrorKind::Protocol, Effect::None),
+            (Call::Submit, 499, ErrorKind::Timeout, Effect::Maybe),
+            (Call::Submit, 524, ErrorKind::Overloaded, Effect::Maybe),
             (Call::Submit, 500, ErrorKind::Overloaded, Effect::Maybe),
             (Call::Submit, 503, ErrorKind::Overloaded, Effect::Maybe),
             (Call::Prepare, 413, ErrorKind::InvalidOrder, Effect::None),

@@ -57,17 +57,23 @@ impl OpenAi {
 
     /// A good status may hold an error all the same; aggregators do that.
     pub(super) fn error_within(&self, answer: &Answer, body: &Value, order: &Order) -> Option<ProviderError> {
-        if !body["error"].is_object() {
-            return None;
-        }
-        let refusal = Answer {
-            status: StatusCode::BAD_GATEWAY,
-            retry_after: None,
-            headers: HeaderMap::new(),
-            body: answer.body.clone(),
-        };
-        Some(self.refused(Call::Submit, &refusal, Some(order)))
+        let problem = Problem::of(body).filter(|problem| !problem.is_empty())?;
+        // What the error itself calls a refusal was one; whatever else may have begun.
+        let said = problem.codes.iter().find_map(|code| code.parse::<u16>().ok());
+        let status = said.filter(|code| matches!(code, 400..=404 | 413 | 415 | 422));
+        let status = status.and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::BAD_GATEWAY);
+        Some(self.refused(Call::Submit, &answered(answer, status), Some(order)))
     }
+
+    /// The error of a good answer to a question about a job, which tells nothing of the job.
+    pub(super) fn error_of_question(&self, answer: &Answer) -> ProviderError {
+        self.refused(Call::Job, &answered(answer, StatusCode::BAD_GATEWAY), None)
+    }
+}
+
+/// The answer as if it had come with `status`.
+fn answered(answer: &Answer, status: StatusCode) -> Answer {
+    Answer { status, retry_after: None, headers: HeaderMap::new(), body: answer.body.clone() }
 }
 
 /// What a header says in milliseconds, of one second at least.

@@ -220,7 +220,8 @@ impl OpenAi {
 
     /// An order's call. No server of this kind documents the header, so nothing relies on it.
     fn submission(&self, segments: &[&str], key: &SubmitKey) -> RequestBuilder {
-        self.request(Method::POST, segments).header("idempotency-key", key.id())
+        // LiteLLM sends an order again when its upstream breaks, also when that had made it: each may be paid.
+        self.request(Method::POST, segments).header("idempotency-key", key.id()).header("x-litellm-num-retries", "0")
     }
 
     fn body<'a>(&self, order: &'a Order) -> Result<Body<'a>, ProviderError> {

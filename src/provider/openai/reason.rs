@@ -41,9 +41,8 @@ const PARTS: [(Reason, &[&str]); 6] = [
             "content_policy",
             "contentpolicy",
             "content_filter",
-            "content_moderation",
-            "moderation_blocked",
-            "moderation_failed",
+            "contentfilter",
+            "moderation",
             "moderated",
             "sentinel_block",
             "safety",
@@ -124,6 +123,9 @@ const PHRASES: [(Reason, &[&str]); 3] = [
             "content_policy_violation",
             "safety system",
             "moderation_blocked",
+            "usage guidelines",
+            "usage policies",
+            "responsible ai practices",
         ],
     ),
     (
@@ -136,10 +138,27 @@ const PHRASES: [(Reason, &[&str]); 3] = [
             "insufficient credit",
         ],
     ),
-    (Reason::Model, &["invalid model name passed in", "does not exist or you do not have access"]),
+    (
+        Reason::Model,
+        &[
+            "invalid model name passed in",
+            "does not exist or you do not have access",
+            "no available channel",
+            // The same of new-api and one-api.
+            "无可用渠道",
+        ],
+    ),
 ];
 
 impl Reason {
+    /// True if it blames what was ordered, and so is about the job wherever it is told.
+    pub(super) fn is_of_order(self) -> bool {
+        match self {
+            Self::Content | Self::Input => true,
+            Self::Credit | Self::Model | Self::Key | Self::Passing => false,
+        }
+    }
+
     /// Of what an error says, if its words are known.
     pub(super) fn of(problem: &Problem) -> Option<Self> {
         let by_code = |code: &str| {
@@ -292,6 +311,11 @@ mod tests {
         check("moderation_blocked", "image_generation_user_error", "", content);
         check("content_policy_violation", "invalid_request_error", "", content);
         check("sentinel_block", "", "", content);
+        check("", "", "input_moderation", content);
+        check("contentFilter", "", "", content);
+        check("content_safety_violation", "", "", content);
+        check("400", "", "Veo words that violate Vertex AI's usage guidelines", content);
+        check("", "new_api_error", "当前分组 default 下对于模型 sora-2 无可用渠道", Some(Reason::Model));
         check("NSFW_CONTENT_DETECTED", "", "", content);
         check("COPYRIGHT_VIOLATION", "", "", content);
         check("audio_filtered", "", "", content);

@@ -20,7 +20,7 @@ use crate::{
 use super::{
     OpenAi, Writing,
     answer::{charged, millis},
-    reason,
+    reason::{self, Reason},
     wire::Video,
     writing_of,
 };
@@ -43,13 +43,29 @@ impl Stage {
     pub(super) fn of(word: &str) -> Self {
         match word {
             "queued" | "pending" | "submitted" | "not_start" | "not_started" | "waiting" | "created" | "preparing"
-            | "scheduled" | "in_queue" | "queueing" | "validating" | "starting" => Self::Waiting,
-            "completed" | "complete" | "succeeded" | "success" | "successful" | "done" | "finished" | "ready" => {
-                Self::Done
-            }
-            "failed" | "failure" | "fail" | "error" | "rejected" | "blocked" | "moderated" | "expired" | "timeout" => {
-                Self::Failed
-            }
+            | "scheduled" | "in_queue" | "inqueue" | "queueing" | "validating" | "starting" => Self::Waiting,
+            "completed"
+            | "complete"
+            | "succeeded"
+            | "succeed"
+            | "success"
+            | "successful"
+            | "done"
+            | "finished"
+            | "finish"
+            | "ready"
+            | "generated"
+            | "video_generation_completed" => Self::Done,
+            "failed"
+            | "failure"
+            | "fail"
+            | "error"
+            | "rejected"
+            | "blocked"
+            | "moderated"
+            | "expired"
+            | "timeout"
+            | "video_generation_failed" => Self::Failed,
             "cancelled" | "canceled" | "deleted" | "aborted" | "stopped" | "terminated" => Self::Cancelled,
             _ => Self::Running,
         }
@@ -72,7 +88,7 @@ impl OpenAi {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
-        let page: Value = self.http.json(Call::Submit, &answer)?;
+        let page: Value = self.http.record(Call::Submit, &answer)?;
         let Some(job) = Video::of(&page).id else {
             let nameless =
                 || ProviderError::new(&self.id, ErrorKind::NoJobId, Effect::Maybe, "took the order and named no job");
@@ -93,9 +109,13 @@ impl OpenAi {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Job, &answer, None));
         }
-        let page: Value = self.http.json(Call::Job, &answer)?;
+        let page: Value = self.http.record(Call::Job, &answer)?;
         let mut video = Video::of(&page);
-        if video.status.is_none() && video.problem.is_some() {
+        if let (None, Some(problem)) = (&video.status, &video.problem) {
+            // An error in a good answer may be the question's and not the job's.
+            if video.id.is_none() && !Reason::of(problem).is_some_and(Reason::is_of_order) {
+                return Err(self.error_of_question(&answer));
+            }
             video.status = Some("failed".to_owned());
         }
         if video.status.is_none() {

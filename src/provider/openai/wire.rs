@@ -58,7 +58,9 @@ impl Video {
         let outer = answer.as_object().unwrap_or(&empty);
         let is_job =
             |fields: &Map<String, Value>| ["status", "id", "task_id"].iter().any(|key| fields.contains_key(*key));
-        let inner = outer.get("data").and_then(Value::as_object).filter(|_| !outer.contains_key("status"));
+        // A record of its own has an id; the status of a wrapper is the call's.
+        let is_named = ["id", "task_id", "video_id"].iter().any(|key| outer.get(*key).and_then(text).is_some());
+        let inner = outer.get("data").map(only).and_then(Value::as_object).filter(|_| !is_named);
         let fields = inner.filter(|inner| is_job(inner)).unwrap_or(outer);
         let first = |keys: &[&str]| keys.iter().find_map(|key| text(fields.get(*key)?));
         let usage = |key: &str| fields.get("usage").and_then(|usage| number(usage.get(key)?));
@@ -83,10 +85,15 @@ impl Problem {
     pub(super) fn of(body: &Value) -> Option<Self> {
         match (&body["error"], &body["detail"]) {
             (Value::Object(error), _) => Some(Self::of_object(error)),
-            (Value::String(error), _) => Some(Self { message: error.clone(), ..Self::default() }.coded(body)),
+            (Value::String(error), _) => {
+                Some(Self { message: error.clone(), ..Self::default() }.coded(body).unwrapped())
+            }
             (_, Value::Object(detail)) => Self::of(&Value::Object(detail.clone())),
             (_, Value::String(detail)) => Some(Self { message: detail.clone(), ..Self::default() }.coded(body)),
             (_, Value::Array(list)) => list.first().map(Self::of_field),
+            (Value::Null, Value::Null) if body["errors"].is_array() => Self::of(&body["errors"]),
+            // Google's servers wrap theirs in a list.
+            _ if body.is_array() => body.get(0).filter(|first| first.is_object()).and_then(Self::of),
             _ => {
                 let named = body.as_object().filter(|fields| fields.contains_key("message"))?;
                 Some(Self::of_object(named))
@@ -103,7 +110,7 @@ impl Problem {
         };
         let outer = Self {
             message: message.unwrap_or_default(),
-            codes: ["code", "type"].iter().filter_map(|key| word(key)).collect(),
+            codes: ["code", "type", "status"].iter().filter_map(|key| word(key)).chain(inner_code(error)).collect(),
             param: word("param"),
         };
         outer.unwrapped()
@@ -112,9 +119,10 @@ impl Problem {
     /// With what an upstream said in the place of a proxy's words round it: LiteLLM writes
     /// `litellm.BadRequestError: OpenAIException - {"error": {…}}. Received Model Group=…`.
     fn unwrapped(mut self) -> Self {
-        let written = self.message.find("{\"error\"").map(|at| &self.message[at..]);
+        let written = self.message.find('{').map(|at| &self.message[at..]);
         let upstream = written.and_then(|text| serde_json::Deserializer::from_str(text).into_iter::<Value>().next());
-        if let Some(Some(mut inner)) = upstream.and_then(Result::ok).map(|body| Self::of(&body)) {
+        let upstream = upstream.and_then(Result::ok).and_then(|body| Self::of(&body));
+        if let Some(mut inner) = upstream.filter(|inner| !inner.message.is_empty()) {
             inner.codes.append(&mut self.codes);
             inner.param = inner.param.or(self.param);
             return inner;
@@ -137,8 +145,14 @@ impl Problem {
         let said = ["error", "fail_reason", "failure_reason", "error_message"];
         said.iter().find_map(|key| match fields.get(*key)? {
             Value::Object(error) if !error.is_empty() => Some(Self::of_object(error)),
-            value => text(value).map(|message| Self { message, ..Self::default() }),
+            value => text(value).map(|message| Self { message, ..Self::default() }.unwrapped()),
         })
+    }
+
+    /// True if it says nothing, as the `error` of a good answer does.
+    pub(super) fn is_empty(&self) -> bool {
+        let is_good = |code: &String| matches!(code.as_str(), "0" | "200") || normal(code) == "success";
+        self.codes.iter().all(is_good) && (self.message.is_empty() || !self.codes.is_empty())
     }
 
     fn coded(mut self, body: &Value) -> Self {
@@ -149,8 +163,16 @@ impl Problem {
 
 /// The files of an image answer, in order.
 pub(super) fn files(answer: &Value) -> Vec<File> {
-    let items = [&answer["data"], &answer["images"]].into_iter().find_map(Value::as_array);
-    items.into_iter().flatten().filter_map(file).collect()
+    for found in [&answer["data"], &answer["images"], &answer["data"]["data"], &answer["data"]["images"], answer] {
+        let found: Vec<File> = match found {
+            Value::Array(items) => items.iter().filter_map(file).collect(),
+            one => file(one).into_iter().collect(),
+        };
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    Vec::new()
 }
 
 fn file(item: &Value) -> Option<File> {
@@ -158,7 +180,7 @@ fn file(item: &Value) -> Option<File> {
     if let Some(base64) = of("b64_json") {
         return Some(File::Base64(base64.to_owned()));
     }
-    let address = of("url").or_else(|| item.as_str())?;
+    let address = of("url").or_else(|| item["url"]["url"].as_str()).or_else(|| item.as_str())?;
     Some(match address.starts_with("data:") {
         true => File::Base64(address.to_owned()),
         false => File::Address(address.to_owned()),
@@ -179,6 +201,19 @@ pub(super) fn address(answer: &Value, depth: usize) -> Option<String> {
         Value::Array(items) => items.iter().find_map(|item| address(item, depth.checked_sub(1)?)),
         _ => None,
     }
+}
+
+/// The only item of a list, or what is none.
+fn only(value: &Value) -> &Value {
+    match value.as_array().map(Vec::as_slice) {
+        Some([one]) => one,
+        Some(_) | None => value,
+    }
+}
+
+/// The code within, where Azure says the outer one's reason.
+fn inner_code(error: &Map<String, Value>) -> Option<String> {
+    ["innererror", "inner_error"].iter().find_map(|key| text(error.get(*key)?.get("code")?))
 }
 
 /// A word in lower case, with `_` for whatever is neither letter nor digit.
@@ -238,6 +273,8 @@ mod tests {
         check(json!({"task_id": "t", "status": "SUCCESS", "progress": 0.5}), "t", "success", Some(50));
         check(json!({"code": "success", "data": {"task_id": "t", "status": "NOT_START"}}), "t", "not_start", None);
         check(json!({"id": "a", "task_id": "b", "status": "x", "data": {"id": "c"}}), "a", "x", None);
+        check(json!({"status": 200, "data": {"task_id": "t", "state": "Succeed"}}), "t", "succeed", None);
+        check(json!({"code": 0, "data": [{"id": "t", "status": "queued"}]}), "t", "queued", None);
         assert_eq!(Video::of(&json!([])).id, None);
     }
 
@@ -274,6 +311,20 @@ mod tests {
             &["c", "400"],
             Some("p"),
         );
+        check(json!([{"error": {"code": 400, "message": "m", "status": "INVALID"}}]), "m", &["400", "INVALID"], None);
+        check(json!({"errors": [{"code": 7, "message": "m"}], "success": false}), "m", &["7"], None);
+        check(
+            json!({"error": "API error (status 400): {\n \"error\": {\"message\": \"m\", \"code\": \"c\", \"param\": \"p\"}}"}),
+            "m",
+            &["c"],
+            Some("p"),
+        );
+        check(
+            json!({"error": {"code": "400", "message": "m", "inner_error": {"code": "ResponsibleAIPolicyViolation"}}}),
+            "m",
+            &["400", "ResponsibleAIPolicyViolation"],
+            None,
+        );
         assert_eq!(Problem::of(&json!({"ok": true})), None);
     }
 
@@ -287,6 +338,20 @@ mod tests {
         assert_eq!(found.len(), 5);
         assert_eq!(found[1], File::Address("/v1/images/x/content".to_owned()));
         assert_eq!(found[2], File::Base64("data:image/png;base64,AAAA".to_owned()));
+    }
+
+    #[test]
+    fn one_file_needs_no_list() {
+        let found = [
+            json!({"data": {"b64_json": "AAAA"}}),
+            json!({"data": "AAAA", "b64_json": "AAAA"}),
+            json!({"data": {"images": [{"b64_json": "AAAA"}]}}),
+            json!([{"b64_json": "AAAA"}]),
+        ];
+        for answer in found {
+            assert!(!files(&answer).is_empty(), "{answer}");
+        }
+        assert!(files(&json!({"error": {"message": "no"}})).is_empty());
     }
 
     #[test]

@@ -34,11 +34,31 @@ const LEAST_QUOTED: usize = 12;
 /// Codes of Replicate's list that name a passing trouble of its own.
 const PASSING_CODES: [&str; 9] = ["E003", "E004", "E1000", "E6716", "E8367", "E8765", "E9243", "E9825", "E9828"];
 
+/// Words of models and of the vendors behind them for a refusal of what was asked or made.
+const REFUSALS: [&str; 16] = [
+    "flagged",
+    "moderated",
+    "moderation",
+    "content policy",
+    "content_policy",
+    "safety system",
+    "safety filter",
+    "safety check",
+    "failed safety",
+    "usage guidelines",
+    "usage policies",
+    "responsible ai",
+    "risk control",
+    "prohibited content",
+    "inappropriate content",
+    "guardrails",
+];
+
 /// How far a prediction is.
 pub(super) fn progress(provider: &ProviderId, prediction: &Prediction, view: View) -> Result<Progress, ProviderError> {
-    let word = prediction.status.as_deref().unwrap_or_default();
+    let word = prediction.word();
     let mut usage = usage(prediction);
-    let status = match word {
+    let status = match word.as_str() {
         "starting" => Status::Waiting,
         "succeeded" => {
             let files = output::files(&prediction.output, view);
@@ -58,7 +78,7 @@ pub(super) fn progress(provider: &ProviderId, prediction: &Prediction, view: Vie
     let logs = prediction.logs.as_deref().unwrap_or_default();
     Ok(Progress {
         status,
-        phase: Some(shortened(word, PHASE_CHARS)),
+        phase: Some(shortened(&word, PHASE_CHARS)),
         percent: percent(logs),
         queue_position: None,
         log_tail: (!logs.is_empty()).then(|| tail(logs).to_owned()),
@@ -69,11 +89,11 @@ pub(super) fn progress(provider: &ProviderId, prediction: &Prediction, view: Vie
 
 /// What the answer to a cancel says.
 pub(super) fn cancelled(prediction: &Prediction) -> CancelOutcome {
-    match prediction.status.as_deref() {
-        Some("canceled") => CancelOutcome::Stopped(charged_when_cancelled(prediction)),
-        Some("aborted") => CancelOutcome::Stopped(Charged::No),
-        Some("succeeded" | "failed") => CancelOutcome::TooLate,
-        Some(_) | None => CancelOutcome::Requested,
+    match prediction.word().as_str() {
+        "canceled" => CancelOutcome::Stopped(charged_when_cancelled(prediction)),
+        "aborted" => CancelOutcome::Stopped(Charged::No),
+        "succeeded" | "failed" => CancelOutcome::TooLate,
+        _ => CancelOutcome::Requested,
     }
 }
 
@@ -190,9 +210,13 @@ fn classify(text: &str) -> (FailureReason, bool) {
     let lower = text.to_ascii_lowercase();
     let has_word =
         |word: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|it| it.eq_ignore_ascii_case(word));
-    let is_sensitive = lower.contains("flagged") || lower.contains("sensitive") && !lower.contains("case");
-    if has_word("E005") || has_word("NSFW") || is_sensitive {
+    let is_sensitive = lower.contains("sensitive") && !lower.contains("case");
+    let is_refusal = is_sensitive || REFUSALS.iter().any(|words| lower.contains(words));
+    if has_word("E005") || has_word("NSFW") || is_refusal {
         return (FailureReason::ProviderRefusedContent, false);
+    }
+    if has_word("E006") {
+        return (FailureReason::ProviderInvalidOrder, false);
     }
     let passing = PASSING_CODES.iter().any(|code| has_word(code))
         || text.contains("code: PA")

@@ -271,7 +271,7 @@ impl Provider for Replicate {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Submit, &answer, Some(order)));
         }
-        let prediction: Prediction = self.http.json(Call::Submit, &answer)?;
+        let prediction: Prediction = self.http.record(Call::Submit, &answer)?;
         match prediction.id.filter(|id| !id.is_empty()) {
             Some(job) => Ok(Submitted::Pending(self.ticket(job, order.kind))),
             None => {
@@ -290,7 +290,7 @@ impl Provider for Replicate {
         if !answer.status.is_success() {
             return Err(self.refused(Call::Job, &answer, None));
         }
-        let prediction: Prediction = self.http.json(Call::Job, &answer)?;
+        let prediction: Prediction = self.http.record(Call::Job, &answer)?;
         if prediction.status.is_none() || prediction.id.as_ref().is_some_and(|id| *id != ticket.job) {
             return Err(self.http.broken(Call::Job, "answered with another job, or without a status"));
         }

@@ -48,11 +48,19 @@ pub(super) struct Prediction {
     pub(super) metrics: Option<Map<String, Value>>,
 }
 
+impl Prediction {
+    /// The status in lower case, with one spelling of a cancel.
+    pub(super) fn word(&self) -> String {
+        let word = self.status.as_deref().unwrap_or_default().trim().to_ascii_lowercase();
+        if word == "cancelled" { "canceled".to_owned() } else { word }
+    }
+}
+
 /// A page of the list of predictions, newest first.
 #[derive(Debug, Deserialize)]
 pub(super) struct Page {
-    /// Its predictions.
-    #[serde(default)]
+    /// Its predictions; one that is odd does not hide the others.
+    #[serde(default, deserialize_with = "each")]
     pub(super) results: Vec<Prediction>,
     /// Address of the next page.
     #[serde(default, deserialize_with = "lenient")]
@@ -96,4 +104,10 @@ pub(super) struct InvalidField {
     /// What is wrong.
     #[serde(default)]
     pub(super) description: String,
+}
+
+fn each<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Prediction>, D::Error> {
+    let items = Value::deserialize(deserializer)?;
+    let items = items.as_array().cloned().unwrap_or_default();
+    Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
 }
