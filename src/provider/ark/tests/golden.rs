@@ -85,3 +85,15 @@ fn of_pictures_those_that_were_made_are_given_and_counted() {
 async fn every_failure_on_file_means_what_it_says() {
     assert!(mean_what_they_say("ark", ark, |_| None).await >= 30);
 }
+
+#[test]
+fn a_film_is_found_in_odd_but_legal_places() {
+    for content in [
+        serde_json::json!([{ "video_url": "https://h.example/clip.mp4" }]),
+        serde_json::json!({ "video_url": { "url": "https://h.example/clip.mp4" }, "new": null }),
+    ] {
+        let task = serde_json::json!({ "id": "cgt-1", "status": "SUCCEEDED", "content": content, "error": {} });
+        let progress = map::progress(&id_of(ARK).unwrap(), &serde_json::from_value(task).unwrap()).unwrap();
+        assert_eq!(films(&progress), ["clip.mp4"]);
+    }
+}

@@ -4,12 +4,14 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{MIDJOURNEY, Midjourney, midjourney, order};
+use crate::domain::names::SubmitKey;
 use crate::provider::{
     contract, id_of,
-    port::{CancelOutcome, Progress, Provider, RemoteOutput, Status, Ticket},
+    port::{CancelOutcome, Found, Progress, Provider, RemoteOutput, Status, Ticket},
     tests::server::{Asked, Reply, Server},
 };
 
@@ -222,6 +224,33 @@ async fn an_order_that_is_to_stop_gets_no_further_step() {
     assert_eq!(stage.midjourney.cancel(&stage.ticket).await.unwrap(), CancelOutcome::TooLate);
     assert_eq!(stage.files().await, ["/grid.png"]);
     assert!(stage.n_submits().is_empty());
+}
+
+#[tokio::test]
+async fn a_relay_without_a_list_makes_the_pictures_all_the_same() {
+    for list in [Reply::new(200, "<!doctype html><html></html>"), Reply::json(404, &json!({}))] {
+        let server = Server::start(move |asked| match asked.line.as_str() {
+            "POST /v1/submit/imagine" => Reply::json(200, &json!({ "code": 1, "result": "g" })),
+            "POST /v1/submit/change" => {
+                Reply::json(200, &json!({ "code": 1, "result": format!("u{}", asked.json()["index"]) }))
+            }
+            "GET /v1/task/list" => list.clone(),
+            line => {
+                let id = line.split('/').nth(3).unwrap();
+                let link = format!("https://h.example/{id}.png");
+                Reply::json(200, &json!({ "id": id, "status": "SUCCESS", "imageUrl": link }))
+            }
+        })
+        .await;
+        let midjourney = midjourney(&server.base);
+        let order = order(&midjourney, "imagine");
+        let ticket = contract::accepted(&midjourney, &order).await;
+        midjourney.poll(&ticket).await.unwrap();
+        let Status::Done(outputs) = midjourney.poll(&ticket).await.unwrap().status else { panic!("not done") };
+        assert_eq!(outputs.len(), 4);
+        let found = midjourney.find(&order, &SubmitKey::fresh(), Timestamp::now()).await.unwrap();
+        assert!(matches!(found, Found::Unsupported));
+    }
 }
 
 #[tokio::test]
