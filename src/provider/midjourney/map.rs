@@ -104,7 +104,6 @@ fn refused(provider: &ProviderId, code: Option<i64>, envelope: &Envelope, hidden
         }
         Some(4) => error(ErrorKind::InvalidOrder, "refused the order"),
         Some(9) => error(ErrorKind::Overloaded, "could not pass the order on").retry_after(Some(QUEUE_PAUSE)),
-        Some(30) => error(ErrorKind::RateLimited, "has too much to do").retry_after(Some(QUEUE_PAUSE)),
         Some(-1) if says(&["limit", "too many", "上限", "限制", "频繁"]) => {
             error(ErrorKind::RateLimited, "limits its users")
         }
