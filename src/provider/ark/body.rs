@@ -1,12 +1,12 @@
 //! From an order to the body that Ark takes: fields by the card, and inputs as links or data URIs. Pure.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value, json};
 
 use crate::{
     domain::{artifact::Kind, order::InputRole},
     provider::{
         fields,
+        http::base64::data_uri,
         port::{InputFile, Order},
     },
 };
@@ -113,9 +113,7 @@ fn item(role: InputRole, file: &InputFile) -> Result<Value, Unwritable> {
 fn link(file: &InputFile) -> String {
     match file {
         InputFile::Url(url) => url.to_string(),
-        InputFile::Bytes { media_type, data } => {
-            format!("data:{};base64,{}", media_type.to_ascii_lowercase(), BASE64.encode(data))
-        }
+        InputFile::Bytes { media_type, data } => data_uri(&media_type.to_ascii_lowercase(), data),
     }
 }
 

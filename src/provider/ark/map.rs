@@ -1,6 +1,5 @@
 //! From Ark's answers to our progress and outputs. Pure.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use url::Url;
 
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     },
     provider::{
         error::{Effect, ErrorKind, ProviderError},
-        http::text::shortened,
+        http::{base64::decode, text::shortened},
         port::{Order, Progress, RemoteOutput, Status},
     },
 };
@@ -108,8 +107,7 @@ fn output(picture: &Picture) -> Option<RemoteOutput> {
     link.or_else(|| {
         let text = picture.b64_json.as_deref()?;
         let text = text.split_once(";base64,").map_or(text, |(_, data)| data);
-        let bytes = BASE64.decode(text.trim()).ok().filter(|bytes| !bytes.is_empty())?;
-        Some(RemoteOutput::Inline(bytes.into()))
+        decode(text).map(RemoteOutput::Inline)
     })
 }
 

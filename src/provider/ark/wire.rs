@@ -1,7 +1,9 @@
 //! What Ark sends, read leniently: an odd type reads as absent, and only what we cannot do without is missed.
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::provider::http::lenient::{lenient, name};
 
 /// A video task.
 #[derive(Debug, Default, Deserialize)]
@@ -141,24 +143,9 @@ pub(super) struct Refusal {
     pub(super) error: Option<Problem>,
 }
 
-/// A name may be written as a number; an empty one is none.
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    })
-}
-
 /// A finite number of zero or more, perhaps written as text.
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
     let value = Value::deserialize(deserializer)?;
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok());
     Ok(number.filter(|number| number.is_finite() && *number >= 0.0))
-}
-
-/// A value of the type wanted, or nothing.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
 }

@@ -1,11 +1,12 @@
 //! From the many shapes of a model's output to files in order. Pure.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::{domain::artifact::Kind, provider::port::RemoteOutput};
+use crate::{
+    domain::artifact::Kind,
+    provider::{http::base64, port::RemoteOutput},
+};
 
 /// Keys of files by what they are, best first.
 const VIDEO: [&str; 3] = ["video", "videos", "video_url"];
@@ -98,7 +99,7 @@ fn object_file(fields: &Map<String, Value>, plain_http: bool) -> Option<File> {
     let by_url = text("url").and_then(|url| text_file(url, plain_http));
     let output = by_url.or_else(|| {
         let data = text("file_data")?;
-        text_file(data, plain_http).or_else(|| decoded(data))
+        text_file(data, plain_http).or_else(|| base64::decode(data).map(RemoteOutput::Inline))
     })?;
     let number = |key: &str| fields.get(key).and_then(super::wire::number_of);
     let megapixels = number("width").zip(number("height")).map(|(width, height)| width * height / 1e6);
@@ -113,16 +114,10 @@ impl File {
 
 fn text_file(text: &str, plain_http: bool) -> Option<RemoteOutput> {
     let text = text.trim();
-    if let Some(rest) = text.strip_prefix("data:") {
-        let (head, payload) = rest.split_once(',')?;
-        return head.ends_with(";base64").then(|| decoded(payload)).flatten();
+    if text.starts_with("data:") {
+        return base64::decode_data_uri(text).map(RemoteOutput::Inline);
     }
     let is_link = text.starts_with("https://") || plain_http && text.starts_with("http://");
     let url = is_link.then(|| Url::parse(text).ok()).flatten()?;
     url.has_host().then_some(RemoteOutput::Link(url))
-}
-
-fn decoded(text: &str) -> Option<RemoteOutput> {
-    let bytes = BASE64.decode(text.trim()).ok().filter(|bytes| !bytes.is_empty())?;
-    Some(RemoteOutput::Inline(Bytes::from(bytes)))
 }

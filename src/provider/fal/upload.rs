@@ -1,13 +1,12 @@
 //! Files to start from: small ones within the order, larger ones through fal's storage.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::provider::{
     error::ProviderError,
-    http::{ANSWER_CAP, outcome::Call},
+    http::{ANSWER_CAP, base64::data_uri, outcome::Call},
     port::InputFile,
 };
 
@@ -22,7 +21,7 @@ impl Fal {
         match file {
             InputFile::Url(url) => Ok(Value::from(url.as_str())),
             InputFile::Bytes { media_type, data } if data.len() <= INLINE_INPUT_BYTES => {
-                Ok(Value::from(format!("data:{media_type};base64,{}", BASE64.encode(data))))
+                Ok(Value::from(data_uri(media_type, data)))
             }
             InputFile::Bytes { media_type, data } => self.upload(media_type, data.clone()).await.map(Value::from),
         }

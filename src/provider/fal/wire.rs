@@ -1,7 +1,9 @@
 //! What fal sends, read leniently: an odd type reads as absent.
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
+
+use crate::provider::http::lenient::{lenient, name};
 use url::Url;
 
 /// The answer to a submit.
@@ -145,22 +147,8 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::
     Ok(number_of(&Value::deserialize(deserializer)?))
 }
 
-/// A name may be written as a number; an empty one is none.
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    })
-}
-
 fn each<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Past>, D::Error> {
     let items = Value::deserialize(deserializer)?;
     let items = items.as_array().cloned().unwrap_or_default();
     Ok(items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect())
-}
-
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
 }

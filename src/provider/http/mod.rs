@@ -4,7 +4,9 @@
 //! Invariant: nothing here retries. An answer that was lost after a submit was sent is `Effect::Maybe`, whatever lost
 //! it.
 
+pub mod base64;
 pub mod inputs;
+pub mod lenient;
 pub mod links;
 pub mod outcome;
 pub mod text;

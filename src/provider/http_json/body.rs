@@ -1,6 +1,5 @@
 //! From an order to the body that the description asks for.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
 use reqwest::{
     RequestBuilder,
     multipart::{Form, Part},
@@ -11,7 +10,7 @@ use crate::{
     domain::names::SubmitKey,
     provider::{
         fields,
-        http::inputs::File,
+        http::{base64, inputs::File},
         port::{InputFile, Order},
     },
 };
@@ -45,13 +44,12 @@ pub(super) fn without_bytes(submit: &Submit, file: &InputFile) -> Option<Passed>
 /// # Errors
 /// If the vendor takes addresses only.
 pub(super) fn with_bytes(submit: &Submit, file: File) -> Result<Passed, String> {
-    let base64 = || STANDARD.encode(&file.data);
     match (submit.encoding, submit.inputs) {
         (Encoding::Multipart, _) => Ok(Passed::File(file)),
         (Encoding::Json, Inputs::DataUri) => {
-            Ok(Passed::Value(Value::from(format!("data:{};base64,{}", file.media_type, base64()))))
+            Ok(Passed::Value(Value::from(base64::data_uri(&file.media_type, &file.data))))
         }
-        (Encoding::Json, Inputs::Base64) => Ok(Passed::Value(Value::from(base64()))),
+        (Encoding::Json, Inputs::Base64) => Ok(Passed::Value(Value::from(base64::encode(&file.data)))),
         (Encoding::Json, Inputs::Url) => Err("takes inputs as https addresses only".to_owned()),
     }
 }

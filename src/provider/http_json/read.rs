@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
 use url::Url;
@@ -16,7 +14,10 @@ use crate::{
     },
     provider::{
         error::ErrorKind,
-        http::text::{SHOWN_CHARS, shortened, shown},
+        http::{
+            base64,
+            text::{SHOWN_CHARS, shortened, shown},
+        },
         port::RemoteOutput,
     },
 };
@@ -72,22 +73,16 @@ pub(super) fn outputs(description: &Description, base: &Url, answer: &Value) -> 
 }
 
 fn output(form: OutputForm, base: &Url, text: &str) -> Option<RemoteOutput> {
-    if let Some((head, payload)) = text.strip_prefix("data:").and_then(|rest| rest.split_once(',')) {
-        return head.ends_with(";base64").then(|| decoded(payload)).flatten();
+    if text.starts_with("data:") {
+        return base64::decode_data_uri(text).map(RemoteOutput::Inline);
     }
     match form {
         // Any other text is only a text.
         OutputForm::Url if !["https://", "http://", "/"].iter().any(|start| text.starts_with(start)) => None,
         OutputForm::Url => base.join(text).ok().filter(Url::has_host).map(RemoteOutput::Link),
-        OutputForm::Base64 => decoded(text),
+        OutputForm::Base64 => base64::decode(text).map(RemoteOutput::Inline),
         OutputForm::Body => None,
     }
-}
-
-fn decoded(text: &str) -> Option<RemoteOutput> {
-    let text: String = text.split_ascii_whitespace().collect();
-    let bytes = STANDARD.decode(&text).ok()?;
-    (!bytes.is_empty()).then(|| RemoteOutput::Inline(Bytes::from(bytes)))
 }
 
 /// What the vendor counts and asks for itself.

@@ -1,12 +1,12 @@
 //! From an order to the body of a submit: fields by the card, options as flags in the prompt, inputs as data URIs or links. Pure.
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Map, Value};
 
 use crate::{
     domain::card::ModelCard,
     provider::{
         fields,
+        http::base64::data_uri,
         port::{InputFile, Order},
     },
 };
@@ -41,9 +41,7 @@ pub(super) fn of_order(order: &Order, card: &ModelCard) -> Result<Map<String, Va
     let mut files = Vec::with_capacity(order.inputs.len());
     for input in &order.inputs {
         files.push(match &input.file {
-            InputFile::Bytes { media_type, data } => {
-                Value::from(format!("data:{media_type};base64,{}", BASE64.encode(data)))
-            }
+            InputFile::Bytes { media_type, data } => Value::from(data_uri(media_type, data)),
             InputFile::Url(url) if leads => {
                 links.push(url.as_str());
                 Value::Null

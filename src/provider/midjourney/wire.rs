@@ -1,7 +1,9 @@
 //! What midjourney-proxy sends, read leniently: its two lineages and their relays write the same things in several ways.
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+
+use crate::provider::http::lenient::{lenient, name};
 
 /// The answer to a submit.
 #[derive(Debug, Default, Deserialize)]
@@ -113,19 +115,4 @@ fn code<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Er
     let value = Value::deserialize(deserializer)?;
     let text = || value.as_str()?.trim().parse().ok();
     Ok(value.as_i64().or_else(|| value.as_f64().map(|number| number as i64)).or_else(text))
-}
-
-/// A name may be written as a number; an empty one is none.
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    })
-}
-
-/// A value of the type wanted, or nothing.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
 }

@@ -3,13 +3,11 @@
 use reqwest::multipart::{Form, Part};
 use serde_json::{Map, Value, json};
 
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-
 use crate::{
     domain::{artifact::Kind, order::InputRole},
     provider::{
         fields,
-        http::inputs::File,
+        http::{base64::data_uri, inputs::File},
         port::{InputFile, Order},
     },
 };
@@ -125,6 +123,6 @@ fn mark(value: &Value) -> Option<usize> {
 fn address(file: &InputFile) -> String {
     match file {
         InputFile::Url(url) => url.as_str().to_owned(),
-        InputFile::Bytes { media_type, data } => format!("data:{media_type};base64,{}", BASE64.encode(data)),
+        InputFile::Bytes { media_type, data } => data_uri(media_type, data),
     }
 }

@@ -1,9 +1,5 @@
 //! Images and speech: one exchange, and the files come with the answer.
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -11,7 +7,7 @@ use crate::{
     domain::{card::Size, money::Usage, names::SubmitKey},
     provider::{
         error::ProviderError,
-        http::{Answer, INLINE_CAP, outcome::Call, text::is_html},
+        http::{Answer, INLINE_CAP, base64, outcome::Call, text::is_html},
         port::{Order, RemoteOutput, Submitted},
     },
 };
@@ -24,11 +20,6 @@ use super::{
 
 /// Most bytes of an answer with ten large images in base64.
 const IMAGES_CAP: usize = 256 << 20;
-
-const LENIENT: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 impl OpenAi {
     /// An order with images to start from is an edit, and they are attached.
@@ -101,20 +92,9 @@ impl OpenAi {
     }
 }
 
-/// The bytes of base64, bare or within a data URI, however it is folded and padded.
+/// The bytes of base64, bare or within a data URI.
 fn decode(text: &str) -> Option<Bytes> {
-    let payload = match text.strip_prefix("data:") {
-        Some(rest) => rest.split_once(";base64,")?.1,
-        None => text,
-    };
-    let folded: String;
-    let payload = if payload.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        folded = payload.split_ascii_whitespace().collect();
-        &folded
-    } else {
-        payload
-    };
-    LENIENT.decode(payload).ok().filter(|bytes| !bytes.is_empty()).map(Bytes::from)
+    if text.starts_with("data:") { base64::decode_data_uri(text) } else { base64::decode(text) }
 }
 
 /// Million pixels of `n` images, if the answer says their size.

@@ -14,7 +14,6 @@ mod wire;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use http::Method;
@@ -38,6 +37,7 @@ use super::{
     fields,
     http::{
         ANSWER_CAP, Answer, Http, INLINE_CAP,
+        base64::data_uri,
         links::Links,
         outcome::{self, Call, Said},
     },
@@ -191,7 +191,7 @@ impl Replicate {
         match file {
             InputFile::Url(url) => Ok(Value::from(url.as_str())),
             InputFile::Bytes { media_type, data } if data.len() <= INLINE_INPUT_BYTES => {
-                Ok(Value::from(format!("data:{media_type};base64,{}", BASE64.encode(data))))
+                Ok(Value::from(data_uri(media_type, data)))
             }
             InputFile::Bytes { media_type, data } => self.upload(media_type, data.clone()).await.map(Value::from),
         }

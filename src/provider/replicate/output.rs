@@ -1,17 +1,15 @@
 //! From the many shapes of `output` to files in order. Pure.
 
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use url::Url;
 
 use crate::{
     domain::artifact::Kind,
     provider::{
-        http::text::{bare, shortened},
+        http::{
+            base64::{decode, decode_data_uri},
+            text::{bare, shortened},
+        },
         port::RemoteOutput,
     },
 };
@@ -27,11 +25,6 @@ const SHAPE_CHARS: usize = 500;
 const TEXT_CHARS: usize = 40;
 /// Bare base64 of a type we cannot tell must be this long, so that a plain text is not taken for a file.
 const LEAST_UNKNOWN: usize = 256;
-
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// How to look at an output.
 #[derive(Debug, Clone, Copy)]
@@ -106,23 +99,14 @@ fn of_object(fields: &Map<String, Value>, view: View, depth: usize) -> Vec<Remot
 
 fn file(text: &str, view: View) -> Option<RemoteOutput> {
     let text = text.trim();
-    if let Some(rest) = text.strip_prefix("data:") {
-        return data_uri(rest);
+    if text.starts_with("data:") {
+        return decode_data_uri(text).map(RemoteOutput::Inline);
     }
     let is_link = text.starts_with("https:") || view.plain_http && text.starts_with("http:");
     if !is_link {
         return bare_media(text);
     }
     Url::parse(text).ok().filter(Url::has_host).map(RemoteOutput::Link)
-}
-
-fn data_uri(rest: &str) -> Option<RemoteOutput> {
-    let (head, payload) = rest.split_once(',')?;
-    if !head.ends_with(";base64") {
-        // Media is never written as percent-encoded text.
-        return None;
-    }
-    decode(payload).map(RemoteOutput::Inline)
 }
 
 /// Base64 that says by its first bytes what it is, wherever it stands; any other text is only a text.
@@ -134,18 +118,6 @@ fn bare_media(text: &str) -> Option<RemoteOutput> {
 fn bare_base64(text: &str) -> Option<RemoteOutput> {
     let bytes = decode(text)?;
     (bytes.len() >= LEAST_UNKNOWN || infer::get(&bytes).is_some()).then_some(RemoteOutput::Inline(bytes))
-}
-
-fn decode(text: &str) -> Option<Bytes> {
-    let folded: String;
-    let text = if text.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        folded = text.split_ascii_whitespace().collect();
-        &folded
-    } else {
-        text
-    };
-    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()?;
-    (!bytes.is_empty()).then(|| Bytes::from(bytes))
 }
 
 fn describe(value: &Value, text: &mut String) {

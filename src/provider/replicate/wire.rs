@@ -2,8 +2,10 @@
 //! reads as absent.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Map, Value};
+
+use crate::provider::http::lenient::{lenient, name};
 
 /// One run of a model.
 #[derive(Debug, Default, Deserialize)]
@@ -94,19 +96,4 @@ pub(super) struct InvalidField {
     /// What is wrong.
     #[serde(default)]
     pub(super) description: String,
-}
-
-/// A value of the type wanted, or nothing.
-/// A name may be written as a number; an empty one is none.
-fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) => Some(text).filter(|text| !text.is_empty()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    })
-}
-
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
 }
