@@ -104,7 +104,7 @@ impl Ark {
             account: build.account,
             http: Http::new(&build.id, build.timeout)?,
             // Outputs lie in an object store under signed addresses.
-            links: Links::new(&build.id, &base, key.clone(), &[], build.download_timeout)?,
+            links: Links::new(&build.id, &base, &key, &[], build.download_timeout)?,
             cards: build.cards,
             base,
             key,

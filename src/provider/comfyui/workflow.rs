@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::{
     artifact::Kind,
-    card::{InputSpec, ModelCard, OptionSpec, PromptSpec},
+    card::{InputSpec, ModelCard, PromptSpec},
     order::{InputRole, OptionName, OptionValue},
 };
 
@@ -197,7 +197,7 @@ fn complete_option(card: &mut ModelCard, name: OptionName, default: Option<&Valu
             _ => Ok(()),
         };
     }
-    let spec = card.options.entry(name).or_insert_with(OptionSpec::default);
+    let spec = card.options.entry(name).or_default();
     if spec.default.is_none() {
         spec.default = default.and_then(option_value);
     }

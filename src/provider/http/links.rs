@@ -53,14 +53,14 @@ impl Links {
     pub fn new(
         provider: &ProviderId,
         base: &Url,
-        key: SecretString,
+        key: &SecretString,
         key_hosts: &'static [&'static str],
         idle: Duration,
     ) -> Result<Self, SetupError> {
         if key.expose_secret().is_empty() {
             return Self::open_to_all(provider, base, idle);
         }
-        let headers = bearer(&key).ok_or_else(|| SetupError::new(provider, "its key must be visible ASCII"))?;
+        let headers = bearer(key).ok_or_else(|| SetupError::new(provider, "its key must be visible ASCII"))?;
         Self::with_headers(provider, base, headers, key_hosts.iter().map(|&host| host.to_owned()).collect(), idle)
     }
 
@@ -221,7 +221,7 @@ mod tests {
         let base = Url::parse("https://proxy.example:8443/v1").unwrap();
         let provider = ProviderId::from_id("v").unwrap();
         let key = SecretString::from("secret");
-        let links = Links::new(&provider, &base, key, &["replicate.delivery"], Duration::from_secs(1)).unwrap();
+        let links = Links::new(&provider, &base, &key, &["replicate.delivery"], Duration::from_secs(1)).unwrap();
         let check = |link: &str, expected: bool| {
             assert_eq!(links.gets_key(&Url::parse(link).unwrap()), expected, "{link}");
         };

@@ -65,10 +65,10 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         // Some languages write every number as a float.
-        Value::Number(number) => number
-            .as_f64()
-            .filter(|it| it.fract() == 0.0)
-            .map_or(number.to_string(), |it| if number.is_f64() { format!("{it:.0}") } else { number.to_string() }),
+        Value::Number(number) => match number.as_f64().filter(|it| number.is_f64() && it.fract() == 0.0) {
+            Some(whole) => format!("{whole:.0}"),
+            None => number.to_string(),
+        },
         Value::Bool(flag) => flag.to_string(),
         Value::Null | Value::Array(_) | Value::Object(_) => return None,
     };

@@ -112,7 +112,7 @@ impl Midjourney {
         Ok(Self {
             account: if build.account.is_empty() { "open".to_owned() } else { build.account },
             http: Http::new(&build.id, build.timeout)?,
-            links: Links::new(&build.id, &base, key, &[], build.download_timeout)?,
+            links: Links::new(&build.id, &base, &key, &[], build.download_timeout)?,
             inputs: Inputs::new(&build.id)?,
             steps: Steps::default(),
             cards: build.cards,

@@ -186,7 +186,7 @@ impl OpenAi {
         }
         Ok(Self {
             http: Http::new(&id, timeout)?,
-            links: Links::new(&id, &base, key.clone(), &[], download_timeout)?,
+            links: Links::new(&id, &base, &key, &[], download_timeout)?,
             inputs: Inputs::new(&id)?,
             id,
             account,

@@ -159,7 +159,7 @@ impl Replicate {
         Ok(Self {
             account: account_of(&api_token),
             http: Http::new(&id, timeout)?,
-            links: Links::new(&id, &base_url, api_token.clone(), &KEY_HOSTS, download_timeout)?,
+            links: Links::new(&id, &base_url, &api_token, &KEY_HOSTS, download_timeout)?,
             webhook_secret: Secret::of(webhook_secret.as_ref())?,
             cards,
             base: base_url,

@@ -57,7 +57,7 @@ async fn tell(comfyui: Arc<ComfyUi>, client: String, mut socket: WebSocket) -> R
         match job.stage() {
             // There is no replay but this, and it names no job.
             Stage::Processing { .. } => {
-                send(&mut socket, "executing", json!({ "node": job.data.graph.worker() })).await?
+                send(&mut socket, "executing", json!({ "node": job.data.graph.worker() })).await?;
             }
             Stage::Ended(_) => told.entry(job.id.clone()).or_default().ended = true,
             Stage::Starting => {}
