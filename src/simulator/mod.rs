@@ -1,8 +1,19 @@
 //! The vendors' HTTP contracts as a server: `filmgate simulate`.
 //!
 //! It is a peer, not a part: it uses nothing else of this crate, and the vendors' own clients work against it. Each
-//! vendor has its own first path segment: Replicate is at the base URL `http://HOST:PORT/replicate/v1`, its output files
-//! below `/replicate/delivery`; OpenAI is at `http://HOST:PORT/openai/v1`, all of fal at `http://HOST:PORT/fal`.
+//! vendor has its own first path segment; output files that have no path of the vendor's own are below `/NAME/delivery`:
+//!
+//! | vendor | base URL, after `http://HOST:PORT` |
+//! |---|---|
+//! | Replicate | `/replicate/v1` |
+//! | fal, all its hosts | `/fal` |
+//! | OpenAI | `/openai/v1` |
+//! | Vertex AI | `/vertex/v1`; the bucket at `/vertex`, the machine's metadata at `/computeMetadata` |
+//! | Gemini | `/gemini/v1beta` |
+//! | Volcengine Ark | `/ark/api/v3` |
+//! | midjourney-proxy | `/midjourney/mj`; the Java one `/midjourney/java/mj` |
+//! | ComfyUI | `/comfyui` |
+//! | made-up vendors for `http-json` | `/courier/v1`, a queue; `/backend`, a synchronous one |
 //!
 //! - A job's state follows from the time since its creation; nothing runs between calls. Only callbacks have tasks.
 //! - What goes wrong is said by fault rules: on the command line, in a scenario file, or through `/_control`. One rule
@@ -85,16 +96,16 @@ use self::{
 
 /// The vendors, by name: one line each.
 const VENDORS: &[(&str, Open)] = &[
-    ("openai", openai::open),
-    ("replicate", replicate::open),
-    ("fal", fal::open),
     ("ark", ark::open),
-    ("midjourney", midjourney::open),
+    ("backend", backend::open),
     ("comfyui", comfyui::open),
     ("courier", courier::open),
-    ("backend", backend::open),
-    ("vertex", vertex::open),
+    ("fal", fal::open),
     ("gemini", gemini::open),
+    ("midjourney", midjourney::open),
+    ("openai", openai::open),
+    ("replicate", replicate::open),
+    ("vertex", vertex::open),
     #[cfg(test)]
     ("example", tests::open),
 ];

@@ -382,7 +382,7 @@ mod tests {
         check("list:prompt=x:drop", "no job");
         check("create:prompt=\"x:drop", "not closed");
         check("create:first=1,first=2:drop", "given twice");
-        check("create:vendor=acme:drop", "known are openai, replicate");
+        check("create:vendor=acme:drop", "known are ark, backend");
         check("create:answer=/nowhere/at/all.json", "/nowhere/at/all.json");
     }
 
