@@ -95,6 +95,24 @@ fn what_an_aggregator_takes_is_on_its_cards() {
     let fit = sora.resolve("a fox", &asked, &Map::new(), &[], Mode::Adapt).unwrap();
     assert_eq!(fit.options[&OptionName::Duration], OptionValue::Int(15), "the lower of two that are equally near");
     assert!(sora.aliases.contains(&"sora2".to_owned()));
+    let fits = |name: OptionName, value: OptionValue| {
+        sora.resolve("a fox", &Options::from([(name, value)]), &Map::new(), &[], Mode::Strict).is_ok()
+    };
+    let seconds = (1..=30).filter(|seconds| fits(OptionName::Duration, OptionValue::Int(*seconds)));
+    assert_eq!(seconds.collect::<Vec<_>>(), [4, 8, 10, 12, 15, 25]);
+    for style in ["thanksgiving", "comic", "news", "selfie", "nostalgic", "anime"] {
+        assert!(fits(OptionName::Style, OptionValue::Text(style.to_owned())), "{style}");
+    }
+    assert!(!fits(OptionName::Style, OptionValue::Text("noir".to_owned())));
+    let fits_size = |width: i64, height: i64| {
+        let size =
+            [(OptionName::Width, OptionValue::Int(width)), (OptionName::Height, OptionValue::Int(height))].into();
+        sora.resolve("a fox", &size, &Map::new(), &[], Mode::Strict).is_ok()
+    };
+    for (width, height) in [(720, 1280), (1280, 720), (1024, 1792), (1792, 1024)] {
+        assert!(fits_size(width, height), "{width}x{height}");
+    }
+    assert!(!fits_size(1920, 1080));
 }
 
 #[tokio::test]

@@ -188,6 +188,21 @@ fn an_order_is_written_in_the_models_own_fields() {
 }
 
 #[test]
+fn a_length_between_those_of_veo_is_refused_or_taken_down_and_told() {
+    let card = VENDOR.all_cards(Vec::new()).unwrap().into_iter().find(|card| card.name == "google/veo-3.1").unwrap();
+    for (asked, used) in [(3, 4), (5, 4), (7, 6), (9, 8), (60, 8)] {
+        let options = Options::from([(OptionName::Duration, OptionValue::Int(asked))]);
+        let refused = card.resolve("a fox", &options, &Map::new(), &[], Mode::Strict).unwrap_err();
+        assert_eq!(refused[0].field, "options.duration");
+        assert!(refused[0].description.contains("4, 6, 8"), "{refused:?}");
+        let fit = card.resolve("a fox", &options, &Map::new(), &[], Mode::Adapt).unwrap();
+        assert_eq!(fit.options[&OptionName::Duration], OptionValue::Int(used));
+        let told = &fit.adjustments[0];
+        assert_eq!((told.asked.as_str(), told.used.as_str()), (&*asked.to_string(), &*used.to_string()));
+    }
+}
+
+#[test]
 fn a_users_card_takes_the_place_of_ours() {
     let own: ModelCard = toml::from_str("name = \"minimax/video-01\"\nkind = \"video\"\ntitle = \"mine\"").unwrap();
     let new: ModelCard = toml::from_str("name = \"me/mine\"\nkind = \"music\"").unwrap();
