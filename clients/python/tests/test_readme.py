@@ -14,7 +14,7 @@ from snapshots import NAME, artifact, chunk, facts, generation, ordered, watched
 
 import filmgate
 from filmgate.v1.artifact_service_pb2 import CreateArtifactLinkResponse, UploadArtifactResponse
-from filmgate.v1.budget_pb2 import Usage
+from filmgate.v1.budget_pb2 import Budget, Usage
 from filmgate.v1.budget_service_pb2 import GetUsageResponse
 from filmgate.v1.generation_pb2 import Adjustment
 from filmgate.v1.generation_service_pb2 import (
@@ -60,7 +60,11 @@ def play(server: ScriptedServer) -> None:
     server.on("UploadArtifact", UploadArtifactResponse(artifact=artifact(picture(), name="artifacts/frame")))
     server.on("CreateArtifactLink", CreateArtifactLinkResponse(url="https://films/fox?signature=x"))
     server.on("ListModels", ListModelsResponse(models=[Model(name="replicate/minimax/video-01")]))
-    server.on("GetUsage", GetUsageResponse(usage=[Usage(keys=["replicate/minimax/video-01", "2026-01-31"])]))
+    server.on(
+        "GetUsage",
+        GetUsageResponse(usage=[Usage(keys=["replicate/minimax/video-01", "2026-01-31"])]),
+        GetUsageResponse(budgets=[Budget(name="company", limit_micro_usd=1_000_000)]),
+    )
     server.on("ListGenerations", ListGenerationsResponse(generations=[generation("SUCCEEDED", 3, session="sessions/s")]))
     server.on("GetSessionHistory", GetSessionHistoryResponse(messages=[Message(text="a lighthouse", generation=NAME)]))
 
