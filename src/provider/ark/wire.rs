@@ -1,6 +1,6 @@
 //! What Ark sends, read leniently: an odd type reads as absent, and only what we cannot do without is missed.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::provider::http::lenient::{lenient, name};

@@ -2,7 +2,7 @@
 //! reads as absent.
 
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::provider::http::lenient::{lenient, name};

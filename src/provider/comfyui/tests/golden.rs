@@ -15,6 +15,7 @@ fn base() -> Url {
     Url::parse("http://127.0.0.1:8188/comfy").unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a test's literal")]
 fn files(kind: Option<Kind>, outputs: Json) -> Vec<String> {
     let progress = map::ended(&id_of(COMFYUI).unwrap(), &base(), kind, &succeeded(JOB, &outputs)).unwrap();
     let Status::Done(outputs) = progress.status else { panic!("{progress:?}") };

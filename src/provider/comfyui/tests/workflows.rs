@@ -13,6 +13,7 @@ use crate::{
     },
 };
 
+#[expect(clippy::needless_pass_by_value, reason = "a test's literal")]
 fn workflow(inputs: Json) -> Result<Workflow, String> {
     Workflow::read(json!({ "1": { "class_type": "SaveImage", "inputs": inputs } }).to_string().as_bytes())
 }

@@ -54,6 +54,7 @@ fn ticket(data: Value) -> Ticket {
     Ticket { account: "a".to_owned(), job: "v1_abc".to_owned(), data }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "a test's literal")]
 fn interaction(status: &str, content: Value) -> Value {
     json!({ "id": "v1_abc", "object": "interaction", "status": status,
         "steps": [{ "type": "user_input" }, { "type": "model_output", "content": content }] })
