@@ -131,7 +131,8 @@ async fn routes_and_own_cards_come_from_the_file() {
     let server = Setup::replicate(&simulator.replicate()).with_file("filmgate.toml", file).start().await;
     let fast = GenerateVideoRequest { quality: Quality::Fast.into(), ..video("a fox") };
     assert_eq!(server.order(fast).await.unwrap().model, "sample/video");
-    let listed = server.models().await.list_models(ListModelsRequest::default()).await.unwrap().into_inner().models;
+    let of_replicate = ListModelsRequest { provider: "replicate".to_owned(), ..ListModelsRequest::default() };
+    let listed = server.models().await.list_models(of_replicate).await.unwrap().into_inner().models;
     assert!(listed.iter().any(|model| model.name.ends_with("replicate/acme/clips")), "{listed:?}");
     let own = GenerateVideoRequest { model: "replicate/acme/clips".to_owned(), ..video("a fox") };
     assert_eq!(server.order(own).await.unwrap().cost.unwrap().estimated_micro_usd, Some(250_000));

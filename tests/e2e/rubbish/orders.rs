@@ -54,7 +54,7 @@ fn wrong_fields() -> Vec<(&'static str, GenerateVideoRequest)> {
         ("route", with(|r| r.route = "no-such".into())),
         ("route", with(|r| r.route = "../x".into())),
         ("quality", with(|r| r.quality = 99)),
-        ("quality", with(|r| r.quality = 1)),
+        ("quality", with(|r| r.quality = -1)),
         ("mode", with(|r| r.mode = -1)),
         ("cache", with(|r| r.cache = i32::MAX)),
         ("request_id", with(|r| r.request_id = "a\nb".into())),
