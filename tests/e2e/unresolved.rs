@@ -185,22 +185,21 @@ async fn at_most_as_many_as_allowed_are_at_the_vendor_and_the_queue_moves() {
 
 #[tokio::test]
 async fn a_restart_gives_running_jobs_their_places_before_older_queued_ones() {
-    let simulator = Simulator::start(&["create:first=10:status=429,retry_after=60", "create:hold"]);
-    let server = Setup::replicate(&simulator.replicate()).start().await;
-    for n in 0..10 {
-        server.order(video(&format!("turned away {n}"))).await.unwrap();
-    }
-    while simulator.count("creates_received").await < 10 {
-        tokio::task::yield_now().await;
+    let simulator = Simulator::start(&["create:hold"]);
+    let one_of_kling = "[limits.\"replicate/kwaivgi/kling-v1.6-standard\"]\nconcurrency = 1";
+    let setup = Setup::replicate(&simulator.replicate()).with_file("filmgate.toml", one_of_kling);
+    let server = setup.start().await;
+    for n in 0..5 {
+        let model = "replicate/kwaivgi/kling-v1.6-standard".to_owned();
+        server.order(GenerateVideoRequest { model, ..video(&format!("kling {n}")) }).await.unwrap();
     }
     let running = server.order(video("taken")).await.unwrap();
     server.until(&running.name, |generation| !generation.attempts[0].provider_job_id.is_empty()).await;
-    // One place, taken by the youngest; what was to be waited for is forgotten with the process.
-    let server = server.kill().with("FILMGATE_CONCURRENCY", "1").start().await;
+    simulator.reached("creates_received", 2).await;
+    // Two places, one of them taken by the youngest; the model has no limit of its own any more.
+    let server = server.kill().with_file("filmgate.toml", "").with("FILMGATE_CONCURRENCY", "2").start().await;
     let n_gets = simulator.count("gets").await;
-    while simulator.count("gets").await < n_gets + 5 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(simulator.count("creates_received").await, 11);
+    simulator.reached("gets", n_gets + 5).await;
+    assert_eq!(simulator.count("creates_received").await, 2);
     assert_eq!(server.get(&running.name).await.state(), State::Running);
 }
