@@ -1,7 +1,7 @@
 //! The port every vendor is plugged into, and one folder a vendor.
 //!
 //! Invariant: an adapter maps and calls, nothing else. It never retries, sleeps, spawns, logs bodies or reads settings; the engine retries,
-//! `guard` times, limits and measures. Adding a vendor is one folder with its card file and its descriptor, one line of [`vendor::VENDORS`]
+//! `guard` times, limits and measures. Adding a vendor is one folder with its card file and its descriptor, one line of `vendor::VENDORS`
 //! and one fixture folder.
 
 pub mod ark;

@@ -26,10 +26,10 @@
 //! To add a vendor (`tests/example.rs` is a whole one):
 //!
 //! 1. Make `simulator/NAME/` with a struct that has an `Arc<Desk<D>>`, where `D` is what you want to remember of a job
-//!    (`()` if nothing), and a `static` [`desk::Dialect`] with the name, where id and status stand in its answers, and its
+//!    (`()` if nothing), and a `static` `desk::Dialect` with the name, where id and status stand in its answers, and its
 //!    error document.
-//! 2. Write `open(world, scenario)`, `impl Vendor`, and below that `mod NAME;` and one line in [`VENDORS`].
-//! 3. A handler that creates takes [`desk::Received`], asks `desk.call(Operation::Create, subject).await?`, checks the
+//! 2. Write `open(world, scenario)`, `impl Vendor`, and below that `mod NAME;` and one line in `VENDORS`.
+//! 3. A handler that creates takes `desk::Received`, asks `desk.call(Operation::Create, subject).await?`, checks the
 //!    body (`Err(call.refuse(status, text))`), makes the job with `desk.make(&call, draft)` and ends with
 //!    `call.answer(status, body).await`. Every fault of calls then works.
 //! 4. One about a job asks `desk.call_about(operation, id).await?` and puts `job.stage()` into the vendor's words.
