@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use filmgate::pb::v1::{ErrorReason, Generation, Resolution, State};
+use filmgate::pb::v1::{Charged, ErrorReason, Generation, Resolution, State};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
@@ -121,7 +121,11 @@ fn money_fits(generation: &Generation) {
             ErrorReason::ResolvedByPerson,
         ];
         let failure = generation.failure.as_ref().unwrap();
-        assert!(expected.contains(&failure.reason()), "{generation:?}");
+        // Who must be done soon may be kept back by the vendor until it is too late.
+        let was_kept_back = failure.reason() == ErrorReason::ProviderOverloaded
+            && failure.charged() == Charged::No
+            && generation.brief.contains(SHORT);
+        assert!(was_kept_back || expected.contains(&failure.reason()), "{generation:?}");
     }
 }
 
