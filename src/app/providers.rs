@@ -10,6 +10,7 @@ use crate::{
         artifact::Kind,
         card::ModelCard,
         catalog::{Catalog, SAMPLE},
+        chat::ChatCard,
         names::{ModelName, ProviderId, RouteName},
         route::{Route, Strategy},
     },
@@ -59,7 +60,20 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
 }
 
 /// The user's cards, by the provider they belong to.
-type OwnCards = BTreeMap<String, Vec<ModelCard>>;
+type OwnCards = BTreeMap<String, Own>;
+
+/// The user's cards of one provider.
+#[derive(Default)]
+struct Own {
+    cards: Vec<ModelCard>,
+    chat_cards: Vec<ChatCard>,
+}
+
+/// A card of the user's.
+enum OwnCard {
+    Model(ModelCard),
+    Chat(ChatCard),
+}
 
 /// Every provider, and their models for a request that names none, in order of preference.
 fn registry(config: &Config, mut cards: OwnCards) -> Result<(Registry, Vec<ModelName>), Vec<Problem>> {
@@ -98,7 +112,7 @@ struct Vendor {
     preferred: Vec<ModelName>,
 }
 
-fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Result<Vendor, Problem> {
+fn vendor(config: &Config, settings: &VendorConfig, own: Own) -> Result<Vendor, Problem> {
     let VendorConfig { id, table, vendor, values } = settings;
     let fix = format!("correct the settings of [{table}]");
     let id = ProviderId::from_id(id.as_str()).map_err(|error| problem(table, &error, &fix))?;
@@ -108,7 +122,9 @@ fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Resu
     let preferred = preferred
         .map_err(|error| problem(&format!("{table}.model"), &error, "name a model as the provider names it"))?;
 
-    let cards = vendor.all_cards(own).map_err(|error| problem("models", &error, "correct the card"))?;
+    let card_problem = |error| problem("models", &error, "correct the card");
+    let cards = vendor.all_cards(own.cards).map_err(card_problem)?;
+    let chat_cards = vendor.all_chat_cards(own.chat_cards).map_err(card_problem)?;
     let timeout = values.time("timeout").unwrap_or(config.jobs.provider_timeout);
     let download_timeout = config.artifacts.download_timeout;
     let mut keyed = Vec::new();
@@ -119,6 +135,7 @@ fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Resu
             account: account.clone(),
             values,
             cards: cards.clone(),
+            chat_cards: chat_cards.clone(),
             timeout,
             download_timeout,
             home: config.home.clone(),
@@ -128,7 +145,7 @@ fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Resu
     }
     let made = match with_keys(keyed) {
         Some(provider) => Ok((provider, Deadlines::of(timeout, download_timeout))),
-        None => Err(Missing { cards, how: vendor.how_to_configure.to_owned() }),
+        None => Err(Missing { cards, chat_cards, how: vendor.how_to_configure.to_owned() }),
     };
     Ok(Vendor { id, made, preferred })
 }
@@ -207,20 +224,24 @@ fn limited(text: &str, catalog: &Catalog) -> Option<ModelName> {
     catalog.named(text, None).or_else(|| text.parse().ok())
 }
 
+/// The kind of language models, on cards.
+const TEXT: &str = "text";
+
 /// The user's cards: `[[models]]` with `provider` beside the card's own fields.
 fn own_cards(config: &Config, problems: &mut Vec<Problem>) -> OwnCards {
     let fix = "compare it with a card of `filmgate models --json`; `provider` and `name` are needed";
     let mut cards = OwnCards::new();
     for (index, card) in config.models.iter().enumerate() {
         match own_card(card, config) {
-            Ok((provider, card)) => cards.entry(provider).or_default().push(card),
+            Ok((provider, OwnCard::Model(card))) => cards.entry(provider).or_default().cards.push(card),
+            Ok((provider, OwnCard::Chat(card))) => cards.entry(provider).or_default().chat_cards.push(card),
             Err(message) => problems.push(problem(&format!("models[{index}]"), &message, fix)),
         }
     }
     cards
 }
 
-fn own_card(card: &toml::Value, config: &Config) -> Result<(String, ModelCard), String> {
+fn own_card(card: &toml::Value, config: &Config) -> Result<(String, OwnCard), String> {
     let mut card = card.as_table().cloned().ok_or_else(|| "is no table".to_owned())?;
     let Some(toml::Value::String(provider)) = card.remove("provider") else {
         return Err("has no provider".to_owned());
@@ -229,7 +250,13 @@ fn own_card(card: &toml::Value, config: &Config) -> Result<(String, ModelCard), 
         let known: Vec<&str> = config.vendors.iter().map(|vendor| vendor.id.as_str()).collect();
         return Err(format!("provider {provider} takes no cards; allowed: {}", known.join(", ")));
     }
-    let card = card.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let message = |error: toml::de::Error| error.message().to_owned();
+    let card = if card.get("kind").and_then(toml::Value::as_str) == Some(TEXT) {
+        card.remove("kind");
+        OwnCard::Chat(card.try_into().map_err(message)?)
+    } else {
+        OwnCard::Model(card.try_into().map_err(message)?)
+    };
     Ok((provider, card))
 }
 

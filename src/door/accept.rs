@@ -172,7 +172,7 @@ pub(super) fn kind_filter(kind: i32) -> Result<Option<Kind>, Refusal> {
         Ok(v1::Kind::Image) => Ok(Some(Kind::Image)),
         Ok(v1::Kind::Speech) => Ok(Some(Kind::Speech)),
         Ok(v1::Kind::Music) => Ok(Some(Kind::Music)),
-        Err(_) => {
+        Ok(v1::Kind::Text) | Err(_) => {
             let known = [v1::Kind::Video, v1::Kind::Image, v1::Kind::Speech, v1::Kind::Music];
             Err(Refusal::Invalid(vec![unknown("kind", kind, &known.map(|kind| kind.as_str_name()))]))
         }

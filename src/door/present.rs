@@ -150,6 +150,7 @@ pub(super) fn message(message: &Message) -> v1::Message {
         meta: Some(values::structure(&message.meta)),
         create_time: Some(timestamp(message.created_at)),
         generation: message.generation.map(|id| id.to_string()).unwrap_or_default(),
+        chat: String::new(),
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod ark;
 pub mod breaker;
+pub mod chat;
 pub mod comfyui;
 #[cfg(test)]
 mod contract;

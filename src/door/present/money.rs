@@ -22,6 +22,9 @@ pub(in crate::door) fn usage(row: &UsageRow) -> v1::Usage {
         absorbed_micro_usd: row.absorbed.0,
         saved_micro_usd: row.saved.0,
         n_unpriced: count(row.n_unpriced),
+        n_chats: 0,
+        input_tokens: 0,
+        output_tokens: 0,
     }
 }
 
@@ -51,6 +54,7 @@ pub(in crate::door) fn ledger_entry(entry: &Entry) -> v1::LedgerEntry {
         from_account: account(movement.from).into(),
         to_account: account(movement.to).into(),
         micro_usd: movement.amount.0,
+        chat: String::new(),
     }
 }
 
