@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from filmgate.v1 import artifact_pb2 as filmgate_dot_v1_dot_artifact__pb2
 from filmgate.v1 import chat_pb2 as filmgate_dot_v1_dot_chat__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ilmgate/v1/chat_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x16\x66ilmgate/v1/chat.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xcb\x04\n\x0b\x43hatRequest\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.filmgate.v1.ChatMessage\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x18\n\x0btemperature\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12 \n\x05tools\x18\t \x03(\x0b\x32\x11.filmgate.v1.Tool\x12,\n\x0btool_choice\x18\n \x01(\x0b\x32\x17.filmgate.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x0b \x01(\x08H\x04\x88\x01\x01\x12\x34\n\x0fresponse_format\x18\x0c \x01(\x0b\x32\x1b.filmgate.v1.ResponseFormat\x12\x31\n\x10provider_options\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x06labels\x18\x0e \x03(\x0b\x32$.filmgate.v1.ChatRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x16\n\x14_parallel_tool_calls\"\x8e\x01\n\x0c\x43hatResponse\x12\'\n\x05start\x18\x01 \x01(\x0b\x32\x16.filmgate.v1.ChatStartH\x00\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x16.filmgate.v1.ChatDeltaH\x00\x12#\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x14.filmgate.v1.ChatEndH\x00\x42\x07\n\x05\x65vent\"\x99\x02\n\x15OptimizePromptRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\r\n\x05style\x18\x03 \x01(\t\x12\x1c\n\x0f\x65nhance_details\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08language\x18\x06 \x01(\t\x12>\n\x06labels\x18\x07 \x03(\x0b\x32..filmgate.v1.OptimizePromptRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_enhance_details\"\xfd\x01\n\x16OptimizePromptResponse\x12\x17\n\x0foriginal_prompt\x18\x01 \x01(\t\x12\x18\n\x10optimized_prompt\x18\x02 \x01(\t\x12\x14\n\x0cimprovements\x18\x03 \x03(\t\x12\x11\n\toptimized\x18\x04 \x01(\x08\x12\x10\n\x08language\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12&\n\x05usage\x18\x08 \x01(\x0b\x32\x17.filmgate.v1.TokenUsage\x12\x1b\n\x0e\x63ost_micro_usd\x18\t \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_cost_micro_usd2\xa7\x01\n\x0b\x43hatService\x12=\n\x04\x43hat\x12\x18.filmgate.v1.ChatRequest\x1a\x19.filmgate.v1.ChatResponse0\x01\x12Y\n\x0eOptimizePrompt\x12\".filmgate.v1.OptimizePromptRequest\x1a#.filmgate.v1.OptimizePromptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ilmgate/v1/chat_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x16\x66ilmgate/v1/chat.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xcb\x04\n\x0b\x43hatRequest\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.filmgate.v1.ChatMessage\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x18\n\x0btemperature\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12 \n\x05tools\x18\t \x03(\x0b\x32\x11.filmgate.v1.Tool\x12,\n\x0btool_choice\x18\n \x01(\x0b\x32\x17.filmgate.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x0b \x01(\x08H\x04\x88\x01\x01\x12\x34\n\x0fresponse_format\x18\x0c \x01(\x0b\x32\x1b.filmgate.v1.ResponseFormat\x12\x31\n\x10provider_options\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x06labels\x18\x0e \x03(\x0b\x32$.filmgate.v1.ChatRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x16\n\x14_parallel_tool_calls\"\x8e\x01\n\x0c\x43hatResponse\x12\'\n\x05start\x18\x01 \x01(\x0b\x32\x16.filmgate.v1.ChatStartH\x00\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x16.filmgate.v1.ChatDeltaH\x00\x12#\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x14.filmgate.v1.ChatEndH\x00\x42\x07\n\x05\x65vent\"\x99\x02\n\x15OptimizePromptRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\r\n\x05style\x18\x03 \x01(\t\x12\x1c\n\x0f\x65nhance_details\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08language\x18\x06 \x01(\t\x12>\n\x06labels\x18\x07 \x03(\x0b\x32..filmgate.v1.OptimizePromptRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_enhance_details\"\xfd\x01\n\x16OptimizePromptResponse\x12\x17\n\x0foriginal_prompt\x18\x01 \x01(\t\x12\x18\n\x10optimized_prompt\x18\x02 \x01(\t\x12\x14\n\x0cimprovements\x18\x03 \x03(\t\x12\x11\n\toptimized\x18\x04 \x01(\x08\x12\x10\n\x08language\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12&\n\x05usage\x18\x08 \x01(\x0b\x32\x17.filmgate.v1.TokenUsage\x12\x1b\n\x0e\x63ost_micro_usd\x18\t \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_cost_micro_usd2\xe5\x01\n\x0b\x43hatService\x12V\n\x04\x43hat\x12\x18.filmgate.v1.ChatRequest\x1a\x19.filmgate.v1.ChatResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/api/v1/chat:\x01*0\x01\x12~\n\x0eOptimizePrompt\x12\".filmgate.v1.OptimizePromptRequest\x1a#.filmgate.v1.OptimizePromptResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/prompts:optimize:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,18 +39,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_CHATREQUEST']._serialized_start=130
-  _globals['_CHATREQUEST']._serialized_end=717
-  _globals['_CHATREQUEST_LABELSENTRY']._serialized_start=598
-  _globals['_CHATREQUEST_LABELSENTRY']._serialized_end=643
-  _globals['_CHATRESPONSE']._serialized_start=720
-  _globals['_CHATRESPONSE']._serialized_end=862
-  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_start=865
-  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_end=1146
-  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_start=598
-  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_end=643
-  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_start=1149
-  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_end=1402
-  _globals['_CHATSERVICE']._serialized_start=1405
-  _globals['_CHATSERVICE']._serialized_end=1572
+  _globals['_CHATSERVICE'].methods_by_name['Chat']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['Chat']._serialized_options = b'\202\323\344\223\002\021\"\014/api/v1/chat:\001*'
+  _globals['_CHATSERVICE'].methods_by_name['OptimizePrompt']._loaded_options = None
+  _globals['_CHATSERVICE'].methods_by_name['OptimizePrompt']._serialized_options = b'\202\323\344\223\002\035\"\030/api/v1/prompts:optimize:\001*'
+  _globals['_CHATREQUEST']._serialized_start=160
+  _globals['_CHATREQUEST']._serialized_end=747
+  _globals['_CHATREQUEST_LABELSENTRY']._serialized_start=628
+  _globals['_CHATREQUEST_LABELSENTRY']._serialized_end=673
+  _globals['_CHATRESPONSE']._serialized_start=750
+  _globals['_CHATRESPONSE']._serialized_end=892
+  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_start=895
+  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_end=1176
+  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_start=628
+  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_end=673
+  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_start=1179
+  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_end=1432
+  _globals['_CHATSERVICE']._serialized_start=1435
+  _globals['_CHATSERVICE']._serialized_end=1664
 # @@protoc_insertion_point(module_scope)
