@@ -19,6 +19,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 pub(super) use self::{
     estimate::{ToEstimate, estimates},
+    inputs::data_uri,
     link::link,
     ordered::Ordering,
 };
