@@ -274,7 +274,8 @@ fn charged(charged: Charged) -> v1::Charged {
     }
 }
 
-fn failure_reason(reason: FailureReason) -> v1::ErrorReason {
+/// The wire's reason.
+pub(super) fn failure_reason(reason: FailureReason) -> v1::ErrorReason {
     use v1::ErrorReason as Wire;
     match reason {
         FailureReason::ProviderInvalidOrder => Wire::ProviderInvalidOrder,
