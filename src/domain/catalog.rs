@@ -1,6 +1,10 @@
 //! What can be ordered here: the cards of every provider, the routes, and which providers have their credentials.
 
+mod chat;
+
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+pub use self::chat::{ChatNeeds, Talker};
 
 use serde_json::{Map, Value};
 

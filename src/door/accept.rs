@@ -4,6 +4,7 @@
 
 mod callback;
 mod candidates;
+mod chat;
 mod estimate;
 mod hosts;
 mod inputs;
@@ -18,6 +19,7 @@ mod values;
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 pub(super) use self::{
+    chat::chat,
     estimate::{ToEstimate, estimates},
     inputs::data_uri,
     link::link,

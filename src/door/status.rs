@@ -3,6 +3,7 @@
 //! Every refusal carries an `ErrorInfo` with domain `filmgate`; what varies in the text is in its metadata too, each detail type comes once.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod chat;
 #[cfg(test)]
 mod tests;
 
@@ -121,6 +122,7 @@ pub(super) fn tell(refusal: Refusal) -> Result<Told, Status> {
         }
         Refusal::Link(bad) => tell_link(bad),
         Refusal::Engine { error, subject } => tell_engine(error, subject),
+        Refusal::Chat { failure, retry_after } => chat::tell_chat(*failure, retry_after),
         Refusal::Caller(status) => match unreadable(&status) {
             Some(refusal) => return tell(refusal),
             None => return Err(status),

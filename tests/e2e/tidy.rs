@@ -9,8 +9,13 @@ use std::{
 use filmgate::config::Config;
 
 /// What each room may name of the others. Rooms that are not here may name nothing; `app.rs` and `main.rs` put everything together.
-const ARROWS: [(&str, &[&str]); 14] = [
-    ("door", &["artifact", "callback", "domain", "engine", "lifecycle", "outbound", "pb", "store", "telemetry"]),
+const ARROWS: [(&str, &[&str]); 15] = [
+    (
+        "door",
+        &["artifact", "callback", "chat", "domain", "engine", "lifecycle", "outbound", "pb", "store", "telemetry"],
+    ),
+    // Of `engine` how a file is asked for, and the reading of one.
+    ("chat", &["artifact", "domain", "engine", "lifecycle", "provider", "store", "telemetry"]),
     ("engine", &["artifact", "domain", "failpoint", "lifecycle", "provider", "store", "telemetry"]),
     ("callback", &["config", "domain", "lifecycle", "outbound", "store", "telemetry"]),
     ("provider", &["domain", "failpoint", "outbound", "telemetry"]),

@@ -64,7 +64,11 @@ fn role(role: i32, path: &str, violations: &mut Violations) -> Option<InputRole>
 }
 
 /// The field that holds it, and what it holds.
-fn source(source: Option<Source>, path: &str, violations: &mut Violations) -> Option<(&'static str, AskedSource)> {
+pub(super) fn source(
+    source: Option<Source>,
+    path: &str,
+    violations: &mut Violations,
+) -> Option<(&'static str, AskedSource)> {
     let (field, accepted) = match source {
         None => {
             violations.add(path, "needs one of artifact, uri and data");
