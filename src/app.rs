@@ -231,7 +231,7 @@ async fn serve(listener: TcpListener, engine: &Engine, doors: Doors, shutdown: &
     tasks.spawn("health", policy, follow);
     let Doors { links, targets } = doors;
     let grpc = door::grpc_router(engine.clone(), links.clone(), Arc::clone(&targets), health)?;
-    let http = door::http_router(engine.clone(), links, targets, engine.readiness());
+    let http = door::http_router(engine.clone(), links, targets, engine.readiness(), grpc.clone());
     let app = door::dispatch::dispatch(grpc, http);
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {

@@ -1,4 +1,4 @@
-//! How callers come in: gRPC, files over HTTP, probes. Convert, call, convert; no business rules.
+//! How callers come in: gRPC, HTTP and JSON, files over HTTP, probes. Convert, call, convert; no business rules.
 //!
 //! Invariants: a value that passed `accept` is valid by type; `status` alone decides what a refusal is called on the wire; nothing here is
 //! spawned or queued, so a stream costs what its snapshot costs and ends when its caller goes.
@@ -11,6 +11,7 @@ mod files;
 mod fixture;
 mod grpc;
 mod hooks;
+mod json;
 mod links;
 pub mod listen;
 mod openai;
@@ -24,13 +25,7 @@ mod status;
 
 use std::sync::Arc;
 
-use axum::{
-    Json, Router,
-    middleware::map_response,
-    response::{IntoResponse, Response},
-};
-use http::StatusCode;
-use serde_json::json;
+use axum::{Router, middleware::map_response};
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -58,17 +53,18 @@ pub fn grpc_router(
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
-/// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in
-/// JSON.
-pub fn http_router(engine: Engine, links: Links, targets: Arc<Targets>, readiness: watch::Receiver<bool>) -> Router {
+/// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`, `/openapi.json`, and the calls
+/// of `grpc` as HTTP and JSON. Any other path is a 404 in JSON.
+pub fn http_router(
+    engine: Engine,
+    links: Links,
+    targets: Arc<Targets>,
+    readiness: watch::Receiver<bool>,
+    grpc: Router,
+) -> Router {
     files::router(engine.clone(), links)
         .merge(openai::router(engine.clone(), targets))
         .merge(hooks::router(engine))
         .merge(probes::router(readiness))
-        .fallback(async || no_such_path())
-}
-
-fn no_such_path() -> Response {
-    let body = json!({ "error": { "code": "PATH_NOT_FOUND", "message": "no such path" } });
-    (StatusCode::NOT_FOUND, Json(body)).into_response()
+        .merge(json::router(grpc))
 }

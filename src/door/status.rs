@@ -328,7 +328,8 @@ impl Told {
     }
 }
 
-fn http_status(code: Code) -> StatusCode {
+/// The HTTP status of a gRPC code.
+pub(super) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
@@ -345,7 +346,7 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 /// At most `max` bytes, cut between characters and marked as cut.
-fn cut(mut text: String, max: usize) -> String {
+pub(super) fn cut(mut text: String, max: usize) -> String {
     const MARK: &str = "…";
     if text.len() > max {
         let mut end = max.saturating_sub(MARK.len());
