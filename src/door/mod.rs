@@ -5,7 +5,9 @@
 
 mod accept;
 mod caller;
+mod cors;
 pub mod dispatch;
+mod encoding;
 mod files;
 #[cfg(test)]
 mod fixture;
@@ -13,12 +15,16 @@ mod grpc;
 mod hooks;
 mod links;
 pub mod listen;
+mod measure;
 mod pages;
+mod patience;
 mod present;
 mod probes;
 mod reflection;
 mod refusal;
+mod request_id;
 mod status;
+mod which;
 
 use std::sync::Arc;
 
@@ -56,7 +62,7 @@ pub fn grpc_router(
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
-/// Everything that is not gRPC: `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in JSON.
+/// Everything that is not gRPC: `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`, `/metrics`; any other path is a 404 in JSON.
 pub fn http_router(engine: Engine, links: Links, readiness: watch::Receiver<bool>) -> Router {
     files::router(engine.clone(), links)
         .merge(hooks::router(engine))
