@@ -292,6 +292,10 @@ fn renamed(refusal: Refusal, names: impl Fn(&str) -> String) -> Refusal {
         Refusal::Engine { error: Error::RequestIdReused { field }, subject } => {
             Refusal::Engine { error: Error::RequestIdReused { field: names(&field) }, subject }
         }
+        Refusal::Chat { mut failure, retry_after } => {
+            failure.field = failure.field.as_deref().map(names);
+            Refusal::Chat { failure, retry_after }
+        }
         other @ (Refusal::NotConfigured { .. }
         | Refusal::CallbackNotConfigured
         | Refusal::NotFound(..)
