@@ -2,6 +2,7 @@
 
 mod artifact;
 mod budget;
+mod chat;
 mod generation;
 mod model;
 mod session;
@@ -16,11 +17,12 @@ use tracing::{Instrument, Span, debug, field, info_span};
 use super::{caller::Caller, links::Links, refusal::Refusal, status};
 use crate::{
     callback::Targets,
+    chat::Chat,
     engine::Engine,
     pb::v1::{
         artifact_service_server::ArtifactServiceServer, budget_service_server::BudgetServiceServer,
-        generation_service_server::GenerationServiceServer, model_service_server::ModelServiceServer,
-        session_service_server::SessionServiceServer,
+        chat_service_server::ChatServiceServer, generation_service_server::GenerationServiceServer,
+        model_service_server::ModelServiceServer, session_service_server::SessionServiceServer,
     },
     telemetry,
 };
@@ -32,18 +34,20 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    chat: Chat,
     links: Links,
     targets: Arc<Targets>,
 }
 
 /// Adds every service of the contract.
-pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, links: Links, targets: Arc<Targets>) {
-    let door = Door { engine, links, targets };
+pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, chat: Chat, links: Links, targets: Arc<Targets>) {
+    let door = Door { engine, chat, links, targets };
     routes
         .add_service(GenerationServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ArtifactServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(BudgetServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
+        .add_service(ChatServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
         .add_service(ModelServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE_BYTES));
 }
 
