@@ -40,7 +40,7 @@ pub use self::{links::Links, probes::health};
 
 pub use present::generation_json;
 
-use crate::{callback::Targets, engine::Engine};
+use crate::{callback::Targets, chat::Chat, engine::Engine};
 
 /// Every gRPC service: the contract's, health (made by [`health`]) and both versions of reflection.
 ///
@@ -48,6 +48,7 @@ use crate::{callback::Targets, engine::Engine};
 /// The embedded descriptors cannot be read: a defect of the build.
 pub fn grpc_router(
     engine: Engine,
+    chat: Chat,
     links: Links,
     targets: Arc<Targets>,
     health: HealthServer<impl Health>,
@@ -55,7 +56,7 @@ pub fn grpc_router(
     let mut routes = Routes::builder();
     routes.add_service(health);
     reflection::add_to(&mut routes)?;
-    grpc::add_to(&mut routes, engine, links, targets);
+    grpc::add_to(&mut routes, engine, chat, links, targets);
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
