@@ -21,16 +21,18 @@ mod form;
 mod models;
 mod params;
 mod problem;
+mod videos;
 
 use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
     middleware::{Next, from_fn},
     response::Response,
+    routing::any,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, Span, info_span};
 
@@ -54,13 +56,17 @@ struct Door {
 /// Everything below `/v1`; a path that is not known is refused in OpenAI's words too.
 pub(super) fn router(engine: Engine, targets: Arc<Targets>) -> Router {
     let door = Door { engine, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
-    let routes = Router::new().merge(models::router());
+    let routes = Router::new().merge(models::router()).merge(videos::router());
     let under = routes
         .fallback(async |request: Request| Problem::no_such_path(request.method(), request.uri()))
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
+        // Each reader of a body has its own limit.
+        .layer(DefaultBodyLimit::disable())
         .layer(from_fn(in_its_span))
         .with_state(door);
-    Router::new().nest("/v1", under)
+    // A slash alone is below no nested router.
+    let bare = any(async |request: Request| Problem::no_such_path(request.method(), &Uri::from_static("/")));
+    Router::new().route("/v1/", bare).nest("/v1", under)
 }
 
 /// Runs a call in a span that belongs to the caller's trace.
