@@ -27,6 +27,7 @@ mod fal;
 mod files;
 mod google;
 mod hooks;
+mod json;
 mod keys;
 mod kills;
 mod kinds;

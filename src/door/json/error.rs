@@ -107,6 +107,20 @@ impl Refused {
         refused
     }
 
+    /// The same refusal, where the only thing wrong is that `field`, which is the path, names nothing of `collection`: then nothing is there.
+    pub(super) fn in_path(self, field: &str, collection: &str) -> Self {
+        let violations = self.details.get("fieldViolations").and_then(Value::as_array);
+        let is_of_path = violations.is_some_and(|all| matches!(all.as_slice(), [one] if one["field"] == field));
+        if self.status != StatusCode::BAD_REQUEST || !is_of_path {
+            return self;
+        }
+        let code = match collection {
+            "generations" => "TASK_NOT_FOUND".to_owned(),
+            _ => format!("{}_NOT_FOUND", collection.strip_suffix('s').unwrap_or(collection).to_ascii_uppercase()),
+        };
+        Self { status: StatusCode::NOT_FOUND, code: code.into(), ..self }
+    }
+
     /// The body of the answer.
     pub(super) fn body(&self) -> Value {
         json!({ "error": { "code": self.code, "message": self.message, "details": self.details } })

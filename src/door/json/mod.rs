@@ -67,11 +67,14 @@ async fn answer(grpc: Router, request: Request) -> Result<Response, Refused> {
         return raw::upload(call, first, field, &parts.headers, body).await;
     }
     let message = request::message(route, &variables, &parts, body).await?;
-    match &route.answer {
+    let answer = match &route.answer {
         Answer::Message => call.unary(message).await,
         Answer::Stream(sequence) => stream::serve(call, message, sequence.as_ref(), &parts.headers).await,
         Answer::Bytes { part, bytes } => raw::download(call, message, part, bytes).await,
-    }
+    };
+    answer.map_err(|refused| {
+        variables.iter().fold(refused, |refused, (field, _)| refused.in_path(field, route.collection()))
+    })
 }
 
 /// The decoded parts of a path.

@@ -122,12 +122,12 @@ fn scalar(kind: &Kind, text: String, name: &str) -> Result<Value, Refused> {
             "false" => Ok(false.into()),
             _ => Err(Refused::field(name, "must be true or false")),
         },
-        Kind::Enum(_) => Ok(text.parse::<i32>().map_or_else(|_| text.into(), Value::from)),
         Kind::Message(inner) if !is_scalar(inner) => {
             Err(Refused::field(name, "is an object: name a field of it after a dot"))
         }
         Kind::Message(inner) if inner.name() == "BoolValue" => Ok((text == "true").into()),
         Kind::Message(_)
+        | Kind::Enum(_)
         | Kind::String
         | Kind::Bytes
         | Kind::Double

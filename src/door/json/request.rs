@@ -157,6 +157,9 @@ fn from_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessag
 fn wrong(path: &str, error: &serde_json::Error) -> Refused {
     let text = error.to_string();
     let field: Cow<'_, str> = match unknown_field(&text) {
+        _ if error.is_syntax() || error.is_eof() => {
+            return Refused::field("request", format!("is not JSON: {text}"));
+        }
         Some(name) if path == "." => name.into(),
         Some(name) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}").into(),
         _ if path == "." => "request".into(),

@@ -7,7 +7,7 @@ use prost_reflect::{
     DescriptorPool, DynamicMessage, ExtensionDescriptor, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor,
 };
 
-use super::template::Template;
+use super::template::{Segment, Template};
 use crate::pb;
 
 /// Calls of these services are looked for; everything else in the descriptors is what they are made of.
@@ -147,6 +147,15 @@ impl Routes {
 }
 
 impl Route {
+    /// What the path's names are of: its last fixed part in front of an open one.
+    pub(super) fn collection(&self) -> &str {
+        let open = self.template.segments.iter().position(|segment| !matches!(segment, Segment::Literal(_)));
+        match open.and_then(|open| open.checked_sub(1)).and_then(|before| self.template.segments.get(before)) {
+            Some(Segment::Literal(literal)) => literal,
+            Some(Segment::One | Segment::Rest) | None => "resources",
+        }
+    }
+
     fn new(method: Method, path: &str, rule: &DynamicMessage, rpc: MethodDescriptor) -> Result<Self, String> {
         let template = Template::parse(path)?;
         let (input, output) = (rpc.input(), rpc.output());
