@@ -230,8 +230,9 @@ async fn serve(listener: TcpListener, engine: &Engine, doors: Doors, shutdown: &
     let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
     tasks.spawn("health", policy, follow);
     let Doors { links, targets } = doors;
-    let grpc = door::grpc_router(engine.clone(), links.clone(), targets, health)?;
-    let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), links, engine.readiness()));
+    let grpc = door::grpc_router(engine.clone(), links.clone(), Arc::clone(&targets), health)?;
+    let http = door::http_router(engine.clone(), links, targets, engine.readiness());
+    let app = door::dispatch::dispatch(grpc, http);
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {
         door::listen::serve(listener, app, drain, &own_tasks, door::listen::Limits::default()).await;

@@ -21,6 +21,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 pub(super) use self::{
     chat::chat,
     estimate::{ToEstimate, estimates},
+    inputs::data_uri,
     link::link,
     ordered::Ordering,
 };

@@ -13,6 +13,8 @@ mod grpc;
 mod hooks;
 mod links;
 pub mod listen;
+mod openai;
+mod order;
 mod pages;
 mod present;
 mod probes;
@@ -56,9 +58,11 @@ pub fn grpc_router(
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
-/// Everything that is not gRPC: `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in JSON.
-pub fn http_router(engine: Engine, links: Links, readiness: watch::Receiver<bool>) -> Router {
+/// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in
+/// JSON.
+pub fn http_router(engine: Engine, links: Links, targets: Arc<Targets>, readiness: watch::Receiver<bool>) -> Router {
     files::router(engine.clone(), links)
+        .merge(openai::router(engine.clone(), targets))
         .merge(hooks::router(engine))
         .merge(probes::router(readiness))
         .fallback(async || no_such_path())

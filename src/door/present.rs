@@ -274,7 +274,7 @@ fn charged(charged: Charged) -> v1::Charged {
     }
 }
 
-/// The wire's reason.
+/// The reason of a failure in the contract.
 pub(super) fn failure_reason(reason: FailureReason) -> v1::ErrorReason {
     use v1::ErrorReason as Wire;
     match reason {

@@ -47,12 +47,16 @@ const MAX_DESCRIPTION_BYTES: usize = 1024;
 
 /// A refusal in the words of the wire.
 #[derive(Debug)]
-struct Told {
+pub(super) struct Told {
     code: Code,
-    reason: ErrorReason,
-    message: String,
-    metadata: HashMap<String, String>,
-    details: ErrorDetails,
+    /// The stable reason.
+    pub(super) reason: ErrorReason,
+    /// What happened.
+    pub(super) message: String,
+    /// What varies in the message.
+    pub(super) metadata: HashMap<String, String>,
+    /// More about it.
+    pub(super) details: ErrorDetails,
 }
 
 impl From<Refusal> for Status {
@@ -83,13 +87,16 @@ pub(super) fn ok_with(trailers: MetadataMap) -> Status {
 }
 
 /// `ErrorInfo.reason`: the value's name without the enum's prefix.
-fn reason_word(reason: ErrorReason) -> &'static str {
+pub(super) fn reason_word(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
 
 /// This is where a refusal is handled, so what only the operator may see is logged here and nowhere else.
-fn tell(refusal: Refusal) -> Result<Told, Status> {
+///
+/// # Errors
+/// The caller's own stream broke: its status, as it came.
+pub(super) fn tell(refusal: Refusal) -> Result<Told, Status> {
     Ok(match refusal {
         Refusal::Invalid(violations) => tell_invalid(violations),
         Refusal::NotConfigured { provider, how } => {

@@ -48,6 +48,7 @@ pub use self::{
     error::Error,
     hear::{Addressee, Hearing},
     housekeeping::Retention,
+    inputs::MAX_INPUT_BYTES,
     library::{UploadClaims, UploadError},
     providers::ProviderState,
     retry::{Backoff, Pace},
