@@ -39,7 +39,7 @@ pub use self::{links::Links, probes::health};
 
 pub use present::generation_json;
 
-use crate::{callback::Targets, engine::Engine};
+use crate::{callback::Targets, chat::Chat, engine::Engine};
 
 /// Every gRPC service: the contract's, health (made by [`health`]) and both versions of reflection.
 ///
@@ -60,9 +60,15 @@ pub fn grpc_router(
 
 /// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in
 /// JSON.
-pub fn http_router(engine: Engine, links: Links, targets: Arc<Targets>, readiness: watch::Receiver<bool>) -> Router {
+pub fn http_router(
+    engine: Engine,
+    chat: Chat,
+    links: Links,
+    targets: Arc<Targets>,
+    readiness: watch::Receiver<bool>,
+) -> Router {
     files::router(engine.clone(), links)
-        .merge(openai::router(engine.clone(), targets))
+        .merge(openai::router(engine.clone(), chat, targets))
         .merge(hooks::router(engine))
         .merge(probes::router(readiness))
         .fallback(async || no_such_path())

@@ -27,7 +27,7 @@ use crate::{
     engine::view::View,
     pb::v1,
 };
-pub(super) use values::duration;
+pub(super) use values::{duration, value_of};
 use values::{count, timestamp};
 
 /// How much of a generation is told.
