@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use crate::{
     artifact::Collector,
     callback::{Courier, Sender, Targets},
-    config::{Config, DrainConfig, Problem},
+    config::{Config, CorsConfig, DrainConfig, Problem},
     domain::catalog::Catalog,
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
@@ -161,7 +161,8 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         metrics: Metrics::new(),
     };
     courier.start(&tasks);
-    serve(listener, &engine, Doors { links, targets }, &shutdown).await.map_err(trouble("opening the doors"))?;
+    let doors = Doors { links, targets, cors: config.cors.clone() };
+    serve(listener, &engine, doors, &shutdown).await.map_err(trouble("opening the doors"))?;
     lock.announce(addr, &tasks).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
     for warning in &config.warnings {
         warn!("{}: {}; {}", warning.setting, warning.message, warning.fix);
@@ -221,6 +222,7 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 struct Doors {
     links: door::Links,
     targets: Arc<Targets>,
+    cors: CorsConfig,
 }
 
 /// Opens the doors: everything on one port.
@@ -229,10 +231,10 @@ async fn serve(listener: TcpListener, engine: &Engine, doors: Doors, shutdown: &
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
     let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
     tasks.spawn("health", policy, follow);
-    let Doors { links, targets } = doors;
+    let Doors { links, targets, cors } = doors;
     let grpc = door::grpc_router(engine.clone(), links.clone(), Arc::clone(&targets), health)?;
     let http = door::http_router(engine.clone(), links, targets, engine.readiness());
-    let app = door::dispatch::dispatch(grpc, http);
+    let app = door::dispatch::dispatch(grpc, http, &cors, &Metrics::new());
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {
         door::listen::serve(listener, app, drain, &own_tasks, door::listen::Limits::default()).await;

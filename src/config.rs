@@ -39,6 +39,8 @@ mod vendors;
 pub struct Config {
     /// Where the one port is opened.
     pub listen: SocketAddr,
+    /// Which web pages may call.
+    pub cors: CorsConfig,
     /// Folder of records and artifacts. Need not exist yet.
     pub data_dir: PathBuf,
     /// The database that several processes share; without one, records are in the data folder.
@@ -76,6 +78,17 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// What works but is probably not meant.
     pub warnings: Vec<Problem>,
+}
+
+/// Which web pages may call from a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsConfig {
+    /// None.
+    Off,
+    /// Every page.
+    Any,
+    /// Those of these origins: each scheme, host and port as browsers send it; at least one.
+    Origins(Vec<String>),
 }
 
 /// The database that several processes share.
@@ -183,6 +196,8 @@ pub struct TelemetryConfig {
     pub log_dir: Option<PathBuf>,
     /// OTLP collector, gRPC. Nothing is sent without it.
     pub otlp_endpoint: Option<Url>,
+    /// Whether metrics are kept for [`crate::telemetry::exposition`].
+    pub metrics: bool,
     /// `service.name` of everything sent.
     pub service_name: String,
     /// Part of the traces kept, 0 to 1, where the caller has not decided.

@@ -5,7 +5,9 @@
 
 mod accept;
 mod caller;
+mod cors;
 pub mod dispatch;
+mod encoding;
 mod files;
 #[cfg(test)]
 mod fixture;
@@ -13,14 +15,18 @@ mod grpc;
 mod hooks;
 mod links;
 pub mod listen;
+mod measure;
 mod openai;
 mod order;
 mod pages;
+mod patience;
 mod present;
 mod probes;
 mod reflection;
 mod refusal;
+mod request_id;
 mod status;
+mod which;
 
 use std::sync::Arc;
 
@@ -58,8 +64,8 @@ pub fn grpc_router(
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
-/// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in
-/// JSON.
+/// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`, `/metrics`; any
+/// other path is a 404 in JSON.
 pub fn http_router(
     engine: Engine,
     chat: Chat,

@@ -15,12 +15,12 @@ use serde_json::json;
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use tracing::{error, warn};
-use uuid::Uuid;
 
 use super::{
     grpc::MAX_MESSAGE_BYTES,
     links::BadLink,
     refusal::{Refusal, Resource},
+    request_id::RequestId,
 };
 use crate::{
     domain::{
@@ -293,7 +293,7 @@ fn tell_unavailable(message: String, cause: &(dyn std::error::Error + 'static)) 
 }
 
 fn tell_defect(cause: &(dyn std::error::Error + 'static)) -> Told {
-    let request_id = Uuid::new_v4().to_string();
+    let request_id = RequestId::current().as_str().to_owned();
     error!(request_id, cause = chain(cause), "a call failed by a defect");
     let message = "internal error; report it with the request id".to_owned();
     let mut told = Told::new(Code::Internal, ErrorReason::Internal, message);

@@ -12,7 +12,10 @@ use filmgate::config::Config;
 const ARROWS: [(&str, &[&str]); 15] = [
     (
         "door",
-        &["artifact", "callback", "chat", "domain", "engine", "lifecycle", "outbound", "pb", "store", "telemetry"],
+        &[
+            "artifact", "callback", "chat", "config", "domain", "engine", "lifecycle", "outbound", "pb", "store",
+            "telemetry",
+        ],
     ),
     // Of `engine` how a file is asked for, and the reading of one.
     ("chat", &["artifact", "domain", "engine", "lifecycle", "provider", "store", "telemetry"]),
@@ -34,7 +37,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Crates that only these rooms may name: the contract's wire, SQL, and a vendor's HTTP are nobody else's business.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 9] = [
     // The command line calls the contract as any client does.
     ("tonic", &["door", "cli"]),
     ("axum", &["door", "simulator"]),
@@ -44,6 +47,7 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("object_store", &["artifact"]),
     ("reqwest", &["callback", "outbound", "provider", "simulator"]),
     ("opentelemetry", &["telemetry"]),
+    ("prometheus", &["telemetry"]),
 ];
 
 fn root() -> &'static Path {
