@@ -22,6 +22,7 @@ mod form;
 mod models;
 mod params;
 mod problem;
+mod videos;
 
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ struct Door {
 /// Everything below `/v1`; a path that is not known is refused in OpenAI's words too.
 pub(super) fn router(engine: Engine, chat: Chat, targets: Arc<Targets>) -> Router {
     let door = Door { engine, chat, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
-    let routes = Router::new().merge(models::router()).merge(chat::router());
+    let routes = Router::new().merge(models::router()).merge(chat::router()).merge(videos::router());
     let under = routes
         .fallback(async |request: Request| Problem::no_such_path(request.method(), request.uri()))
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
