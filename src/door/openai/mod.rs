@@ -15,6 +15,7 @@
 //! A generation that failed while its caller waited is told by [`Problem::failed`].
 
 mod body;
+mod chat;
 mod extension;
 mod file;
 mod form;
@@ -40,6 +41,7 @@ use self::problem::Problem;
 use super::{accept::Ordering, caller::Caller, order};
 use crate::{
     callback::Targets,
+    chat::Chat,
     engine::{Admitted, Engine},
     telemetry,
 };
@@ -48,15 +50,16 @@ use crate::{
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    chat: Chat,
     targets: Arc<Targets>,
     /// Places for bodies that are long enough to matter.
     long_bodies: Arc<Semaphore>,
 }
 
 /// Everything below `/v1`; a path that is not known is refused in OpenAI's words too.
-pub(super) fn router(engine: Engine, targets: Arc<Targets>) -> Router {
-    let door = Door { engine, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
-    let routes = Router::new().merge(models::router()).merge(videos::router());
+pub(super) fn router(engine: Engine, chat: Chat, targets: Arc<Targets>) -> Router {
+    let door = Door { engine, chat, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
+    let routes = Router::new().merge(models::router()).merge(chat::router()).merge(videos::router());
     let under = routes
         .fallback(async |request: Request| Problem::no_such_path(request.method(), request.uri()))
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
