@@ -121,6 +121,8 @@ pub struct JobsConfig {
     pub max_unfinished: usize,
     /// Model (`provider/name`) of a request that names none.
     pub default_model: Option<String>,
+    /// Language model (`provider/name`) of a chat that names none.
+    pub default_chat_model: Option<String>,
     /// Text put before every prompt.
     pub system_prompt: Option<String>,
 }

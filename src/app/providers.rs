@@ -44,6 +44,7 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
         }
     };
     let mut catalog = registry.catalog(BTreeMap::new(), explicit.as_ref(), &usual);
+    catalog.default_chat = default_chat(config, &catalog, &mut problems);
     let routes = routes(config, &catalog, &mut problems);
     catalog.routes.extend(routes);
     problems.extend(config.limits.keys().filter_map(|text| {
@@ -57,6 +58,46 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
     }));
     problems.extend(explicit.iter().filter_map(|model| unknown(&catalog, "default_model".to_owned(), model)));
     (Some((registry, catalog)), problems)
+}
+
+/// The language model of a chat that names none: that of the settings, else the first of the first configured vendor that has one, else the
+/// sample's.
+fn default_chat(config: &Config, catalog: &Catalog, problems: &mut Vec<Problem>) -> Option<ModelName> {
+    const SETTING: &str = "default_chat_model";
+    if let Some(text) = &config.jobs.default_chat_model {
+        let named =
+            text.parse::<ModelName>().map_err(|error| problem(SETTING, &error, "name a model as PROVIDER/NAME"));
+        return match named {
+            Ok(model) => {
+                problems.extend(unknown_chat(catalog, &model));
+                Some(model)
+            }
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+    }
+    let ids = config.vendors.iter().map(|vendor| vendor.id.as_str()).chain([SAMPLE]);
+    ids.filter_map(|id| catalog.providers.iter().find(|(provider, _)| provider.id() == id)).find_map(|(id, entry)| {
+        let card = entry.chat_cards.first().filter(|_| entry.missing.is_none())?;
+        ModelName::new(id.clone(), card.name.clone()).ok()
+    })
+}
+
+fn unknown_chat(catalog: &Catalog, model: &ModelName) -> Option<Problem> {
+    let message = match catalog.providers.get(&model.provider) {
+        None => {
+            let known: Vec<&str> = catalog.providers.keys().map(ProviderId::id).collect();
+            format!("names {model}, but there is no such provider; there are: {}", known.join(", "))
+        }
+        Some(entry) if !entry.open_chat && entry.missing.is_none() && entry.chat_card(&model.name).is_none() => {
+            format!("names {model}, which {} does not have as a language model", model.provider.id())
+        }
+        Some(_) => return None,
+    };
+    let fix = "name one that `filmgate models --kind text` lists".to_owned();
+    Some(Problem { setting: "default_chat_model".to_owned(), message, fix })
 }
 
 /// The user's cards, by the provider they belong to.

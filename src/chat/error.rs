@@ -3,7 +3,13 @@
 use std::time::Duration;
 
 use crate::{
-    domain::{budget::NotAllowed, catalog::NoCandidate, failure::Failure, names::ProviderId, order::Violation},
+    domain::{
+        budget::NotAllowed,
+        catalog::NoCandidate,
+        failure::Failure,
+        names::{ModelName, ProviderId},
+        order::Violation,
+    },
     store::port::StoreError,
 };
 
@@ -38,6 +44,16 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Bytes could not be read.
+    #[error("bytes could not be read")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// The catalog has a model that nobody serves.
+    pub(super) fn unserved(model: &ModelName) -> Self {
+        Self::Invalid(vec![Violation::new("model", format!("nobody serves {model} here"))])
+    }
 }
 
 impl From<NoCandidate> for Error {

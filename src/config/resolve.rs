@@ -153,6 +153,7 @@ impl Judge {
         let concurrency = self.value("concurrency", &settings.concurrency, COUNT, parse::count);
         let max_unfinished = self.value("max_unfinished", &settings.max_unfinished, COUNT, parse::count);
         let default_model = self.value("default_model", &settings.default_model, MODEL, parse::model);
+        let default_chat_model = self.value("default_chat_model", &settings.default_chat_model, MODEL, parse::model);
         self.in_order(("poll_interval", poll_interval), ("poll_interval_max", poll_interval_max), |low, high| {
             low <= high
         });
@@ -166,6 +167,7 @@ impl Judge {
             concurrency: concurrency?,
             max_unfinished: max_unfinished?,
             default_model,
+            default_chat_model,
             system_prompt: settings.system_prompt.clone().map(|text| text.0),
         })
     }

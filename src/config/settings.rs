@@ -106,6 +106,9 @@ pub struct Settings {
     /// Model of a request that names none
     #[arg(long, env = "FILMGATE_MODEL", value_name = "PROVIDER/NAME", hide_env_values = true)]
     pub default_model: Option<Text>,
+    /// Language model of a chat that names none
+    #[arg(long, env = "FILMGATE_DEFAULT_CHAT_MODEL", value_name = "PROVIDER/NAME", hide_env_values = true)]
+    pub default_chat_model: Option<Text>,
     /// Folder whose files the sample provider serves in place of its own
     #[arg(long, env = "FILMGATE_SAMPLE_DIR", value_name = "FOLDER", hide_env_values = true)]
     pub sample_dir: Option<Text>,
@@ -218,7 +221,7 @@ impl Settings {
         merged! {
             config listen cors_origins port data_dir lease max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
             poll_interval_max concurrency max_unfinished keep_generations keep_artifacts max_artifact_bytes artifacts_url public_url
-            download_timeout provider_timeout default_model sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint metrics
+            download_timeout provider_timeout default_model default_chat_model sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint metrics
             service_name trace_ratio
         }
     }

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod budget;
+mod chat;
 mod generation;
 mod model;
 mod session;
@@ -16,11 +17,12 @@ use tracing::{Instrument, Span, debug, field, info_span};
 use super::{caller::Caller, links::Links, refusal::Refusal, request_id::RequestId, status};
 use crate::{
     callback::Targets,
+    chat::Chat,
     engine::Engine,
     pb::v1::{
         artifact_service_server::ArtifactServiceServer, budget_service_server::BudgetServiceServer,
-        generation_service_server::GenerationServiceServer, model_service_server::ModelServiceServer,
-        session_service_server::SessionServiceServer,
+        chat_service_server::ChatServiceServer, generation_service_server::GenerationServiceServer,
+        model_service_server::ModelServiceServer, session_service_server::SessionServiceServer,
     },
     telemetry,
 };
@@ -32,12 +34,13 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    chat: Chat,
     links: Links,
     targets: Arc<Targets>,
 }
 
 /// Adds every service of the contract.
-pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, links: Links, targets: Arc<Targets>) {
+pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, chat: Chat, links: Links, targets: Arc<Targets>) {
     /// Reads messages up to a size, be they packed or not.
     macro_rules! reading {
         ($server:ident, $door:expr) => {
@@ -52,13 +55,15 @@ pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, links: Links, t
             reading!($server, $door).send_compressed(CompressionEncoding::Gzip)
         };
     }
-    let door = Door { engine, links, targets };
+    let door = Door { engine, chat, links, targets };
     routes
         .add_service(packing!(GenerationServiceServer, door.clone()))
         .add_service(packing!(SessionServiceServer, door.clone()))
         // Media is packed already: many clients would get each chunk packed again, unasked, and much slower.
         .add_service(reading!(ArtifactServiceServer, door.clone()))
         .add_service(packing!(BudgetServiceServer, door.clone()))
+        // Pieces of an answer are too short to become shorter.
+        .add_service(reading!(ChatServiceServer, door.clone()))
         .add_service(packing!(ModelServiceServer, door));
 }
 

@@ -53,6 +53,7 @@ use crate::{callback::Targets, chat::Chat, engine::Engine};
 /// The embedded descriptors cannot be read: a defect of the build.
 pub fn grpc_router(
     engine: Engine,
+    chat: Chat,
     links: Links,
     targets: Arc<Targets>,
     health: HealthServer<impl Health>,
@@ -60,7 +61,7 @@ pub fn grpc_router(
     let mut routes = Routes::builder();
     routes.add_service(health);
     reflection::add_to(&mut routes)?;
-    grpc::add_to(&mut routes, engine, links, targets);
+    grpc::add_to(&mut routes, engine, chat, links, targets);
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 

@@ -133,6 +133,7 @@ impl From<chat::Error> for Refusal {
             chat::Error::Budget(refused) => Error::Budget(refused).into(),
             chat::Error::Draining => Error::Draining.into(),
             chat::Error::Store(error) => error.into(),
+            chat::Error::Storage(error) => Error::Storage(error).into(),
         }
     }
 }

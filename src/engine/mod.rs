@@ -481,7 +481,8 @@ impl Engine {
         self.drain().is_closing()
     }
 
-    fn clock(&self) -> Clock {
+    /// Where the time comes from.
+    pub fn clock(&self) -> Clock {
         self.0.parts.clock
     }
 

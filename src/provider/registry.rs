@@ -117,7 +117,7 @@ impl Registry {
 
     fn entries(&self) -> BTreeMap<ProviderId, ProviderEntry> {
         let configured = self.configured.iter().map(|(id, provider)| {
-            let chat = provider.chat();
+            let chat = Provider::chat(&**provider);
             let entry = ProviderEntry {
                 cards: provider.models().to_vec(),
                 missing: None,

@@ -4,6 +4,7 @@
 pub(super) mod accept;
 pub(super) mod cache;
 pub(super) mod callbacks;
+pub(super) mod chats;
 pub(super) mod life;
 pub(super) mod limits;
 pub(super) mod lists;
@@ -69,6 +70,8 @@ macro_rules! store_contract {
                 a_deleted_generation_calls_nobody;
             records: a_session_keeps_the_order_of_many_writers, making_a_session_twice_keeps_it,
                 the_time_of_a_session_does_not_go_back, a_deleted_session_keeps_its_generations, a_blob_dies_with_its_last_artifact, a_heartbeat_writes;
+            chats: a_chat_leaves_its_record_turns_and_money_once, chats_take_of_the_budgets_that_they_concern,
+                usage_counts_chats_beside_generations;
             limits: no_more_are_sent_in_a_minute_than_the_rate_allows, an_order_held_back_counts_against_no_rate,
                 a_pause_keeps_orders_from_its_provider_and_never_becomes_shorter, the_latest_successes_are_told_newest_first;
             retention: an_expired_generation_is_a_tombstone_that_stays_readable,
@@ -194,6 +197,7 @@ impl Draft for Ask {
             meta: Map::new(),
             created_at: self.now,
             generation: Some(generation.id),
+            chat: None,
         };
         let messages = vec![
             message(Role::User, generation.prompt.clone()),

@@ -22,6 +22,9 @@ pub struct Metrics {
     callbacks: Counter<u64>,
     watchers: UpDownCounter<i64>,
     queue_depth: Gauge<u64>,
+    chats: Counter<u64>,
+    chat_tokens: Counter<u64>,
+    chat_first_word: Histogram<f64>,
 }
 
 /// Counted as a watcher until dropped.
@@ -116,6 +119,20 @@ impl Metrics {
                 .u64_gauge("filmgate.queue.depth")
                 .with_description("Generations waiting for a place at a provider")
                 .build(),
+            chats: meter
+                .u64_counter("filmgate.chats")
+                .with_description("Chats that a provider was asked for, by provider and outcome")
+                .build(),
+            chat_tokens: meter
+                .u64_counter("filmgate.chat.tokens")
+                .with_description("Tokens of chats, by provider and direction")
+                .build(),
+            chat_first_word: meter
+                .f64_histogram("filmgate.chat.first_word")
+                .with_unit("s")
+                .with_description("Time from asking a provider to the first piece of its answer, by provider")
+                .with_boundaries(vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+                .build(),
         }
     }
 
@@ -145,6 +162,21 @@ impl Metrics {
     /// A generation ended in this terminal state.
     pub fn finished(&self, state: &'static str) {
         self.finished.add(1, &[KeyValue::new("state", state)]);
+    }
+
+    /// A provider said the first piece of an answer so long after it was asked.
+    pub fn chat_began(&self, provider: &str, took: Duration) {
+        self.chat_first_word.record(took.as_secs_f64(), &[KeyValue::new("provider", provider.to_owned())]);
+    }
+
+    /// A chat is over. `outcome` is `succeeded` or `failed`; tokens are those that the provider told.
+    pub fn chat_ended(&self, provider: &str, outcome: &'static str, tokens: Option<(u64, u64)>) {
+        let of = |key, value| [KeyValue::new("provider", provider.to_owned()), KeyValue::new(key, value)];
+        self.chats.add(1, &of("outcome", outcome));
+        if let Some((read, written)) = tokens {
+            self.chat_tokens.add(read, &of("direction", "input"));
+            self.chat_tokens.add(written, &of("direction", "output"));
+        }
     }
 
     /// A provider's API was called. `operation` is a method of the port, `outcome` `ok` or a kind of error.
