@@ -38,6 +38,7 @@ mod money;
 mod money_quotes;
 mod objects;
 mod openai;
+mod openai_door;
 mod overload;
 mod privacy;
 mod races;
