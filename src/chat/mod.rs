@@ -198,6 +198,14 @@ fn failed(error: &ProviderError) -> Error {
     Error::Provider { failure: Box::new(failure), retry_after: error.retry_after }
 }
 
+#[cfg(test)]
+impl Answer {
+    /// An answer that a test gives.
+    pub(crate) fn of(said: BoxStream<'static, Result<Said, Error>>) -> Self {
+        Self(said)
+    }
+}
+
 impl Stream for Answer {
     type Item = Result<Said, Error>;
 

@@ -1,6 +1,6 @@
 //! `filmgate models`, `routes` and `providers`: what can be ordered, under which names, and from whom.
 
-use super::{ClientCommand, Context, connect::call, exit::Exit, failure::Failure, kind::KindArg, pages::collect, text};
+use super::{ClientCommand, Context, connect::call, exit::Exit, failure::Failure, kind::MadeArg, pages::collect, text};
 use crate::pb::v1::{
     self, ListModelsRequest, ListProvidersRequest, ListRoutesRequest, Model, Price, PriceUnit, Provider,
     ProviderHealth, Route,
@@ -17,7 +17,7 @@ pub(super) struct Models {
     provider: Option<String>,
     /// Only this kind.
     #[arg(long)]
-    kind: Option<KindArg>,
+    kind: Option<MadeArg>,
     /// Only those with this option (`seed`), mode (`first_and_last_frame`) or input role (`INPUT_ROLE_MASK`); repeatable.
     #[arg(long = "capability", value_name = "NAME")]
     capabilities: Vec<String>,

@@ -10,7 +10,7 @@ use super::{
     exit::Exit,
     failure::Failure,
     json,
-    kind::KindArg,
+    kind::MadeArg,
     names::Collection,
     pages::{Rows, collect},
     terminal::{Format, Terminal},
@@ -37,7 +37,7 @@ pub(super) struct Usage {
     session: Option<String>,
     /// Only this kind.
     #[arg(long)]
-    kind: Option<KindArg>,
+    kind: Option<MadeArg>,
     /// Only with this label; repeatable.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_label)]
     labels: Vec<(String, String)>,

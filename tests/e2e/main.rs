@@ -13,6 +13,7 @@ mod ark;
 mod callbacks;
 mod cancel;
 mod cards;
+mod chat;
 mod comfyui;
 mod command_line;
 mod contract;

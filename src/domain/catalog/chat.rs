@@ -76,7 +76,7 @@ impl Catalog {
 
     /// `provider/name` if there is such a provider, else the first provider with a language model of that name or alias: those configured
     /// here before the others, and the sample after all.
-    fn named_chat(&self, text: &str) -> Option<ModelName> {
+    pub fn named_chat(&self, text: &str) -> Option<ModelName> {
         let full = text.parse::<ModelName>().ok().filter(|model| self.providers.contains_key(&model.provider));
         full.or_else(|| {
             let mut providers: Vec<_> = self.providers.iter().collect();

@@ -1,5 +1,7 @@
 //! Real sockets on port 0.
 
+mod gone;
+
 use std::net::SocketAddr;
 
 use axum::routing::get;

@@ -23,12 +23,15 @@ pub(super) fn tell_chat(failure: Failure, retry_after: Option<Duration>) -> Told
     // Only what certainly had no effect may be called unreachable: callers send that again.
     let reason = if lost { ErrorReason::SubmitAnswerLost } else { failure_reason(failure.reason) };
     let (message, retryable) = (failure.message.clone(), failure.retryable && !lost);
-    let mut told = match &failure.field {
+    let code = code(failure.reason);
+    // Whatever is invalid says where; nothing but the conversation is left if the provider does not.
+    let field = failure.field.clone().or_else(|| (code == Code::InvalidArgument).then(|| "messages".to_owned()));
+    let mut told = match field {
         Some(field) => {
-            let violation = Violation::new(field.clone(), failure.message.clone());
-            Told { code: code(failure.reason), reason, message, ..tell_invalid(vec![violation]) }
+            let violation = Violation::new(field, failure.message.clone());
+            Told { code, reason, message, ..tell_invalid(vec![violation]) }
         }
-        None => Told::new(code(failure.reason), reason, message),
+        None => Told::new(code, reason, message),
     };
     if let Some(provider) = &failure.provider {
         told = told.with("provider", provider.to_string());
@@ -51,9 +54,9 @@ fn code(reason: FailureReason) -> Code {
         FailureReason::ProviderUnauthenticated | FailureReason::ProviderOutOfCredit => Code::FailedPrecondition,
         FailureReason::ProviderModelNotFound => Code::NotFound,
         FailureReason::ProviderOverloaded => Code::ResourceExhausted,
-        FailureReason::ProviderUnreachable => Code::Unavailable,
-        // The others are of generations, which have outputs and jobs.
-        FailureReason::ProviderProtocol
+        // All but the first two are of generations, which have outputs and jobs.
+        FailureReason::ProviderUnreachable
+        | FailureReason::ProviderProtocol
         | FailureReason::NoProviderJobId
         | FailureReason::ProviderJobFailed
         | FailureReason::ProviderJobCancelled
@@ -63,6 +66,6 @@ fn code(reason: FailureReason) -> Code {
         | FailureReason::ArtifactLost
         | FailureReason::DeadlineExceeded
         | FailureReason::UnresolvedExpired
-        | FailureReason::ResolvedByPerson => Code::Unknown,
+        | FailureReason::ResolvedByPerson => Code::Unavailable,
     }
 }
