@@ -19,7 +19,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 pub(super) use self::{
     estimate::{ToEstimate, estimates},
-    inputs::data_uri,
+    inputs::{bare_base64, data_uri},
     link::link,
     ordered::Ordering,
 };

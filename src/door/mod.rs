@@ -61,8 +61,8 @@ pub fn grpc_router(
 /// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in
 /// JSON.
 pub fn http_router(engine: Engine, links: Links, targets: Arc<Targets>, readiness: watch::Receiver<bool>) -> Router {
-    files::router(engine.clone(), links)
-        .merge(openai::router(engine.clone(), targets))
+    files::router(engine.clone(), links.clone())
+        .merge(openai::router(engine.clone(), links, targets))
         .merge(hooks::router(engine))
         .merge(probes::router(readiness))
         .fallback(async || no_such_path())

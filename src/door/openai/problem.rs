@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     domain::{
@@ -179,6 +179,12 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, message).with_code("method_not_allowed")
     }
 
+    /// The body of the answer.
+    pub(super) fn body(&self) -> Value {
+        let Self { kind, code, param, message, .. } = self;
+        json!({ "error": { "message": message, "type": kind.as_str(), "param": param, "code": code } })
+    }
+
     /// With this code.
     #[must_use]
     pub(super) fn with_code(self, code: &'static str) -> Self {
@@ -263,10 +269,8 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, kind, code, param, message, again } = self;
-        let body = json!({ "error": { "message": message, "type": kind.as_str(), "param": param, "code": code } });
-        let mut response = (status, Json(body)).into_response();
-        match again {
+        let mut response = (self.status, Json(self.body())).into_response();
+        match self.again {
             Again::May => {}
             Again::After(wait) => {
                 let seconds = wait.min(LONGEST_WAIT).as_secs().max(1);
@@ -310,7 +314,6 @@ fn cut(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use serde_json::Value;
 
     use super::*;
     use crate::domain::failure::{FailurePhase, FailureReason};
