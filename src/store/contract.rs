@@ -59,7 +59,7 @@ macro_rules! store_contract {
                 a_refused_event_tells_the_generation_as_it_is, a_job_belongs_to_one_generation,
                 an_ended_job_is_never_adopted_and_may_be_named_again, lost_submits_are_counted_by_model_and_brief,
                 only_an_ended_generation_is_deleted, a_deleted_generation_leaves_nothing_it_was_told;
-            lists: generations_are_listed_newest_first_with_every_filter, unfinished_generations_are_listed_oldest_first,
+            lists: generations_are_listed_from_either_end_with_every_filter, unfinished_generations_are_listed_oldest_first,
                 history_is_paged_by_number, sessions_are_listed_newest_first, artifacts_are_listed_newest_first,
                 tenants_do_not_see_each_other;
             callbacks: an_end_and_its_callback_are_one, every_way_to_end_calls_back,

@@ -447,6 +447,18 @@ pub struct GenerationFilter {
     pub session: Option<SessionId>,
     /// Only this kind.
     pub kind: Option<Kind>,
+    /// Which end of the list comes first.
+    pub direction: Direction,
+}
+
+/// Which end of a list comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// The newest.
+    #[default]
+    NewestFirst,
+    /// The oldest.
+    OldestFirst,
 }
 
 /// Which artifacts to list.

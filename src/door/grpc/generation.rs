@@ -139,7 +139,7 @@ impl GenerationService for Door {
             let filters = both(filters, accept::kind_filter(request.kind));
             let (((states, session), kind), wanted) =
                 Wanted::<GenerationId>::read("ListGenerations", filters, request.page_size, &request.page_token)?;
-            let filter = GenerationFilter { states, session, kind };
+            let filter = GenerationFilter { states, session, kind, ..GenerationFilter::default() };
             let views = self.engine.list(&caller.tenant, &filter, wanted.query()).await?;
             let (generations, next_page_token) =
                 wanted.cut(&views, |view| view.generation.id, |view| present::generation(view, Detail::Row));

@@ -30,6 +30,7 @@ mod params;
 mod pictures;
 mod problem;
 mod speech;
+mod videos;
 mod wait;
 
 use std::sync::Arc;
@@ -65,7 +66,8 @@ struct Door {
 /// Everything below `/v1`; a path that is not known is refused in OpenAI's words too.
 pub(super) fn router(engine: Engine, links: Links, targets: Arc<Targets>) -> Router {
     let door = Door { engine, links, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
-    let routes = Router::new().merge(models::router()).merge(images::router()).merge(speech::router());
+    let routes =
+        Router::new().merge(models::router()).merge(images::router()).merge(speech::router()).merge(videos::router());
     let under = routes
         .fallback(async |request: Request| Problem::no_such_path(request.method(), request.uri()))
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
