@@ -37,6 +37,7 @@ mod money;
 mod money_quotes;
 mod objects;
 mod openai;
+mod openai_door;
 mod openai_media;
 mod overload;
 mod privacy;

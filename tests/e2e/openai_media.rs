@@ -1,4 +1,4 @@
-//! Images and speech for clients of OpenAI: a served filmgate whose vendor is the simulator, asked in plain HTTP.
+//! Images and speech for clients of OpenAI: a served filmgate whose vendor is the simulator, asked by the official clients and in plain HTTP.
 
 mod edits;
 mod images;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::{
+    openai_door::{Client, each},
     simulator::Simulator,
     support::server::{SOON, Server, Setup},
 };
@@ -79,4 +80,20 @@ fn base64(bytes: &[u8]) -> String {
 fn bytes_of(text: &Value) -> Vec<u8> {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.decode(text.as_str().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_work_with_the_clients_for_python() {
+    each(&Client::PYTHON, "images", |setup| setup).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speech_works_with_the_clients_for_python() {
+    each(&Client::PYTHON, "speech", |setup| setup).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn images_and_speech_work_with_the_client_for_javascript() {
+    each(&[Client::JavaScript], "images", |setup| setup).await;
+    each(&[Client::JavaScript], "speech", |setup| setup).await;
 }

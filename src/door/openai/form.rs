@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -57,7 +57,7 @@ pub(super) async fn read(door: &Door, caller: &Caller, request: Request) -> Resu
     let mut form = Form::default();
     let mut receiver = Receiver::new(door, caller);
     let (mut n_parts, mut n_bytes) = (0, 0);
-    while let Some(part) = soon(parts.next_field()).await?.map_err(broken)? {
+    while let Some(part) = soon(parts.next_field()).await?.map_err(|error| ahead.broken(&error))? {
         ahead.went_on();
         n_parts += 1;
         if n_parts > MAX_PARTS {
@@ -86,7 +86,7 @@ fn is_file(part: &Field<'_>) -> bool {
 fn chunks<'a>(part: Field<'a>, ahead: &'a Ahead) -> impl Stream<Item = Result<Bytes, Problem>> + Send + 'a {
     stream::unfold(part, async move |mut part| {
         let chunk = match soon(part.next()).await {
-            Ok(chunk) => chunk?.map_err(broken),
+            Ok(chunk) => chunk?.map_err(|error| ahead.broken(&error)),
             Err(late) => Err(late),
         };
         ahead.went_on();
@@ -154,32 +154,41 @@ fn path_of(name: &str) -> Option<Vec<&str>> {
     (!first.is_empty() && path.len() <= MAX_DEPTH).then_some(path)
 }
 
-fn broken(error: MultipartError) -> Problem {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return body::too_large(MAX_FORM_BYTES);
-    }
-    let message = format!("We could not parse the form of your request: {}.", error.body_text().trim_end_matches('.'));
-    Problem::new(StatusCode::BAD_REQUEST, message).with_code("invalid_form")
-}
-
 /// How much of a body was read since something last became of it. The reader of forms keeps the head of a part in memory however long it is.
 #[derive(Debug, Clone, Default)]
-struct Ahead(Arc<AtomicUsize>);
+struct Ahead(Arc<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    n_ahead: AtomicUsize,
+    too_long: AtomicBool,
+}
 
 impl Ahead {
     fn went_on(&self) {
-        self.0.store(0, Relaxed);
+        self.0.n_ahead.store(0, Relaxed);
+    }
+
+    /// Why the body could not be read further.
+    fn broken(&self, error: &MultipartError) -> Problem {
+        if self.0.too_long.load(Relaxed) {
+            return body::too_large(MAX_FORM_BYTES);
+        }
+        let why = error.body_text();
+        let message = format!("We could not parse the form of your request: {}.", why.trim_end_matches('.'));
+        Problem::new(StatusCode::BAD_REQUEST, message).with_code("invalid_form")
     }
 
     /// The same request, whose body breaks where it is too long.
     fn watch(&self, request: Request) -> Request {
-        let (ahead, mut n_bytes) = (Arc::clone(&self.0), 0);
+        let (progress, mut n_bytes) = (Arc::clone(&self.0), 0);
         request.map(|body| {
             Body::from_stream(body.into_data_stream().map(move |frame| {
                 let frame: Bytes = frame.map_err(io::Error::other)?;
                 n_bytes += frame.len();
-                let n_ahead = ahead.fetch_add(frame.len(), Relaxed) + frame.len();
+                let n_ahead = progress.n_ahead.fetch_add(frame.len(), Relaxed) + frame.len();
                 if n_bytes > MAX_FORM_BYTES || n_ahead > MAX_AHEAD {
+                    progress.too_long.store(true, Relaxed);
                     return Err(io::Error::other("it is too long"));
                 }
                 Ok(frame)

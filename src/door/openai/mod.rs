@@ -40,8 +40,9 @@ use axum::{
     extract::{DefaultBodyLimit, Request},
     middleware::{Next, from_fn},
     response::Response,
+    routing::any,
 };
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, Span, field, info_span};
 
@@ -71,11 +72,13 @@ pub(super) fn router(engine: Engine, links: Links, targets: Arc<Targets>) -> Rou
     let under = routes
         .fallback(async |request: Request| Problem::no_such_path(request.method(), request.uri()))
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
-        // Bodies have bounds of their own.
+        // Each reader of a body has its own limit.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(in_its_span))
         .with_state(door);
-    Router::new().nest("/v1", under)
+    // A slash alone is below no nested router.
+    let bare = any(async |request: Request| Problem::no_such_path(request.method(), &Uri::from_static("/")));
+    Router::new().route("/v1/", bare).nest("/v1", under)
 }
 
 /// Runs a call in a span that belongs to the caller's trace.
