@@ -70,8 +70,8 @@ pub fn http_router(
     readiness: watch::Receiver<bool>,
     grpc: Router,
 ) -> Router {
-    files::router(engine.clone(), links)
-        .merge(openai::router(engine.clone(), chat, targets))
+    files::router(engine.clone(), links.clone())
+        .merge(openai::router(engine.clone(), chat, links, targets))
         .merge(hooks::router(engine))
         .merge(probes::router(readiness))
         .merge(json::router(grpc))

@@ -40,6 +40,7 @@ mod money_quotes;
 mod objects;
 mod openai;
 mod openai_door;
+mod openai_media;
 mod overload;
 mod privacy;
 mod races;
