@@ -41,7 +41,7 @@ async fn wrong_json_is_refused_by_the_name_of_the_field_or_the_place() {
         ("{\"options\": {\"width\": 99999999999}}", "options.width", ""),
         ("{\"inputs\": [{\"role\": \"INPUT_ROLE_HERO\"}]}", "inputs[0].role", "INPUT_ROLE_HERO"),
         ("{\"inputs\": [{\"data\": \"!\"}]}", "inputs[0].data", "base64"),
-        ("{\"inputs\": [{\"uri\": \"a\", \"artifact\": \"b\"}]}", "inputs[0].artifact", "oneof"),
+        ("{\"inputs\": [{\"uri\": \"a\", \"artifact\": \"b\"}]}", "inputs[0]", "oneof"),
         ("{\"maxDuration\": \"soon\"}", "maxDuration", ""),
         ("{\"labels\": {\"a\": 1}}", "labels.a", "expected a string"),
     ] {
@@ -67,6 +67,8 @@ async fn a_body_that_is_deep_large_or_of_another_type_is_refused_and_harms_nobod
         let (status, code, _) = send(&server, JSON, json!({ "prompt": "x".repeat(size) }).to_string()).await;
         assert_eq!((status, code.as_str()), (413, "VALIDATION_ERROR"), "{size}");
     }
+    let large = Client::new().post(url(&server, "/api/v1/films")).body("x".repeat(7 << 20)).send().await.unwrap();
+    assert_eq!(refused(large).await.0, 404);
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
         let (status, code, _) = send(&server, content_type, "{\"prompt\": \"a\"}").await;
         assert_eq!((status, code.as_str()), (415, "VALIDATION_ERROR"), "{content_type}");
