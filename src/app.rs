@@ -12,8 +12,9 @@ use tracing::{info, warn};
 use crate::{
     artifact::Collector,
     callback::{Courier, Sender, Targets},
-    config::{Config, DrainConfig, Problem},
-    domain::catalog::Catalog,
+    chat::{self, Chat},
+    config::{Config, CorsConfig, DrainConfig, Problem},
+    domain::{budget::Budgets, catalog::Catalog},
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
@@ -137,9 +138,10 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
     let tasks = shutdown.tasks();
     let callback_due = Arc::new(Notify::new());
     let settings = engine_settings(&config, &catalog);
+    let registry = Arc::new(registry);
     let engine = Engine::new(Parts {
         store: Arc::clone(&store),
-        registry: Arc::new(registry),
+        registry: Arc::clone(&registry),
         catalog,
         blobs,
         collector,
@@ -161,7 +163,16 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         metrics: Metrics::new(),
     };
     courier.start(&tasks);
-    serve(listener, &engine, Doors { links, targets }, &shutdown).await.map_err(trouble("opening the doors"))?;
+    let chat = Chat::new(chat::Parts {
+        engine: engine.clone(),
+        registry,
+        budgets: Budgets::from(config.budgets.clone()),
+        tasks: tasks.clone(),
+        drain: shutdown.drain(),
+        metrics: Metrics::new(),
+    });
+    let doors = Doors { chat, links, targets, cors: config.cors.clone() };
+    serve(listener, &engine, doors, &shutdown).await.map_err(trouble("opening the doors"))?;
     lock.announce(addr, &tasks).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
     for warning in &config.warnings {
         warn!("{}: {}; {}", warning.setting, warning.message, warning.fix);
@@ -219,8 +230,10 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
 
 /// What the doors know besides the engine.
 struct Doors {
+    chat: Chat,
     links: door::Links,
     targets: Arc<Targets>,
+    cors: CorsConfig,
 }
 
 /// Opens the doors: everything on one port.
@@ -229,9 +242,10 @@ async fn serve(listener: TcpListener, engine: &Engine, doors: Doors, shutdown: &
     let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
     let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
     tasks.spawn("health", policy, follow);
-    let Doors { links, targets } = doors;
-    let grpc = door::grpc_router(engine.clone(), links.clone(), targets, health)?;
-    let app = door::dispatch::dispatch(grpc, door::http_router(engine.clone(), links, engine.readiness()));
+    let Doors { chat, links, targets, cors } = doors;
+    let grpc = door::grpc_router(engine.clone(), chat, links.clone(), Arc::clone(&targets), health)?;
+    let http = door::http_router(engine.clone(), links, targets, engine.readiness(), grpc.clone());
+    let app = door::dispatch::dispatch(grpc, http, &cors, &Metrics::new());
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {
         door::listen::serve(listener, app, drain, &own_tasks, door::listen::Limits::default()).await;

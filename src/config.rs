@@ -39,6 +39,8 @@ mod vendors;
 pub struct Config {
     /// Where the one port is opened.
     pub listen: SocketAddr,
+    /// Which web pages may call.
+    pub cors: CorsConfig,
     /// Folder of records and artifacts. Need not exist yet.
     pub data_dir: PathBuf,
     /// The database that several processes share; without one, records are in the data folder.
@@ -78,6 +80,17 @@ pub struct Config {
     pub warnings: Vec<Problem>,
 }
 
+/// Which web pages may call from a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsConfig {
+    /// None.
+    Off,
+    /// Every page.
+    Any,
+    /// Those of these origins: each scheme, host and port as browsers send it; at least one.
+    Origins(Vec<String>),
+}
+
 /// The database that several processes share.
 #[derive(Debug, Clone)]
 pub struct DatabaseConfig {
@@ -108,6 +121,8 @@ pub struct JobsConfig {
     pub max_unfinished: usize,
     /// Model (`provider/name`) of a request that names none.
     pub default_model: Option<String>,
+    /// Language model (`provider/name`) of a chat that names none.
+    pub default_chat_model: Option<String>,
     /// Text put before every prompt.
     pub system_prompt: Option<String>,
 }
@@ -183,6 +198,8 @@ pub struct TelemetryConfig {
     pub log_dir: Option<PathBuf>,
     /// OTLP collector, gRPC. Nothing is sent without it.
     pub otlp_endpoint: Option<Url>,
+    /// Whether metrics are kept for [`crate::telemetry::exposition`].
+    pub metrics: bool,
     /// `service.name` of everything sent.
     pub service_name: String,
     /// Part of the traces kept, 0 to 1, where the caller has not decided.

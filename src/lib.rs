@@ -9,6 +9,8 @@ pub mod app;
 pub mod artifact;
 /// Outgoing callbacks: the end of a generation told to the address its caller named.
 pub mod callback;
+/// Conversations with language models.
+pub mod chat;
 /// The command line; talks gRPC only.
 pub mod cli;
 /// Settings from flags, environment and file.

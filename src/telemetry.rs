@@ -1,18 +1,21 @@
 //! Logs, traces and metrics.
 //!
-//! Logs go to the standard error stream and, if asked, to daily files; traces and metrics go to an OTLP collector, if there is one.
+//! Logs go to the standard error stream and, if asked, to daily files; traces and metrics go to an OTLP collector, if there is one. Metrics
+//! are also kept for whoever scrapes them, unless that is switched off.
 //! Invariant: no prompt, key, body or signed address is ever a field of a span or an event.
 
-use std::{fmt, io::IsTerminal, path::Path, time::Duration};
+use std::{fmt, io::IsTerminal, path::Path, sync::OnceLock, time::Duration};
 
 use opentelemetry::{global, trace::TracerProvider};
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig};
 use opentelemetry_sdk::{
     Resource,
+    error::OTelSdkError,
     metrics::SdkMeterProvider,
     propagation::TraceContextPropagator,
     trace::{Sampler, SdkTracerProvider},
 };
+use prometheus::{Registry, TextEncoder};
 use tokio::{sync::oneshot, time};
 use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_appender::{
@@ -30,7 +33,7 @@ use tracing_subscriber::{
 use url::Url;
 
 pub use self::{
-    metrics::{Metrics, Watching},
+    metrics::{Call, Metrics, UnderWay, Watching},
     propagation::{join_trace, link_from_traceparent, set_parent, traceparent_of},
 };
 use crate::config::{LogFormat, TelemetryConfig};
@@ -57,9 +60,27 @@ pub enum Error {
     /// The exporter does not take the endpoint.
     #[error("cannot send to otlp_endpoint: {0}")]
     Exporter(#[from] ExporterBuildError),
+    /// The metrics to be scraped cannot be set up.
+    #[error("no metrics can be kept: {0}")]
+    Metrics(#[from] OTelSdkError),
     /// The process has telemetry already.
     #[error("telemetry is set up twice: {0}")]
     Twice(#[from] TryInitError),
+}
+
+/// What is scraped, of this process. Set once, as the meter that feeds it.
+static SCRAPED: OnceLock<Registry> = OnceLock::new();
+
+/// The media type of [`exposition`].
+pub const EXPOSITION_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Every metric in the text format of Prometheus; none if they are not kept for that.
+///
+/// # Errors
+/// Two metrics say that they are the same: a defect.
+pub fn exposition() -> Option<Result<String, prometheus::Error>> {
+    let registry = SCRAPED.get()?;
+    Some(TextEncoder::new().encode_to_string(&registry.gather()))
 }
 
 /// Keeps telemetry going. End it with [`Guard::flush`]; a drop alone may lose what was not sent yet.
@@ -76,10 +97,9 @@ pub struct Guard {
 /// If the log folder or the collector's address cannot be used, or on a second call. An unreachable collector is no error.
 pub fn init(config: &TelemetryConfig) -> Result<Guard, Error> {
     global::set_text_map_propagator(TraceContextPropagator::new());
-    let (traces, metrics) = match &config.otlp_endpoint {
-        Some(endpoint) => (Some(trace_provider(config, endpoint)?), Some(meter_provider(config, endpoint)?)),
-        None => (None, None),
-    };
+    let traces = config.otlp_endpoint.as_ref().map(|endpoint| trace_provider(config, endpoint)).transpose()?;
+    let scraped = config.metrics.then(Registry::new);
+    let metrics = meter_provider(config, scraped.as_ref())?;
     let (file, log_file) = config.log_dir.as_deref().map(log_file).transpose()?.unzip();
 
     let spans = traces.as_ref().map(|provider| {
@@ -101,6 +121,10 @@ pub fn init(config: &TelemetryConfig) -> Result<Guard, Error> {
     }
     if let Some(provider) = &metrics {
         global::set_meter_provider(provider.clone());
+    }
+    if let Some(registry) = scraped {
+        // The subscriber above can be set once only, so this is the first.
+        let _ = SCRAPED.set(registry);
     }
     Ok(Guard { traces, metrics, log_file })
 }
@@ -144,9 +168,22 @@ fn trace_provider(config: &TelemetryConfig, endpoint: &Url) -> Result<SdkTracerP
     Ok(provider.with_batch_exporter(exporter).build())
 }
 
-fn meter_provider(config: &TelemetryConfig, endpoint: &Url) -> Result<SdkMeterProvider, Error> {
-    let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint.as_str()).build()?;
-    Ok(SdkMeterProvider::builder().with_resource(resource(config)).with_periodic_exporter(exporter).build())
+/// Pushes and is scraped, as far as asked; none if neither is, so that instruments cost next to nothing.
+fn meter_provider(config: &TelemetryConfig, scraped: Option<&Registry>) -> Result<Option<SdkMeterProvider>, Error> {
+    if config.otlp_endpoint.is_none() && scraped.is_none() {
+        return Ok(None);
+    }
+    let mut provider = SdkMeterProvider::builder().with_resource(resource(config));
+    if let Some(endpoint) = &config.otlp_endpoint {
+        let exporter = MetricExporter::builder().with_tonic().with_endpoint(endpoint.as_str()).build()?;
+        provider = provider.with_periodic_exporter(exporter);
+    }
+    if let Some(registry) = scraped {
+        // Who tells is known from where it was scraped, and there is one scope.
+        let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone());
+        provider = provider.with_reader(exporter.scope_info_enabled(false).without_target_info().build()?);
+    }
+    Ok(Some(provider.build()))
 }
 
 /// Who is telling, with what `OTEL_RESOURCE_ATTRIBUTES` adds.
@@ -217,6 +254,7 @@ mod tests {
             log_format: LogFormat::Json,
             log_dir: None,
             otlp_endpoint: None,
+            metrics: false,
             service_name: "test".to_owned(),
             trace_ratio: 1.0,
         }

@@ -10,6 +10,7 @@ use crate::{
         artifact::Kind,
         card::ModelCard,
         catalog::{Catalog, SAMPLE},
+        chat::ChatCard,
         names::{ModelName, ProviderId, RouteName},
         route::{Route, Strategy},
     },
@@ -43,6 +44,7 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
         }
     };
     let mut catalog = registry.catalog(BTreeMap::new(), explicit.as_ref(), &usual);
+    catalog.default_chat = default_chat(config, &catalog, &mut problems);
     let routes = routes(config, &catalog, &mut problems);
     catalog.routes.extend(routes);
     problems.extend(config.limits.keys().filter_map(|text| {
@@ -58,8 +60,61 @@ pub(super) fn providers(config: &Config) -> (Option<(Registry, Catalog)>, Vec<Pr
     (Some((registry, catalog)), problems)
 }
 
+/// The language model of a chat that names none: that of the settings, else the first of the first configured vendor that has one, else the
+/// sample's.
+fn default_chat(config: &Config, catalog: &Catalog, problems: &mut Vec<Problem>) -> Option<ModelName> {
+    const SETTING: &str = "default_chat_model";
+    if let Some(text) = &config.jobs.default_chat_model {
+        let named =
+            text.parse::<ModelName>().map_err(|error| problem(SETTING, &error, "name a model as PROVIDER/NAME"));
+        return match named {
+            Ok(model) => {
+                problems.extend(unknown_chat(catalog, &model));
+                Some(model)
+            }
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+    }
+    let ids = config.vendors.iter().map(|vendor| vendor.id.as_str()).chain([SAMPLE]);
+    ids.filter_map(|id| catalog.providers.iter().find(|(provider, _)| provider.id() == id)).find_map(|(id, entry)| {
+        let card = entry.chat_cards.first().filter(|_| entry.missing.is_none())?;
+        ModelName::new(id.clone(), card.name.clone()).ok()
+    })
+}
+
+fn unknown_chat(catalog: &Catalog, model: &ModelName) -> Option<Problem> {
+    let message = match catalog.providers.get(&model.provider) {
+        None => {
+            let known: Vec<&str> = catalog.providers.keys().map(ProviderId::id).collect();
+            format!("names {model}, but there is no such provider; there are: {}", known.join(", "))
+        }
+        Some(entry) if !entry.open_chat && entry.missing.is_none() && entry.chat_card(&model.name).is_none() => {
+            format!("names {model}, which {} does not have as a language model", model.provider.id())
+        }
+        Some(_) => return None,
+    };
+    let fix = "name one that `filmgate models --kind text` lists".to_owned();
+    Some(Problem { setting: "default_chat_model".to_owned(), message, fix })
+}
+
 /// The user's cards, by the provider they belong to.
-type OwnCards = BTreeMap<String, Vec<ModelCard>>;
+type OwnCards = BTreeMap<String, Own>;
+
+/// The user's cards of one provider.
+#[derive(Default)]
+struct Own {
+    cards: Vec<ModelCard>,
+    chat_cards: Vec<ChatCard>,
+}
+
+/// A card of the user's.
+enum OwnCard {
+    Model(ModelCard),
+    Chat(ChatCard),
+}
 
 /// Every provider, and their models for a request that names none, in order of preference.
 fn registry(config: &Config, mut cards: OwnCards) -> Result<(Registry, Vec<ModelName>), Vec<Problem>> {
@@ -98,7 +153,7 @@ struct Vendor {
     preferred: Vec<ModelName>,
 }
 
-fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Result<Vendor, Problem> {
+fn vendor(config: &Config, settings: &VendorConfig, own: Own) -> Result<Vendor, Problem> {
     let VendorConfig { id, table, vendor, values } = settings;
     let fix = format!("correct the settings of [{table}]");
     let id = ProviderId::from_id(id.as_str()).map_err(|error| problem(table, &error, &fix))?;
@@ -108,7 +163,9 @@ fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Resu
     let preferred = preferred
         .map_err(|error| problem(&format!("{table}.model"), &error, "name a model as the provider names it"))?;
 
-    let cards = vendor.all_cards(own).map_err(|error| problem("models", &error, "correct the card"))?;
+    let card_problem = |error| problem("models", &error, "correct the card");
+    let cards = vendor.all_cards(own.cards).map_err(card_problem)?;
+    let chat_cards = vendor.all_chat_cards(own.chat_cards).map_err(card_problem)?;
     let timeout = values.time("timeout").unwrap_or(config.jobs.provider_timeout);
     let download_timeout = config.artifacts.download_timeout;
     let mut keyed = Vec::new();
@@ -119,6 +176,7 @@ fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Resu
             account: account.clone(),
             values,
             cards: cards.clone(),
+            chat_cards: chat_cards.clone(),
             timeout,
             download_timeout,
             home: config.home.clone(),
@@ -128,7 +186,7 @@ fn vendor(config: &Config, settings: &VendorConfig, own: Vec<ModelCard>) -> Resu
     }
     let made = match with_keys(keyed) {
         Some(provider) => Ok((provider, Deadlines::of(timeout, download_timeout))),
-        None => Err(Missing { cards, how: vendor.how_to_configure.to_owned() }),
+        None => Err(Missing { cards, chat_cards, how: vendor.how_to_configure.to_owned() }),
     };
     Ok(Vendor { id, made, preferred })
 }
@@ -207,20 +265,24 @@ fn limited(text: &str, catalog: &Catalog) -> Option<ModelName> {
     catalog.named(text, None).or_else(|| text.parse().ok())
 }
 
+/// The kind of language models, on cards.
+const TEXT: &str = "text";
+
 /// The user's cards: `[[models]]` with `provider` beside the card's own fields.
 fn own_cards(config: &Config, problems: &mut Vec<Problem>) -> OwnCards {
     let fix = "compare it with a card of `filmgate models --json`; `provider` and `name` are needed";
     let mut cards = OwnCards::new();
     for (index, card) in config.models.iter().enumerate() {
         match own_card(card, config) {
-            Ok((provider, card)) => cards.entry(provider).or_default().push(card),
+            Ok((provider, OwnCard::Model(card))) => cards.entry(provider).or_default().cards.push(card),
+            Ok((provider, OwnCard::Chat(card))) => cards.entry(provider).or_default().chat_cards.push(card),
             Err(message) => problems.push(problem(&format!("models[{index}]"), &message, fix)),
         }
     }
     cards
 }
 
-fn own_card(card: &toml::Value, config: &Config) -> Result<(String, ModelCard), String> {
+fn own_card(card: &toml::Value, config: &Config) -> Result<(String, OwnCard), String> {
     let mut card = card.as_table().cloned().ok_or_else(|| "is no table".to_owned())?;
     let Some(toml::Value::String(provider)) = card.remove("provider") else {
         return Err("has no provider".to_owned());
@@ -229,7 +291,13 @@ fn own_card(card: &toml::Value, config: &Config) -> Result<(String, ModelCard), 
         let known: Vec<&str> = config.vendors.iter().map(|vendor| vendor.id.as_str()).collect();
         return Err(format!("provider {provider} takes no cards; allowed: {}", known.join(", ")));
     }
-    let card = card.try_into().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let message = |error: toml::de::Error| error.message().to_owned();
+    let card = if card.get("kind").and_then(toml::Value::as_str) == Some(TEXT) {
+        card.remove("kind");
+        OwnCard::Chat(card.try_into().map_err(message)?)
+    } else {
+        OwnCard::Model(card.try_into().map_err(message)?)
+    };
     Ok((provider, card))
 }
 

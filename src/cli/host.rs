@@ -182,6 +182,7 @@ pub(super) fn effective(config: &Config) -> Vec<(Cow<'static, str>, String)> {
         ("public_url", config.public_url.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("link_key", set(config.artifacts.link_key.is_some())),
         ("default_model", config.jobs.default_model.clone().unwrap_or_default()),
+        ("default_chat_model", config.jobs.default_chat_model.clone().unwrap_or_default()),
         ("routes", routes.join("; ")),
         ("max_duration", time(config.jobs.max_duration)),
         ("unresolved_for", time(config.jobs.unresolved_for)),

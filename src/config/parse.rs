@@ -5,6 +5,8 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
+use super::CorsConfig;
+
 /// `30m`, `1h 30m`, `250ms`: above zero.
 pub(super) fn duration(text: &str) -> Option<Duration> {
     duration_or_zero(text).filter(|duration| !duration.is_zero())
@@ -67,6 +69,29 @@ pub(super) fn base_url(text: &str) -> Option<Url> {
     let plain =
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then_some(url)
+}
+
+/// `on` or `off`.
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match text {
+        "on" => Some(true),
+        "off" => Some(false),
+        _ => None,
+    }
+}
+
+/// `*`, or origins with commas between them.
+pub(super) fn origins(text: &str) -> Option<CorsConfig> {
+    if text == "*" {
+        return Some(CorsConfig::Any);
+    }
+    text.split(',').map(|origin| self::origin(origin.trim())).collect::<Option<_>>().map(CorsConfig::Origins)
+}
+
+/// Scheme, host and port of a page, as a browser sends them: lower case, the usual port left out. A path is none of it.
+fn origin(text: &str) -> Option<String> {
+    let url = base_url(text)?;
+    (url.path() == "/").then(|| url.origin().ascii_serialization())
 }
 
 /// `file:///folder`, or a bucket of `s3`, `gs` or `az` with or without a prefix; with no user, port, query or fragment.
@@ -198,6 +223,17 @@ mod tests {
             "ftp://films",
         ] {
             assert!(artifacts_url(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_are_written_as_browsers_send_them() {
+        assert_eq!(origins("*"), Some(CorsConfig::Any));
+        let several = origins("https://Studio.example:443 ,http://localhost:5173/");
+        let expected = ["https://studio.example", "http://localhost:5173"].map(str::to_owned);
+        assert_eq!(several, Some(CorsConfig::Origins(expected.to_vec())));
+        for bad in ["studio.example", "https://a.example/path", "https://a.example,", "https://a.example,*", "null"] {
+            assert_eq!(origins(bad), None, "{bad}");
         }
     }
 

@@ -11,8 +11,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    ArtifactsConfig, Config, DatabaseConfig, DrainConfig, JobsConfig, LimitConfig, LogFormat, Problem, RetentionConfig,
-    RouteConfig, SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
+    ArtifactsConfig, Config, CorsConfig, DatabaseConfig, DrainConfig, JobsConfig, LimitConfig, LogFormat, Problem,
+    RetentionConfig, RouteConfig, SampleConfig, SettingDoc, Settings, Surroundings, TelemetryConfig, Text, parse,
 };
 
 pub(super) const TIME: &str = "a time above zero such as 500ms, 30s, 15m or 24h";
@@ -21,6 +21,7 @@ const KEEPING: &str = "a time of at least 1m such as 12h or 30d";
 const TIME_OR_ZERO: &str = "a time such as 0s, 500ms, 30s or 15m";
 pub(super) const COUNT: &str = "a whole number of at least 1";
 pub(super) const URL: &str = "an address such as https://host/path, without user, query and fragment";
+const ORIGINS: &str = "* or origins such as https://studio.example with commas between them, without path";
 const ARTIFACTS: &str = "file:///folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix, without user, query and fragment; a prefix may be left out";
 const ROUTE_STRATEGIES: [&str; 3] = ["ordered", "cheapest", "fastest"];
 const MODEL: &str = "provider/name, such as sample/video";
@@ -52,6 +53,7 @@ impl Judge {
     /// `None` only if there is a problem, here and in the groups below: what has a default is always there.
     fn config(&mut self, settings: &Settings, port: Option<&Text>, surroundings: &Surroundings) -> Option<Config> {
         let listen = self.listen(settings.listen.as_ref(), port);
+        let cors = self.value("cors_origins", &settings.cors_origins, ORIGINS, parse::origins);
         let data_dir = self.data_dir(settings.data_dir.as_ref(), surroundings);
         let database = self.database(settings);
         let jobs = self.jobs(settings);
@@ -84,6 +86,7 @@ impl Judge {
         warnings.extend(self.kept_apart(settings));
         Some(Config {
             listen,
+            cors: cors.unwrap_or(CorsConfig::Off),
             data_dir: data_dir?,
             database: database?,
             jobs: jobs?,
@@ -150,6 +153,7 @@ impl Judge {
         let concurrency = self.value("concurrency", &settings.concurrency, COUNT, parse::count);
         let max_unfinished = self.value("max_unfinished", &settings.max_unfinished, COUNT, parse::count);
         let default_model = self.value("default_model", &settings.default_model, MODEL, parse::model);
+        let default_chat_model = self.value("default_chat_model", &settings.default_chat_model, MODEL, parse::model);
         self.in_order(("poll_interval", poll_interval), ("poll_interval_max", poll_interval_max), |low, high| {
             low <= high
         });
@@ -163,6 +167,7 @@ impl Judge {
             concurrency: concurrency?,
             max_unfinished: max_unfinished?,
             default_model,
+            default_chat_model,
             system_prompt: settings.system_prompt.clone().map(|text| text.0),
         })
     }
@@ -200,12 +205,14 @@ impl Judge {
         let log = self.value("log", &settings.log, filter_shape, is_filter);
         let log_format = self.value("log_format", &settings.log_format, "text or json", format);
         let otlp_endpoint = self.value("otlp_endpoint", &settings.otlp_endpoint, URL, parse::base_url);
+        let metrics = self.value("metrics", &settings.metrics, "on or off", parse::switch);
         let trace_ratio = self.value("trace_ratio", &settings.trace_ratio, "a number from 0 to 1", parse::ratio);
         Some(TelemetryConfig {
             log: log?,
             log_format: log_format?,
             log_dir: settings.log_dir.clone().map(path),
             otlp_endpoint,
+            metrics: metrics?,
             service_name: settings.service_name.clone()?.0,
             trace_ratio: trace_ratio?,
         })

@@ -28,6 +28,9 @@ pub struct Settings {
     /// Address to listen on; there is no access control, so a wider one than loopback trusts the whole network (default 127.0.0.1:50051)
     #[arg(long, env = "FILMGATE_LISTEN", value_name = "IP:PORT", hide_env_values = true)]
     pub listen: Option<Text>,
+    /// Web pages that may call this server from a browser: origins such as `https://studio.example` with commas between them, or `*` for any (default: none)
+    #[arg(long, env = "FILMGATE_CORS_ORIGINS", value_name = "ORIGINS", hide_env_values = true)]
+    pub cors_origins: Option<Text>,
     /// Port in place of the default address's one; not used when `listen` is set
     #[arg(long, env = "PORT", value_name = "PORT", hide_env_values = true)]
     pub port: Option<Text>,
@@ -103,6 +106,9 @@ pub struct Settings {
     /// Model of a request that names none
     #[arg(long, env = "FILMGATE_MODEL", value_name = "PROVIDER/NAME", hide_env_values = true)]
     pub default_model: Option<Text>,
+    /// Language model of a chat that names none
+    #[arg(long, env = "FILMGATE_DEFAULT_CHAT_MODEL", value_name = "PROVIDER/NAME", hide_env_values = true)]
+    pub default_chat_model: Option<Text>,
     /// Folder whose files the sample provider serves in place of its own
     #[arg(long, env = "FILMGATE_SAMPLE_DIR", value_name = "FOLDER", hide_env_values = true)]
     pub sample_dir: Option<Text>,
@@ -124,6 +130,9 @@ pub struct Settings {
     /// OTLP collector (gRPC) for traces and metrics; none are sent without it
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL", hide_env_values = true)]
     pub otlp_endpoint: Option<Text>,
+    /// Whether `/metrics` shows counts and times to Prometheus: on or off (default on)
+    #[arg(long, env = "FILMGATE_METRICS", value_name = "on|off", hide_env_values = true)]
+    pub metrics: Option<Text>,
     /// Name of this service in traces and metrics (default filmgate)
     #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME", hide_env_values = true)]
     pub service_name: Option<Text>,
@@ -210,9 +219,10 @@ impl Settings {
             };
         }
         merged! {
-            config listen port data_dir lease max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
+            config listen cors_origins port data_dir lease max_duration unresolved_for drain_delay drain_deadline retry_base poll_interval
             poll_interval_max concurrency max_unfinished keep_generations keep_artifacts max_artifact_bytes artifacts_url public_url
-            download_timeout provider_timeout default_model sample_dir sample_latency system_prompt log log_format log_dir otlp_endpoint
+            download_timeout provider_timeout default_model default_chat_model sample_dir sample_latency system_prompt log log_format log_dir
+            otlp_endpoint metrics
             service_name trace_ratio
         }
     }

@@ -22,6 +22,16 @@ pub enum Kind {
     Music,
 }
 
+/// Anything that is made, text of chats included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    /// By generations, of this kind.
+    Media(Kind),
+    /// By chats.
+    Text,
+}
+
 impl Kind {
     /// Every kind, in the order of the contract.
     pub const ALL: [Self; 4] = [Self::Video, Self::Image, Self::Speech, Self::Music];

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 
 use super::{
+    chat::ChatRecord,
     generation::Generation,
     ledger::{Account, Movement},
     money::MicroUsd,
@@ -65,6 +66,11 @@ impl<'a> Spender<'a> {
     /// Who spends for a generation.
     pub fn of(generation: &'a Generation) -> Self {
         Self { tenant: &generation.tenant, session: Some(&generation.session), labels: &generation.labels }
+    }
+
+    /// Who spends for a chat.
+    pub fn of_chat(chat: &'a ChatRecord) -> Self {
+        Self { tenant: &chat.tenant, session: chat.session.as_ref(), labels: &chat.labels }
     }
 }
 
@@ -248,13 +254,19 @@ impl Budgets {
     /// What movements of a generation's money take of the budgets that it concerns, always in the same order, so that transactions which
     /// change the same accounts do not wait for each other in a circle. Periods that are over by `now` matter to nobody.
     pub fn charges(&self, moved: &[(&Generation, Vec<Movement>)], now: Timestamp) -> Vec<Charge> {
+        let moved = moved.iter().flat_map(|(generation, moved)| moved.iter().map(|one| (Spender::of(generation), one)));
+        self.charges_of(moved, now)
+    }
+
+    /// As [`Self::charges`], for a chat.
+    pub fn chat_charges(&self, chat: &ChatRecord, moved: &[Movement], now: Timestamp) -> Vec<Charge> {
+        self.charges_of(moved.iter().map(|one| (Spender::of_chat(chat), one)), now)
+    }
+
+    fn charges_of<'a>(&self, moved: impl Iterator<Item = (Spender<'a>, &'a Movement)>, now: Timestamp) -> Vec<Charge> {
         let mut charges: BTreeMap<(&str, String, i64), Charge> = BTreeMap::new();
-        for ((generation, movement), budget) in moved
-            .iter()
-            .flat_map(|(generation, moved)| moved.iter().map(move |movement| (generation, movement)))
-            .flat_map(|moved| self.iter().map(move |budget| (moved, budget)))
-        {
-            let Some(account) = budget.account(&Spender::of(generation)) else { continue };
+        for ((spender, movement), budget) in moved.flat_map(|moved| self.iter().map(move |budget| (moved, budget))) {
+            let Some(account) = budget.account(&spender) else { continue };
             if budget.period.around(movement.since).is_some_and(|(_, end)| end <= now) {
                 continue;
             }

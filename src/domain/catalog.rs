@@ -1,12 +1,17 @@
 //! What can be ordered here: the cards of every provider, the routes, and which providers have their credentials.
 
+mod chat;
+
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+
+pub use self::chat::{ChatNeeds, Talker};
 
 use serde_json::{Map, Value};
 
 use super::{
     artifact::Kind,
     card::ModelCard,
+    chat::ChatCard,
     names::{ModelName, ProviderId, RouteName},
     order::{Candidate, InputRole, Mode, Options, Violation},
     route::{NoOutlook, Outlook, Route, Strategy},
@@ -30,6 +35,8 @@ pub struct Catalog {
     pub routes: BTreeMap<RouteName, Route>,
     /// The model of a request that names none, for each kind.
     pub defaults: BTreeMap<Kind, ModelName>,
+    /// The language model of a chat that names none.
+    pub default_chat: Option<ModelName>,
     /// What is known of models and providers just now.
     pub outlook: Arc<dyn Outlook>,
 }
@@ -37,12 +44,12 @@ pub struct Catalog {
 impl Default for Catalog {
     fn default() -> Self {
         let (providers, routes, defaults) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { providers, routes, defaults, outlook: Arc::new(NoOutlook) }
+        Self { providers, routes, defaults, default_chat: None, outlook: Arc::new(NoOutlook) }
     }
 }
 
 /// A provider of the catalog.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct ProviderEntry {
     /// Its cards.
     pub cards: Vec<Arc<ModelCard>>,
@@ -50,6 +57,10 @@ pub struct ProviderEntry {
     pub missing: Option<String>,
     /// True if it serves models that have no card.
     pub open: bool,
+    /// The cards of its language models.
+    pub chat_cards: Vec<Arc<ChatCard>>,
+    /// True if it talks with language models that have no card.
+    pub open_chat: bool,
 }
 
 /// How a request names its model.

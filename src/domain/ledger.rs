@@ -1,4 +1,4 @@
-//! The ledger: where the money of a generation is, and how it moved.
+//! The ledger: where the money of a generation is, and how it moved. That of a chat moves once, at its end.
 //!
 //! A movement is never stated, it follows: each attempt's record says where its money is, and the movements are the difference between
 //! two records. So the accounts sum to zero whatever happens, nothing is settled twice, and the money held is that of open attempts only.
@@ -7,9 +7,10 @@ use jiff::Timestamp;
 
 use super::{
     attempt::Attempt,
+    chat::ChatRecord,
     generation::Generation,
     money::MicroUsd,
-    names::{GenerationId, ModelName, SessionId},
+    names::{ChatId, GenerationId, ModelName, SessionId},
 };
 
 /// Where money is.
@@ -124,6 +125,15 @@ impl Movement {
     }
 }
 
+/// What money was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// An attempt of this generation.
+    Generation(GenerationId),
+    /// This chat.
+    Chat(ChatId),
+}
+
 /// A movement as it stands in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -131,10 +141,10 @@ pub struct Entry {
     pub number: u64,
     /// When it was written.
     pub at: Timestamp,
-    /// Whose attempt it is about.
-    pub generation: GenerationId,
-    /// The conversation of that.
-    pub session: SessionId,
+    /// What it was for.
+    pub cause: Cause,
+    /// The conversation of that; a chat may have none.
+    pub session: Option<SessionId>,
     /// What moved.
     pub movement: Movement,
 }
@@ -172,6 +182,21 @@ pub fn movements(before: Option<&Generation>, after: &Generation) -> Vec<Movemen
         shift(gone, Position::of(gone), Position::default(), &mut moved);
     }
     moved
+}
+
+/// What a chat moved: all at its end, and nothing if it cost nothing or nobody knows what.
+pub fn of_chat(chat: &ChatRecord) -> Vec<Movement> {
+    let paid = chat.cost.filter(|cost| cost.0 > 0);
+    let (from, to) = (Account::Caller, Account::Provider);
+    let moved = paid.map(|amount| Movement {
+        model: chat.model.clone(),
+        since: chat.began_at,
+        reason: Reason::of(from, to),
+        from,
+        to,
+        amount,
+    });
+    moved.into_iter().collect()
 }
 
 fn shift(attempt: &Attempt, was: Position, is: Position, moved: &mut Vec<Movement>) {

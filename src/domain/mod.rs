@@ -6,6 +6,7 @@ pub mod budget;
 pub mod callback;
 pub mod card;
 pub mod catalog;
+pub mod chat;
 pub mod failure;
 pub mod generation;
 pub mod ledger;

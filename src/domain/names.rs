@@ -76,6 +76,10 @@ uuid_name!(
     /// A quote: `quotes/{uuid}`. Who knows it may use it once, within its tenant.
     QuoteId, "quotes/", new_v4, "quotes/{id} with a lower-case UUID as id"
 );
+uuid_name!(
+    /// A chat: `chats/{uuid}`. What usage and ledger call it.
+    ChatId, "chats/", now_v7, "chats/{id} with a lower-case UUID as id"
+);
 
 /// Checked text behind an optional collection prefix.
 macro_rules! text_name {

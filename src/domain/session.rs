@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     generation::{Generation, State},
-    names::{GenerationId, SessionId},
+    names::{ChatId, GenerationId, SessionId},
 };
 
 /// A conversation without its messages.
@@ -60,6 +60,9 @@ pub struct Message {
     /// The generation it belongs to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<GenerationId>,
+    /// The chat it is a turn of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat: Option<ChatId>,
 }
 
 /// The message about how a generation ended, for its session; nothing while it is unfinished.
@@ -94,7 +97,7 @@ pub fn closing_message(generation: &Generation, now: Timestamp) -> Option<Messag
         Value::Object(meta) => meta,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     };
-    Some(Message { role: Role::Assistant, text, meta, created_at: now, generation: Some(generation.id) })
+    Some(Message { role: Role::Assistant, text, meta, created_at: now, generation: Some(generation.id), chat: None })
 }
 
 #[cfg(test)]

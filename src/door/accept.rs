@@ -4,12 +4,14 @@
 
 mod callback;
 mod candidates;
+mod chat;
 mod estimate;
 mod hosts;
 mod inputs;
 mod link;
 mod options;
 mod ordered;
+mod prompt;
 mod sent;
 #[cfg(test)]
 mod tests;
@@ -18,9 +20,12 @@ mod values;
 use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 pub(super) use self::{
+    chat::chat,
     estimate::{ToEstimate, estimates},
+    inputs::data_uri,
     link::link,
     ordered::Ordering,
+    prompt::prompt,
 };
 use url::Url;
 
@@ -32,7 +37,7 @@ use super::{caller::Caller, refusal::Refusal};
 use crate::{
     callback::Targets,
     domain::{
-        artifact::Kind,
+        artifact::{Kind, Made},
         catalog::{Asked, Catalog, Choice},
         names::{BadName, ModelName, QuoteId, RequestId, RouteName, SessionId},
         order::{CachePolicy, Candidate, MAX_PROMPT, Mode, Violation},
@@ -115,7 +120,7 @@ fn read(
     need: Prompt,
 ) -> Result<Read, Refusal> {
     let mut violations = Violations::default();
-    let prompt = prompt(&ordered.prompt, &mut violations);
+    let prompt = trimmed(&ordered.prompt, &mut violations);
     let session = optional(&ordered.session, "session", &mut violations);
     let choice = choice(&ordered, &mut violations);
     let mode = mode(ordered.mode, &mut violations);
@@ -172,8 +177,21 @@ pub(super) fn kind_filter(kind: i32) -> Result<Option<Kind>, Refusal> {
         Ok(v1::Kind::Image) => Ok(Some(Kind::Image)),
         Ok(v1::Kind::Speech) => Ok(Some(Kind::Speech)),
         Ok(v1::Kind::Music) => Ok(Some(Kind::Music)),
-        Err(_) => {
+        Ok(v1::Kind::Text) | Err(_) => {
             let known = [v1::Kind::Video, v1::Kind::Image, v1::Kind::Speech, v1::Kind::Music];
+            Err(Refusal::Invalid(vec![unknown("kind", kind, &known.map(|kind| kind.as_str_name()))]))
+        }
+    }
+}
+
+/// As [`kind_filter`], where text may be asked for as well.
+pub(super) fn made_filter(kind: i32) -> Result<Option<Made>, Refusal> {
+    match v1::Kind::try_from(kind) {
+        Ok(v1::Kind::Text) => Ok(Some(Made::Text)),
+        Ok(_) => Ok(kind_filter(kind)?.map(Made::Media)),
+        Err(_) => {
+            use v1::Kind as Wire;
+            let known = [Wire::Video, Wire::Image, Wire::Speech, Wire::Music, Wire::Text];
             Err(Refusal::Invalid(vec![unknown("kind", kind, &known.map(|kind| kind.as_str_name()))]))
         }
     }
@@ -218,7 +236,7 @@ impl Violations {
 }
 
 /// Whether it may be blank is the model's word.
-fn prompt(text: &str, violations: &mut Violations) -> String {
+fn trimmed(text: &str, violations: &mut Violations) -> String {
     let prompt = text.trim();
     let n_chars = prompt.chars().count();
     if n_chars > MAX_PROMPT {

@@ -57,19 +57,30 @@ async fn serve(
         None => (Caller::of(&headers)?.tenant, String::new()),
     };
     let artifact = engine.store().artifact(&tenant, &name).await?.ok_or_else(unknown)?;
-    let answer = Answer::to(&headers, &artifact);
+    answer(&engine, &artifact, &file_name, &method, &headers).await
+}
+
+/// What a `GET` or `HEAD` with these headers gets of an artifact, to be saved under `file_name` if that is not empty.
+pub(super) async fn answer(
+    engine: &Engine,
+    artifact: &Artifact,
+    file_name: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let answer = Answer::to(headers, artifact);
     let bytes = match &answer {
         // A HEAD tells what GET would, so it must not open the bytes to throw them away.
-        _ if method == Method::HEAD => None,
+        _ if *method == Method::HEAD => None,
         Answer::Whole => Some(0..artifact.size),
         Answer::Part(range) => Some(range.clone()),
         Answer::NotModified | Answer::Unsatisfiable => None,
     };
     let body = match bytes.filter(|range| !range.is_empty()) {
         None => without_bytes(),
-        Some(range) => Body::from_stream(engine.read(&artifact, range).await.map_err(Refusal::about(&name))?),
+        Some(range) => Body::from_stream(engine.read(artifact, range).await.map_err(Refusal::about(&artifact.id))?),
     };
-    Ok((answer.status(), answer.headers(&artifact, &disposition(&artifact, &file_name)), body).into_response())
+    Ok((answer.status(), answer.headers(artifact, &disposition(artifact, file_name)), body).into_response())
 }
 
 /// Of a length that is not told: axum would add the 0 of a body known to be empty to a 304, where it would be the length of the file.

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod budget;
+mod chat;
 mod generation;
 mod model;
 mod session;
@@ -10,17 +11,18 @@ mod snapshots;
 use std::{fmt, sync::Arc};
 
 use axum::body::Body;
-use tonic::{Response, Status, service::RoutesBuilder};
+use tonic::{Response, Status, codec::CompressionEncoding, service::RoutesBuilder};
 use tracing::{Instrument, Span, debug, field, info_span};
 
-use super::{caller::Caller, links::Links, refusal::Refusal, status};
+use super::{caller::Caller, links::Links, refusal::Refusal, request_id::RequestId, status};
 use crate::{
     callback::Targets,
+    chat::Chat,
     engine::Engine,
     pb::v1::{
         artifact_service_server::ArtifactServiceServer, budget_service_server::BudgetServiceServer,
-        generation_service_server::GenerationServiceServer, model_service_server::ModelServiceServer,
-        session_service_server::SessionServiceServer,
+        chat_service_server::ChatServiceServer, generation_service_server::GenerationServiceServer,
+        model_service_server::ModelServiceServer, session_service_server::SessionServiceServer,
     },
     telemetry,
 };
@@ -32,19 +34,36 @@ pub(super) const MAX_MESSAGE_BYTES: usize = 4 << 20;
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    chat: Chat,
     links: Links,
     targets: Arc<Targets>,
 }
 
 /// Adds every service of the contract.
-pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, links: Links, targets: Arc<Targets>) {
-    let door = Door { engine, links, targets };
+pub(super) fn add_to(routes: &mut RoutesBuilder, engine: Engine, chat: Chat, links: Links, targets: Arc<Targets>) {
+    /// Reads messages up to a size, be they packed or not.
+    macro_rules! reading {
+        ($server:ident, $door:expr) => {
+            $server::new($door)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+                .accept_compressed(CompressionEncoding::Gzip)
+        };
+    }
+    /// Packs answers as well, for callers that take it.
+    macro_rules! packing {
+        ($server:ident, $door:expr) => {
+            reading!($server, $door).send_compressed(CompressionEncoding::Gzip)
+        };
+    }
+    let door = Door { engine, chat, links, targets };
     routes
-        .add_service(GenerationServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(SessionServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(ArtifactServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(BudgetServiceServer::new(door.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES))
-        .add_service(ModelServiceServer::new(door).max_decoding_message_size(MAX_MESSAGE_BYTES));
+        .add_service(packing!(GenerationServiceServer, door.clone()))
+        .add_service(packing!(SessionServiceServer, door.clone()))
+        // Media is packed already: many clients would get each chunk packed again, unasked, and much slower.
+        .add_service(reading!(ArtifactServiceServer, door.clone()))
+        .add_service(packing!(BudgetServiceServer, door.clone()))
+        .add_service(packing!(ChatServiceServer, door.clone()))
+        .add_service(packing!(ModelServiceServer, door));
 }
 
 /// Refuses in the contract's form what tonic could not read: the services above never see such a message.
@@ -58,8 +77,14 @@ pub(super) async fn refuse_unreadable(answer: http::Response<Body>) -> http::Res
 
 /// The span of one call, which belongs to the caller's trace.
 fn span<T>(rpc: &'static str, request: &tonic::Request<T>) -> Span {
-    let span = info_span!("rpc", otel.kind = "server", rpc.name = rpc, generation.name = field::Empty);
-    telemetry::join_trace(&span, request.metadata().as_ref());
+    let id = RequestId::current();
+    let id = id.as_str();
+    let outer = Span::current();
+    let span = info_span!("rpc", otel.kind = "server", rpc.name = rpc, request_id = id, generation.name = field::Empty);
+    // Another door that calls it is in the caller's trace already.
+    if outer.is_none() {
+        telemetry::join_trace(&span, request.metadata().as_ref());
+    }
     span
 }
 

@@ -71,7 +71,7 @@ fn answer(hearing: Hearing) -> Response {
         Hearing::Woke | Hearing::Found | Hearing::Duplicate | Hearing::Late | Hearing::Learned => {
             (StatusCode::OK, Json(json!({}))).into_response()
         }
-        Hearing::UnknownProvider => super::no_such_path(),
+        Hearing::UnknownProvider => super::json::no_such_path(),
         Hearing::Unknown | Hearing::Forged | Hearing::Stale => {
             let message = "nothing was asked to call here with this token, signature and time";
             refusal(StatusCode::UNAUTHORIZED, "WEBHOOK_REFUSED", message)

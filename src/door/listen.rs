@@ -3,9 +3,13 @@
 //! An own loop, because neither axum's nor tonic's server lets one set all of: HTTP/2 windows and streams, timers, a cap on connections,
 //! and an end that is bounded also when a peer never closes.
 
+mod peer;
+
 use std::{io, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, extract::Request};
+use http::Version;
+use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{
@@ -20,8 +24,11 @@ use tokio::{
     time,
 };
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use self::peer::Peer;
+use super::patience::Mark;
 use crate::lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks};
 
 /// A connection's task ends with its connection; a failure in it is its caller's alone.
@@ -44,6 +51,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Longest time an HTTP/1.1 peer may take to send a request's head, idle time between requests included.
     pub header_read_timeout: Duration,
+    /// Longest time for which a peer may take nothing of an answer, as no reader pauses for.
+    pub write_timeout: Duration,
     /// From closing on, calls under way may take this long before their connection is cut.
     pub close_within: Duration,
 }
@@ -53,6 +62,7 @@ impl Default for Limits {
         Self {
             max_connections: 20_000,
             header_read_timeout: Duration::from_secs(15),
+            write_timeout: Duration::from_secs(120),
             close_within: Duration::from_secs(10),
         }
     }
@@ -70,7 +80,6 @@ pub async fn serve(listener: TcpListener, app: Router, drain: Drain, tasks: &Tas
 
     let acceptor = Acceptor { listener, free: Arc::new(Semaphore::new(limits.max_connections)) };
     let builder = connection_builder(limits);
-    let service = TowerToHyperService::new(app);
     let closing = drain.closing();
     tokio::pin!(closing);
     loop {
@@ -83,7 +92,7 @@ pub async fn serve(listener: TcpListener, app: Router, drain: Drain, tasks: &Tas
         tasks.spawn(
             "connection",
             CONNECTION,
-            connection.serve(builder.clone(), service.clone(), graceful.watcher(), limits),
+            connection.serve(builder.clone(), app.clone(), graceful.watcher(), limits),
         );
     }
     // Closes the port, so that peers are refused at once and go elsewhere.
@@ -121,13 +130,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(
-        self,
-        builder: auto::Builder<TokioExecutor>,
-        service: TowerToHyperService<Router>,
-        watcher: Watcher,
-        limits: Limits,
-    ) {
+    async fn serve(self, builder: auto::Builder<TokioExecutor>, app: Router, watcher: Watcher, limits: Limits) {
         // Small messages must not wait for the peer's acknowledgement of the one before.
         if let Err(error) = self.stream.set_nodelay(true) {
             debug!(%error, "no TCP_NODELAY");
@@ -141,7 +144,16 @@ impl Connection {
                 Err(_) => return debug!("peer said nothing"),
             },
         }
-        let connection = builder.serve_connection(TokioIo::new(self.stream), service).into_owned();
+        let unread = Mark::default();
+        let peer = Peer::new(self.stream, unread.clone(), limits.write_timeout);
+        // On HTTP/2 a stream ends by itself; only on HTTP/1.1 an unread body is in the way of everything.
+        let service = app.map_request(move |mut request: Request<Incoming>| {
+            if request.version() < Version::HTTP_2 {
+                request.extensions_mut().insert(unread.clone());
+            }
+            request
+        });
+        let connection = builder.serve_connection(TokioIo::new(peer), TowerToHyperService::new(service)).into_owned();
         match self.cut.run_until_cancelled(watcher.watch(connection)).await {
             Some(Ok(())) | None => (),
             Some(Err(error)) => debug!(error, "connection ended early"),

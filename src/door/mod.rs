@@ -1,34 +1,37 @@
-//! How callers come in: gRPC, files over HTTP, probes. Convert, call, convert; no business rules.
+//! How callers come in: gRPC, HTTP and JSON, files over HTTP, probes. Convert, call, convert; no business rules.
 //!
 //! Invariants: a value that passed `accept` is valid by type; `status` alone decides what a refusal is called on the wire; nothing here is
 //! spawned or queued, so a stream costs what its snapshot costs and ends when its caller goes.
 
 mod accept;
 mod caller;
+mod cors;
 pub mod dispatch;
+mod encoding;
 mod files;
 #[cfg(test)]
 mod fixture;
 mod grpc;
 mod hooks;
+mod json;
 mod links;
 pub mod listen;
+mod measure;
+mod openai;
+mod order;
 mod pages;
+mod patience;
 mod present;
 mod probes;
 mod reflection;
 mod refusal;
+mod request_id;
 mod status;
+mod which;
 
 use std::sync::Arc;
 
-use axum::{
-    Json, Router,
-    middleware::map_response,
-    response::{IntoResponse, Response},
-};
-use http::StatusCode;
-use serde_json::json;
+use axum::{Router, middleware::map_response};
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -37,7 +40,7 @@ pub use self::{links::Links, probes::health};
 
 pub use present::generation_json;
 
-use crate::{callback::Targets, engine::Engine};
+use crate::{callback::Targets, chat::Chat, engine::Engine};
 
 /// Every gRPC service: the contract's, health (made by [`health`]) and both versions of reflection.
 ///
@@ -45,6 +48,7 @@ use crate::{callback::Targets, engine::Engine};
 /// The embedded descriptors cannot be read: a defect of the build.
 pub fn grpc_router(
     engine: Engine,
+    chat: Chat,
     links: Links,
     targets: Arc<Targets>,
     health: HealthServer<impl Health>,
@@ -52,19 +56,22 @@ pub fn grpc_router(
     let mut routes = Routes::builder();
     routes.add_service(health);
     reflection::add_to(&mut routes)?;
-    grpc::add_to(&mut routes, engine, links, targets);
+    grpc::add_to(&mut routes, engine, chat, links, targets);
     Ok(routes.routes().prepare().into_axum_router().layer(map_response(grpc::refuse_unreadable)))
 }
 
-/// Everything that is not gRPC: `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`; any other path is a 404 in JSON.
-pub fn http_router(engine: Engine, links: Links, readiness: watch::Receiver<bool>) -> Router {
+/// Everything that is not gRPC: OpenAI's paths below `/v1`, `/artifacts/{id}`, `/webhooks/…`, `/livez`, `/readyz`, `/metrics`, `/openapi.json`, and
+/// the calls of `grpc` as HTTP and JSON. Any other path is a 404 in JSON.
+pub fn http_router(
+    engine: Engine,
+    links: Links,
+    targets: Arc<Targets>,
+    readiness: watch::Receiver<bool>,
+    grpc: Router,
+) -> Router {
     files::router(engine.clone(), links)
+        .merge(openai::router(engine.clone(), targets))
         .merge(hooks::router(engine))
         .merge(probes::router(readiness))
-        .fallback(async || no_such_path())
-}
-
-fn no_such_path() -> Response {
-    let body = json!({ "error": { "code": "PATH_NOT_FOUND", "message": "no such path" } });
-    (StatusCode::NOT_FOUND, Json(body)).into_response()
+        .merge(json::router(grpc))
 }

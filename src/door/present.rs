@@ -1,6 +1,7 @@
 //! From what we know to what the wire says. Every function here is pure and cannot fail.
 
 mod callback;
+mod chat;
 mod estimate;
 mod models;
 mod money;
@@ -11,6 +12,7 @@ mod values;
 
 pub(super) use callback::callback;
 pub use callback::generation_json;
+pub(super) use chat::{chat_model, chat_start, optimized, said};
 pub(super) use estimate::estimates;
 pub(super) use models::{model, provider, route};
 pub(super) use money::{budget, ledger_entry, usage};
@@ -150,6 +152,7 @@ pub(super) fn message(message: &Message) -> v1::Message {
         meta: Some(values::structure(&message.meta)),
         create_time: Some(timestamp(message.created_at)),
         generation: message.generation.map(|id| id.to_string()).unwrap_or_default(),
+        chat: message.chat.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -273,7 +276,8 @@ fn charged(charged: Charged) -> v1::Charged {
     }
 }
 
-fn failure_reason(reason: FailureReason) -> v1::ErrorReason {
+/// The reason of a failure in the contract.
+pub(super) fn failure_reason(reason: FailureReason) -> v1::ErrorReason {
     use v1::ErrorReason as Wire;
     match reason {
         FailureReason::ProviderInvalidOrder => Wire::ProviderInvalidOrder,

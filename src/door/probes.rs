@@ -1,7 +1,12 @@
-//! Whether the process lives and whether it is ready, over HTTP and as the standard gRPC health service.
+//! Whether the process lives and whether it is ready, over HTTP and as the standard gRPC health service; and what it counts.
 
-use axum::{Router, extract::State, routing::get};
-use http::StatusCode;
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header::CONTENT_TYPE};
 use tokio::sync::watch;
 use tonic::server::NamedService;
 use tonic_health::{
@@ -9,11 +14,16 @@ use tonic_health::{
     pb::health_server::{Health, HealthServer},
     server::{HealthReporter, health_reporter},
 };
+use tracing::error;
 
-use crate::pb::v1::{
-    artifact_service_server::ArtifactServiceServer, budget_service_server::BudgetServiceServer,
-    generation_service_server::GenerationServiceServer, model_service_server::ModelServiceServer,
-    session_service_server::SessionServiceServer,
+use super::which::Door;
+use crate::{
+    pb::v1::{
+        artifact_service_server::ArtifactServiceServer, budget_service_server::BudgetServiceServer,
+        generation_service_server::GenerationServiceServer, model_service_server::ModelServiceServer,
+        session_service_server::SessionServiceServer,
+    },
+    telemetry,
 };
 
 /// The whole server, and each of its services.
@@ -26,9 +36,13 @@ const SERVICES: [&str; 6] = [
     <BudgetServiceServer<()> as NamedService>::NAME,
 ];
 
-/// `/livez` answers while the process runs; `/readyz` says whether to send callers here.
+/// `/livez` answers while the process runs; `/readyz` says whether to send callers here; `/metrics` is for Prometheus.
 pub(super) fn router(readiness: watch::Receiver<bool>) -> Router {
-    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(readiness)
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(async || metrics()))
+        .with_state(readiness)
 }
 
 /// The gRPC health service, right from its first answer, and the future that keeps it so; poll that until the end of the process.
@@ -55,6 +69,18 @@ async fn tell(reporter: &HealthReporter, is_ready: bool) {
     let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
     for service in SERVICES {
         reporter.set_service_status(service, status).await;
+    }
+}
+
+fn metrics() -> Response {
+    match telemetry::exposition() {
+        Some(Ok(page)) => ([(CONTENT_TYPE, telemetry::EXPOSITION_TYPE)], page).into_response(),
+        Some(Err(cause)) => {
+            error!(%cause, "metrics cannot be shown");
+            let message = "metrics cannot be shown; the log says why";
+            Door::Probes.refuse(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", message)
+        }
+        None => super::json::no_such_path(),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Why the door says no, before it is told in the words of gRPC or HTTP.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use super::links::BadLink;
 use crate::{
     callback::Unsigned,
-    domain::{catalog::NoCandidate, names::ProviderId, order::Violation},
+    chat,
+    domain::{catalog::NoCandidate, failure::Failure, names::ProviderId, order::Violation},
     engine::error::Error,
     store::port::StoreError,
 };
@@ -39,6 +40,13 @@ pub(super) enum Refusal {
         error: Error,
         /// The name that the call is about; empty if none.
         subject: String,
+    },
+    /// A language model's provider did not answer, or broke off.
+    Chat {
+        /// What happened.
+        failure: Box<Failure>,
+        /// When the provider wants to be asked again.
+        retry_after: Option<Duration>,
     },
     /// The caller's own stream broke; told back as it came.
     Caller(tonic::Status),
@@ -112,6 +120,20 @@ impl From<NoCandidate> for Refusal {
         match none {
             NoCandidate::Violations(violations) => Self::Invalid(violations),
             NoCandidate::NotConfigured { provider, how } => Self::NotConfigured { provider, how },
+        }
+    }
+}
+
+impl From<chat::Error> for Refusal {
+    fn from(error: chat::Error) -> Self {
+        match error {
+            chat::Error::Invalid(violations) => Self::Invalid(violations),
+            chat::Error::NotConfigured { provider, how } => Self::NotConfigured { provider, how },
+            chat::Error::Provider { failure, retry_after } => Self::Chat { failure, retry_after },
+            chat::Error::Budget(refused) => Error::Budget(refused).into(),
+            chat::Error::Draining => Error::Draining.into(),
+            chat::Error::Store(error) => error.into(),
+            chat::Error::Storage(error) => Error::Storage(error).into(),
         }
     }
 }

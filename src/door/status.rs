@@ -3,6 +3,7 @@
 //! Every refusal carries an `ErrorInfo` with domain `filmgate`; what varies in the text is in its metadata too, each detail type comes once.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod chat;
 #[cfg(test)]
 mod tests;
 
@@ -14,12 +15,12 @@ use serde_json::json;
 use tonic::{Code, Status, metadata::MetadataMap};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use tracing::{error, warn};
-use uuid::Uuid;
 
 use super::{
     grpc::MAX_MESSAGE_BYTES,
     links::BadLink,
     refusal::{Refusal, Resource},
+    request_id::RequestId,
 };
 use crate::{
     domain::{
@@ -46,12 +47,16 @@ const MAX_DESCRIPTION_BYTES: usize = 1024;
 
 /// A refusal in the words of the wire.
 #[derive(Debug)]
-struct Told {
+pub(super) struct Told {
     code: Code,
-    reason: ErrorReason,
-    message: String,
-    metadata: HashMap<String, String>,
-    details: ErrorDetails,
+    /// The stable reason.
+    pub(super) reason: ErrorReason,
+    /// What happened.
+    pub(super) message: String,
+    /// What varies in the message.
+    pub(super) metadata: HashMap<String, String>,
+    /// More about it.
+    pub(super) details: ErrorDetails,
 }
 
 impl From<Refusal> for Status {
@@ -82,13 +87,16 @@ pub(super) fn ok_with(trailers: MetadataMap) -> Status {
 }
 
 /// `ErrorInfo.reason`: the value's name without the enum's prefix.
-fn reason_word(reason: ErrorReason) -> &'static str {
+pub(super) fn reason_word(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
     name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
 
 /// This is where a refusal is handled, so what only the operator may see is logged here and nowhere else.
-fn tell(refusal: Refusal) -> Result<Told, Status> {
+///
+/// # Errors
+/// The caller's own stream broke: its status, as it came.
+pub(super) fn tell(refusal: Refusal) -> Result<Told, Status> {
     Ok(match refusal {
         Refusal::Invalid(violations) => tell_invalid(violations),
         Refusal::NotConfigured { provider, how } => {
@@ -114,6 +122,7 @@ fn tell(refusal: Refusal) -> Result<Told, Status> {
         }
         Refusal::Link(bad) => tell_link(bad),
         Refusal::Engine { error, subject } => tell_engine(error, subject),
+        Refusal::Chat { failure, retry_after } => chat::tell_chat(*failure, retry_after),
         Refusal::Caller(status) => match unreadable(&status) {
             Some(refusal) => return tell(refusal),
             None => return Err(status),
@@ -284,7 +293,7 @@ fn tell_unavailable(message: String, cause: &(dyn std::error::Error + 'static)) 
 }
 
 fn tell_defect(cause: &(dyn std::error::Error + 'static)) -> Told {
-    let request_id = Uuid::new_v4().to_string();
+    let request_id = RequestId::current().as_str().to_owned();
     error!(request_id, cause = chain(cause), "a call failed by a defect");
     let message = "internal error; report it with the request id".to_owned();
     let mut told = Told::new(Code::Internal, ErrorReason::Internal, message);
@@ -319,7 +328,8 @@ impl Told {
     }
 }
 
-fn http_status(code: Code) -> StatusCode {
+/// The HTTP status of a gRPC code.
+pub(super) fn http_status(code: Code) -> StatusCode {
     match code {
         Code::Ok => StatusCode::OK,
         Code::InvalidArgument | Code::OutOfRange => StatusCode::BAD_REQUEST,
@@ -336,7 +346,7 @@ fn http_status(code: Code) -> StatusCode {
 }
 
 /// At most `max` bytes, cut between characters and marked as cut.
-fn cut(mut text: String, max: usize) -> String {
+pub(super) fn cut(mut text: String, max: usize) -> String {
     const MARK: &str = "…";
     if text.len() > max {
         let mut end = max.saturating_sub(MARK.len());

@@ -261,6 +261,7 @@ fn opening_messages(request: &Request, brief: &str, id: GenerationId, now: Times
         meta: meta.as_object().cloned().unwrap_or_else(Map::new),
         created_at: now,
         generation: Some(id),
+        chat: None,
     };
     vec![
         message(Role::User, request.prompt.clone(), json!({ "source": request.source })),

@@ -148,7 +148,14 @@ mod tests {
     use super::*;
 
     fn message(role: Role, text: &str) -> Message {
-        Message { role, text: text.to_owned(), meta: Map::new(), created_at: Timestamp::UNIX_EPOCH, generation: None }
+        Message {
+            role,
+            text: text.to_owned(),
+            meta: Map::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            generation: None,
+            chat: None,
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{Stream, stream};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Most bytes of a file to start from: it is in memory while it is handed over.
-pub(super) const MAX_INPUT_BYTES: u64 = 32 << 20;
+pub const MAX_INPUT_BYTES: u64 = 32 << 20;
 
 /// An input that can be used.
 enum Checked {
@@ -79,6 +79,27 @@ impl Engine {
         Ok(inputs)
     }
 
+    /// Stores bytes that an order is to start from, before there is one: what is too long to wait in memory until the order is judged.
+    ///
+    /// The same bytes are the same artifact, as if they had come inline. Nothing refers to it if the order is refused then; it expires as any other.
+    pub async fn keep_input<S, E>(&self, tenant: &TenantId, bytes: S) -> Result<ArtifactId, UploadError<E>>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
+        E: Send,
+    {
+        if self.is_closing() {
+            return Err(UploadError::Engine(Error::Draining));
+        }
+        let spooled = self.collector().spool(bytes, None).await.map_err(super::library::upload_error)?;
+        let engine = |error: Error| UploadError::Engine(error);
+        let id = input_id(spooled.sha256()).map_err(engine)?;
+        if self.store().artifact(tenant, &id).await.map_err(|error| engine(error.into()))?.is_none() {
+            let (kind, facts) = self.recognise(&spooled).await?;
+            self.store_input(tenant, &id, &spooled, kind, facts).await.map_err(engine)?;
+        }
+        Ok(id)
+    }
+
     async fn check_input(
         &self,
         tenant: &TenantId,
@@ -105,9 +126,7 @@ impl Engine {
     }
 
     async fn check_bytes(&self, tenant: &TenantId, bytes: &Bytes) -> Result<Result<Checked, String>, Error> {
-        // Named after the content, so that a repeated request finds its bytes instead of storing them again.
-        let name = format!("input-{}", &hex::encode(Sha256::digest(bytes))[..32]);
-        let id = ArtifactId::from_id(name).map_err(|error| Error::Storage(Box::new(error)))?;
+        let id = input_id(&hex::encode(Sha256::digest(bytes)))?;
         if let Some(artifact) = self.store().artifact(tenant, &id).await? {
             return Ok(Ok(Checked::There(Box::new(artifact))));
         }
@@ -171,6 +190,12 @@ impl Engine {
             },
         }
     }
+}
+
+/// Named after the content, so that a repeated request finds its bytes instead of storing them again.
+fn input_id(sha256: &str) -> Result<ArtifactId, Error> {
+    let start = sha256.get(..32).unwrap_or(sha256);
+    ArtifactId::from_id(format!("input-{start}")).map_err(|error| Error::Storage(Box::new(error)))
 }
 
 /// What can play a part in an order of this kind: `image`, `video`, `audio`.

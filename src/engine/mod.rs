@@ -48,6 +48,7 @@ pub use self::{
     error::Error,
     hear::{Addressee, Hearing},
     housekeeping::Retention,
+    inputs::MAX_INPUT_BYTES,
     library::{UploadClaims, UploadError},
     providers::ProviderState,
     retry::{Backoff, Pace},
@@ -480,7 +481,8 @@ impl Engine {
         self.drain().is_closing()
     }
 
-    fn clock(&self) -> Clock {
+    /// Where the time comes from.
+    pub fn clock(&self) -> Clock {
         self.0.parts.clock
     }
 

@@ -62,15 +62,16 @@ pub fn of<M: Described>(message: &M) -> Result<Value, String> {
 /// # Errors
 /// The embedded descriptors cannot be read: a defect of the build.
 pub fn dynamic<M: Described>(message: &M) -> Result<DynamicMessage, String> {
-    let pool = POOL.as_ref().map_err(String::clone)?;
-    let descriptor = pool.get_message_by_name(M::NAME).ok_or("not in the contract")?;
+    let descriptor = pool()?.get_message_by_name(M::NAME).ok_or("not in the contract")?;
     DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).map_err(|error| error.to_string())
 }
 
-/// The descriptors, for tests that compare something with the whole contract.
-#[cfg(test)]
-pub(crate) fn pool() -> &'static DescriptorPool {
-    POOL.as_ref().expect("the embedded descriptors are valid")
+/// The descriptors of the whole contract.
+///
+/// # Errors
+/// They cannot be read: a defect of the build.
+pub fn pool() -> Result<&'static DescriptorPool, String> {
+    POOL.as_ref().map_err(String::clone)
 }
 
 #[cfg(test)]

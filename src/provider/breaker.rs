@@ -191,7 +191,8 @@ impl Breaker {
         state.stage = Stage::Open(Instant::now() + rest);
     }
 
-    fn try_pass(self: &Arc<Self>) -> Result<Option<Probe>, Option<Instant>> {
+    /// As [`Self::pass`] without waiting: the error is until when it rests, if that is known.
+    pub(super) fn try_pass(self: &Arc<Self>) -> Result<Option<Probe>, Option<Instant>> {
         let mut state = self.state();
         match state.stage {
             Stage::Closed => Ok(None),

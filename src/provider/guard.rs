@@ -2,6 +2,8 @@
 //!
 //! How many calls run at once is the engine's business, because it knows which jobs wait.
 
+mod chat;
+
 use std::{
     future::Future,
     sync::{
@@ -28,6 +30,7 @@ use crate::{
 
 use super::{
     breaker::{Breaker, Outcome, Purpose},
+    chat::ChatProvider,
     error::{Effect, ErrorKind, ProviderError},
     port::{ByteSource, CancelOutcome, Found, KeyState, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
     webhook::{Delivery, Heard, HookError},
@@ -90,6 +93,7 @@ enum Op {
     Poll,
     Cancel,
     Open,
+    Chat,
 }
 
 impl Op {
@@ -100,6 +104,7 @@ impl Op {
             Self::Poll => "poll",
             Self::Cancel => "cancel",
             Self::Open => "open",
+            Self::Chat => "chat",
         }
     }
 }
@@ -150,7 +155,7 @@ impl Guarded {
         let span = info_span!(
             "provider.call",
             otel.kind = "client",
-            provider.id = self.id().id(),
+            provider.id = Provider::id(self).id(),
             operation = op.as_str(),
             outcome = field::Empty
         );
@@ -161,18 +166,18 @@ impl Guarded {
         };
         let outcome = result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok");
         span.record("outcome", outcome);
-        self.metrics.provider_called(self.id().id(), op.as_str(), outcome, began.elapsed());
+        self.metrics.provider_called(Provider::id(self).id(), op.as_str(), outcome, began.elapsed());
         self.note_health(op, result.as_ref().err());
         result
     }
 
     fn overdue(&self, op: Op, deadline: Duration) -> ProviderError {
         let effect = match op {
-            Op::Submit => Effect::Maybe,
+            Op::Submit | Op::Chat => Effect::Maybe,
             Op::Find | Op::Poll | Op::Cancel | Op::Open => Effect::None,
         };
         let summary = format!("did not end {} within {} s", op.as_str(), deadline.as_secs());
-        ProviderError::new(self.id(), ErrorKind::Timeout, effect, summary)
+        ProviderError::new(Provider::id(self), ErrorKind::Timeout, effect, summary)
     }
 
     fn note_health(&self, op: Op, error: Option<&ProviderError>) {
@@ -181,7 +186,7 @@ impl Guarded {
         }
         // Outputs often lie elsewhere and expire; that says nothing about the vendor.
         let purpose = match op {
-            Op::Submit => Some(Purpose::Order),
+            Op::Submit | Op::Chat => Some(Purpose::Order),
             Op::Find | Op::Poll | Op::Cancel => Some(Purpose::Question),
             Op::Open => None,
         };
@@ -190,7 +195,7 @@ impl Guarded {
         }
         let health = match op {
             Op::Open => None,
-            Op::Submit | Op::Find | Op::Poll | Op::Cancel => {
+            Op::Submit | Op::Find | Op::Poll | Op::Cancel | Op::Chat => {
                 error.map_or(Some(Health::Up), |error| health_after(error.kind))
             }
         };
@@ -248,6 +253,10 @@ impl Provider for Guarded {
 
     fn serves_undescribed(&self) -> bool {
         self.inner.serves_undescribed()
+    }
+
+    fn chat(&self) -> Option<&dyn ChatProvider> {
+        self.inner.chat().map(|_| self as _)
     }
 
     fn ready(&self, kind: Kind) -> Result<(), String> {

@@ -6,7 +6,9 @@
 
 pub mod ark;
 pub mod breaker;
+pub mod chat;
 pub mod comfyui;
+mod completions;
 #[cfg(test)]
 mod contract;
 pub mod error;

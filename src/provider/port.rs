@@ -21,6 +21,7 @@ use crate::domain::{
 };
 
 use super::{
+    chat::ChatProvider,
     error::ProviderError,
     webhook::{Address, Delivery, Heard, HookError},
 };
@@ -62,6 +63,11 @@ pub trait Provider: fmt::Debug + Send + Sync + 'static {
     /// True if it serves models that have no card.
     fn serves_undescribed(&self) -> bool {
         false
+    }
+
+    /// Its language models, if it has any.
+    fn chat(&self) -> Option<&dyn ChatProvider> {
+        None
     }
 
     /// How its keys are; nothing to tell of a vendor without.

@@ -6,11 +6,13 @@ use crate::domain::{
     artifact::Kind,
     card::ModelCard,
     catalog::{Catalog, ProviderEntry, SAMPLE},
+    chat::ChatCard,
     names::{ModelName, ProviderId, RouteName},
     route::{Route, is_served},
 };
 
 use super::{
+    chat::ChatProvider,
     guard::{Deadlines, Guarded},
     port::Provider,
 };
@@ -23,10 +25,12 @@ pub struct Registry {
 }
 
 /// A vendor without its credentials.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Missing {
     /// The cards it would serve.
     pub cards: Vec<Arc<ModelCard>>,
+    /// The cards of the language models it would serve.
+    pub chat_cards: Vec<Arc<ChatCard>>,
     /// What to set to configure it.
     pub how: String,
 }
@@ -113,14 +117,25 @@ impl Registry {
 
     fn entries(&self) -> BTreeMap<ProviderId, ProviderEntry> {
         let configured = self.configured.iter().map(|(id, provider)| {
-            let open = provider.serves_undescribed();
-            (id.clone(), ProviderEntry { cards: provider.models().to_vec(), missing: None, open })
+            let chat = Provider::chat(&**provider);
+            let entry = ProviderEntry {
+                cards: provider.models().to_vec(),
+                missing: None,
+                open: provider.serves_undescribed(),
+                chat_cards: chat.map(|chat| chat.chat_models().to_vec()).unwrap_or_default(),
+                open_chat: chat.is_some_and(ChatProvider::serves_undescribed_chat),
+            };
+            (id.clone(), entry)
         });
         let missing = self.missing.iter().map(|(id, missing)| {
-            (
-                id.clone(),
-                ProviderEntry { cards: missing.cards.clone(), missing: Some(missing.how.clone()), open: false },
-            )
+            let entry = ProviderEntry {
+                cards: missing.cards.clone(),
+                missing: Some(missing.how.clone()),
+                open: false,
+                chat_cards: missing.chat_cards.clone(),
+                open_chat: false,
+            };
+            (id.clone(), entry)
         });
         configured.chain(missing).collect()
     }
@@ -169,7 +184,8 @@ mod tests {
 
     fn without_replicate() -> Registry {
         let cards = replicate::VENDOR.all_cards(Vec::new()).unwrap();
-        let missing = Missing { cards, how: replicate::VENDOR.how_to_configure.to_owned() };
+        let how = replicate::VENDOR.how_to_configure.to_owned();
+        let missing = Missing { cards, how, ..Missing::default() };
         Registry::new([sample()]).without(ProviderId::from_id(replicate::REPLICATE).unwrap(), missing)
     }
 

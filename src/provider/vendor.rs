@@ -7,7 +7,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
-use crate::domain::{card::ModelCard, catalog::SAMPLE, names::ProviderId};
+use crate::domain::{card::ModelCard, catalog::SAMPLE, chat::ChatCard, names::ProviderId};
 
 use super::{
     ark, comfyui, error::SetupError, fal, gemini, http_json, midjourney, openai, port::Provider, replicate, vertex,
@@ -40,7 +40,7 @@ pub struct Vendor {
     pub settings: &'static [Setting],
     /// What to set to configure it.
     pub how_to_configure: &'static str,
-    /// Its cards in TOML: `[[model]]`.
+    /// Its cards in TOML: `[[model]]`, and `[[chat]]` of language models, of which the first is its usual one.
     pub cards: &'static str,
     /// Its models for a request that names none, after the one of the setting `model`, best first; one or none for each kind.
     pub usual: &'static [&'static str],
@@ -167,6 +167,8 @@ pub struct Build {
     pub values: Values,
     /// All its cards, the user's among them.
     pub cards: Vec<Arc<ModelCard>>,
+    /// All cards of its language models, the user's among them.
+    pub chat_cards: Vec<Arc<ChatCard>>,
     /// Longest time of one call.
     pub timeout: Duration,
     /// Longest silence of a download, and longest time of an upload.
@@ -213,19 +215,39 @@ impl Vendor {
     /// # Errors
     /// If the embedded cards cannot be read, which is a mistake of the build.
     pub fn all_cards(&self, own: Vec<ModelCard>) -> Result<Vec<Arc<ModelCard>>, SetupError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Cards {
-            #[serde(default)]
-            model: Vec<ModelCard>,
-        }
-        let embedded: Cards = toml::from_str(self.cards)
-            .map_err(|error| SetupError::new(self.id, format!("its model cards are broken: {error}")))?;
+        let embedded = self.embedded()?.model;
         let is_own = |card: &ModelCard| own.iter().any(|it| it.name == card.name);
-        let mut cards: Vec<ModelCard> = embedded.model.into_iter().filter(|card| !is_own(card)).collect();
+        let mut cards: Vec<ModelCard> = embedded.into_iter().filter(|card| !is_own(card)).collect();
         cards.extend(own);
         Ok(cards.into_iter().map(Arc::new).collect())
     }
+
+    /// The cards of its language models, as [`Self::all_cards`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn all_chat_cards(&self, own: Vec<ChatCard>) -> Result<Vec<Arc<ChatCard>>, SetupError> {
+        let embedded = self.embedded()?.chat;
+        let is_own = |card: &ChatCard| own.iter().any(|it| it.name == card.name);
+        let mut cards: Vec<ChatCard> = embedded.into_iter().filter(|card| !is_own(card)).collect();
+        cards.extend(own);
+        Ok(cards.into_iter().map(Arc::new).collect())
+    }
+
+    fn embedded(&self) -> Result<Cards, SetupError> {
+        toml::from_str(self.cards)
+            .map_err(|error| SetupError::new(self.id, format!("its model cards are broken: {error}")))
+    }
+}
+
+/// A file of cards.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cards {
+    #[serde(default)]
+    model: Vec<ModelCard>,
+    #[serde(default)]
+    chat: Vec<ChatCard>,
 }
 
 impl fmt::Debug for Vendor {

@@ -21,6 +21,7 @@ pub(super) fn router() -> Router<Arc<House>> {
         .route("/_control/counts", get(counts))
         .route("/_control/jobs", get(jobs))
         .route("/_control/predictions", get(jobs))
+        .route("/_control/chats", get(chats))
         .route("/_control/faults", get(faults).post(set_faults))
         .route("/_control/settings", get(settings).post(set_settings))
         .route("/_control/release", post(release))
@@ -56,6 +57,12 @@ async fn counts(State(house): State<Arc<House>>, Query(query): Query<CountsQuery
 /// at Replicate as the API's object with the full `input`, elsewhere as `model`, `prompt`, `path` and `body`.
 async fn jobs(State(house): State<Arc<House>>, origin: Origin) -> Json<Value> {
     let page = house.vendors.iter().map(|vendor| (vendor.desk().name().to_owned(), json!(vendor.jobs(&origin.0))));
+    Json(Value::Object(page.collect()))
+}
+
+/// `{"openai": [{"method", "path", "headers", "body"}, …], …}`: the last conversations as they were asked, oldest first.
+async fn chats(State(house): State<Arc<House>>) -> Json<Value> {
+    let page = house.vendors.iter().map(|vendor| (vendor.desk().name().to_owned(), json!(vendor.desk().chats())));
     Json(Value::Object(page.collect()))
 }
 

@@ -19,7 +19,8 @@
 //! - What goes wrong is said by fault rules: on the command line, in a scenario file, or through `/_control`. One rule
 //!   is one line, `OPERATION[:WHEN]:WHAT`, for example `create:first=2:status=429,retry_after=1`; `--help` has the
 //!   grammar. A rule can also play a recorded answer.
-//! - `/_control` tells what was asked (`counts`, `jobs`) and takes `faults`, `settings`, `release` and `reset`.
+//! - What a model says follows from the prompt; marks in it choose otherwise (`talk.rs`).
+//! - `/_control` tells what was asked (`counts`, `jobs`, `chats`) and takes `faults`, `settings`, `release` and `reset`.
 //! - Memory is bounded: 200 000 jobs a vendor (a setting), beyond which the oldest finished one is dropped, and 512 MiB
 //!   of inputs.
 //!
@@ -53,6 +54,7 @@
 mod ark;
 mod backend;
 mod comfyui;
+mod completions;
 mod control;
 mod courier;
 mod desk;
@@ -66,6 +68,7 @@ mod output;
 mod replicate;
 mod server;
 mod settings;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod vendor;

@@ -41,6 +41,8 @@ pub(crate) trait Ledger {
     fn tallies(&self) -> Map<String, Value>;
     /// Every job, oldest first, in the simulator's own words.
     fn jobs(&self) -> Vec<Value>;
+    /// What was asked in the last conversations, oldest first.
+    fn chats(&self) -> Vec<Value>;
     /// Lets held jobs end: the one named, or the `limit` oldest. Says how many.
     fn release(&self, id: Option<&str>, limit: usize) -> usize;
     /// Forgets jobs and counts.

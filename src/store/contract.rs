@@ -4,6 +4,7 @@
 pub(super) mod accept;
 pub(super) mod cache;
 pub(super) mod callbacks;
+pub(super) mod chats;
 pub(super) mod life;
 pub(super) mod limits;
 pub(super) mod lists;
@@ -59,7 +60,7 @@ macro_rules! store_contract {
                 a_refused_event_tells_the_generation_as_it_is, a_job_belongs_to_one_generation,
                 an_ended_job_is_never_adopted_and_may_be_named_again, lost_submits_are_counted_by_model_and_brief,
                 only_an_ended_generation_is_deleted, a_deleted_generation_leaves_nothing_it_was_told;
-            lists: generations_are_listed_newest_first_with_every_filter, unfinished_generations_are_listed_oldest_first,
+            lists: generations_are_listed_from_either_end_with_every_filter, unfinished_generations_are_listed_oldest_first,
                 history_is_paged_by_number, sessions_are_listed_newest_first, artifacts_are_listed_newest_first,
                 tenants_do_not_see_each_other;
             callbacks: an_end_and_its_callback_are_one, every_way_to_end_calls_back,
@@ -69,6 +70,8 @@ macro_rules! store_contract {
                 a_deleted_generation_calls_nobody;
             records: a_session_keeps_the_order_of_many_writers, making_a_session_twice_keeps_it,
                 the_time_of_a_session_does_not_go_back, a_deleted_session_keeps_its_generations, a_blob_dies_with_its_last_artifact, a_heartbeat_writes;
+            chats: a_chat_leaves_its_record_turns_and_money_once, chats_take_of_the_budgets_that_they_concern,
+                usage_counts_chats_beside_generations;
             limits: no_more_are_sent_in_a_minute_than_the_rate_allows, an_order_held_back_counts_against_no_rate,
                 a_pause_keeps_orders_from_its_provider_and_never_becomes_shorter, the_latest_successes_are_told_newest_first;
             retention: an_expired_generation_is_a_tombstone_that_stays_readable,
@@ -194,6 +197,7 @@ impl Draft for Ask {
             meta: Map::new(),
             created_at: self.now,
             generation: Some(generation.id),
+            chat: None,
         };
         let messages = vec![
             message(Role::User, generation.prompt.clone()),

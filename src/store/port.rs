@@ -17,6 +17,7 @@ use crate::domain::{
     artifact::{Artifact, BlobKey, Kind},
     budget::{NotAllowed, Spender, Standing},
     callback::Callback,
+    chat::ChatRecord,
     generation::{CacheKey, Generation, HistoryEvent, State},
     ledger::Entry,
     life::{Event, Refused},
@@ -204,7 +205,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// A quote of a tenant, used or over or not; none once it is forgotten.
     async fn quote(&self, tenant: &TenantId, id: QuoteId) -> Result<Option<Quote>, StoreError>;
 
-    /// Sums of the tenant's generations by what they have in common, at most three keys, in the order of the keys; the key of a page is the number of rows
+    /// Sums of the tenant's generations and chats by what they have in common, at most three keys, in the order of the keys; the key of a page is the number of rows
     /// already seen.
     async fn usage(
         &self,
@@ -217,6 +218,10 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Movements of the tenant's money, newest first; the key of a page is the last number seen.
     async fn ledger(&self, tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>)
     -> Result<Vec<Entry>, StoreError>;
+
+    /// Writes what stays of a chat, in one transaction: its record, the movement of its cost, what that takes of budgets, and its turns in its
+    /// session, which is made if it is new. Nothing happens if the record is there already, so that it can be repeated.
+    async fn record_chat(&self, chat: &ChatRecord, turns: Vec<Message>) -> Result<(), StoreError>;
 
     /// How the budgets stand that concern a spender.
     async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>, StoreError>;
@@ -447,6 +452,18 @@ pub struct GenerationFilter {
     pub session: Option<SessionId>,
     /// Only this kind.
     pub kind: Option<Kind>,
+    /// Which end of the list comes first.
+    pub direction: Direction,
+}
+
+/// Which end of a list comes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// The newest.
+    #[default]
+    NewestFirst,
+    /// The oldest.
+    OldestFirst,
 }
 
 /// Which artifacts to list.

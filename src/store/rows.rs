@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use super::port::StoreError;
 use crate::domain::{
     callback::{Callback, CallbackError, CallbackState},
-    ledger::{Account, Entry, Movement, Reason},
+    ledger::{Account, Cause, Entry, Movement, Reason},
     money::MicroUsd,
-    names::{GenerationId, ModelName, SessionId},
+    names::{ChatId, GenerationId, ModelName, SessionId},
 };
 
 /// A value of a statement that is put together for both stores.
@@ -42,6 +42,7 @@ pub(super) struct LedgerRow {
     pub(super) from: String,
     pub(super) to: String,
     pub(super) amount: i64,
+    pub(super) chat: String,
 }
 
 impl LedgerRow {
@@ -49,11 +50,17 @@ impl LedgerRow {
         let time = |at: i64| Timestamp::from_microsecond(at).map_err(StoreError::broken);
         let unknown = || StoreError::broken("a movement has an unknown word");
         let account = |word: &str| Account::from_word(word).ok_or_else(unknown);
+        let cause = if self.chat.is_empty() {
+            Cause::Generation(GenerationId::from_id(&self.generation).map_err(StoreError::broken)?)
+        } else {
+            Cause::Chat(ChatId::from_id(&self.chat).map_err(StoreError::broken)?)
+        };
+        let session = Some(self.session).filter(|session| !session.is_empty());
         Ok(Entry {
             number: u64::try_from(self.number).map_err(StoreError::broken)?,
             at: time(self.at)?,
-            generation: GenerationId::from_id(&self.generation).map_err(StoreError::broken)?,
-            session: SessionId::from_id(self.session).map_err(StoreError::broken)?,
+            cause,
+            session: session.map(SessionId::from_id).transpose().map_err(StoreError::broken)?,
             movement: Movement {
                 model: self.model.parse::<ModelName>().map_err(StoreError::broken)?,
                 since: time(self.since)?,

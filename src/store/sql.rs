@@ -109,8 +109,8 @@ catalogue! {
 
     money {
         INSERT_MOVEMENT = "INSERT INTO ledger \
-            (tenant, generation, session, model, at, since, reason, from_account, to_account, amount) \
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+            (tenant, generation, session, model, at, since, reason, from_account, to_account, amount, chat) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
         /// Changes nothing if more than the limit would be taken then.
         CHARGE = "INSERT INTO spending (budget, account, since, held, spent) VALUES (?1, ?2, ?3, ?4, ?5) \
             ON CONFLICT (budget, account, since) \
@@ -154,6 +154,12 @@ catalogue! {
         DELETE_MESSAGES = "DELETE FROM messages WHERE tenant = ?1 AND session = ?2";
     }
 
+    chat {
+        INSERT = "INSERT INTO chats (id, tenant, session, model, labels, created_at, ended_at, state, \
+            input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost) \
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT (id) DO NOTHING";
+    }
+
     artifact {
         INSERT = "INSERT INTO artifacts (tenant, id, generation, kind, blob, created_at, doc) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
         FIND = "SELECT doc FROM artifacts WHERE tenant = ?1 AND id = ?2";
@@ -188,7 +194,7 @@ impl List {
 
     /// Movements of the tenant, its first parameter.
     pub(super) fn ledger() -> Self {
-        let text = "SELECT number, at, generation, session, model, since, reason, from_account, to_account, amount \
+        let text = "SELECT number, at, generation, session, model, since, reason, from_account, to_account, amount, chat \
             FROM ledger WHERE tenant = ?1";
         Self { text: text.to_owned(), n_parameters: 1 }
     }

@@ -1,4 +1,4 @@
-//! The statement of usage: counts from the generations, money from the ledger, together by what they have in common.
+//! The statement of usage: counts from the generations and chats, money from the ledger, together by what they have in common.
 
 use jiff::Timestamp;
 
@@ -6,7 +6,11 @@ use super::{
     port::{MAX_USAGE_KEYS, Page, UsageFilter, UsageKey},
     rows::Value,
 };
-use crate::domain::names::TenantId;
+use crate::domain::{
+    artifact::{Kind, Made},
+    budget::Scope,
+    names::TenantId,
+};
 
 /// Where the databases speak differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +18,39 @@ pub(super) enum Dialect {
     Sqlite,
     Postgres,
 }
+
+/// What is summed: a table whose rows are called `g`, and what a row counts for.
+struct Counted {
+    table: &'static str,
+    /// The column of the ledger that names a row.
+    in_ledger: &'static str,
+    /// Its kind, as an expression.
+    kind: &'static str,
+    /// What a row adds to generations, successes, saved, unpriced, chats, tokens read and tokens written.
+    adds: [&'static str; 7],
+}
+
+const GENERATIONS: Counted = Counted {
+    table: "generations",
+    in_ledger: "generation",
+    kind: "g.kind",
+    adds: ["1", "CASE g.state WHEN 'succeeded' THEN 1 ELSE 0 END", "g.saved", "g.unpriced", "0", "0", "0"],
+};
+
+const CHATS: Counted = Counted {
+    table: "chats",
+    in_ledger: "chat",
+    kind: "'text'",
+    adds: [
+        "0",
+        "0",
+        "0",
+        "CASE WHEN g.cost IS NULL THEN 1 ELSE 0 END",
+        "1",
+        "coalesce(g.input_tokens, 0)",
+        "coalesce(g.output_tokens, 0)",
+    ],
+};
 
 /// The statement with its values. Its columns: three keys, then the sums in the order of `UsageRow`. Without keys it has one row, or
 /// none if there is nothing to sum.
@@ -33,57 +70,81 @@ pub(super) fn usage(
         .iter()
         .map(|key| if let UsageKey::Label(label) = key { bind(label.as_str().into()) } else { String::new() })
         .collect();
-    let keys = |model: &str| -> String {
+    let keys = |counted: &Counted, model: &str| -> String {
         let key = |index: usize| match by.get(index) {
-            Some(key) => expression(dialect, key, model, &labels[index]),
+            Some(key) => expression(dialect, key, counted, model, &labels[index]),
             None => "''".to_owned(),
         };
         (0..MAX_USAGE_KEYS).map(|index| format!("{} AS k{index}", key(index))).collect::<Vec<_>>().join(", ")
     };
-    let (counted, paid) = (keys("g.model"), keys("l.model"));
     let mut condition = format!("g.tenant = {}", bind(tenant.id().into()));
     let micros = |at: Timestamp| Value::from(at.as_microsecond());
     let mut and = |text: &str, value: Value| condition.push_str(&format!(" AND {text} {}", bind(value)));
     filter.start.into_iter().for_each(|at| and("g.created_at >=", micros(at)));
     filter.end.into_iter().for_each(|at| and("g.created_at <", micros(at)));
     filter.session.iter().for_each(|session| and("g.session =", session.id().into()));
-    filter.kind.into_iter().for_each(|kind| and("g.kind =", kind.as_str().into()));
+    let (counted, kind): (&[&Counted], Option<Kind>) = match filter.kind {
+        None => (&[&GENERATIONS, &CHATS], None),
+        Some(Made::Media(kind)) => (&[&GENERATIONS], Some(kind)),
+        Some(Made::Text) => (&[&CHATS], None),
+    };
+    kind.into_iter().for_each(|kind| and("g.kind =", kind.as_str().into()));
     for (key, value) in &filter.labels {
         let (key, value) = (bind(key.as_str().into()), bind(value.as_str().into()));
         condition.push_str(&format!(" AND g.labels ->> {key} = {value}"));
     }
     let of_model = filter.model.as_ref().map(|model| bind(model.to_string().as_str().into()));
     let only = |column: &str| of_model.as_ref().map(|model| format!(" AND {column} = {model}")).unwrap_or_default();
-    let change = |account: &str| {
-        format!(
-            "(CASE l.to_account WHEN '{account}' THEN l.amount ELSE 0 END) \
-             - (CASE l.from_account WHEN '{account}' THEN l.amount ELSE 0 END)"
-        )
-    };
     // What leaves the operator's account is no spending of the caller.
     let (provider, absorbed) = (change("provider"), change("absorbed"));
-    let sums = ["n", "ok", "spent", "held", "suspense", "absorbed", "saved", "unpriced"]
-        .map(|sum| format!("CAST(SUM({sum}) AS BIGINT)"))
-        .join(", ");
+    let (held, suspense) = (change("held"), change("suspense"));
+    let parts = counted.iter().map(|counted| {
+        let Counted { table, in_ledger, adds: [n, ok, saved, unpriced, chats, read, written], .. } = counted;
+        format!(
+            "SELECT {}, {n} AS n, {ok} AS ok, 0 AS spent, 0 AS held, 0 AS suspense, 0 AS absorbed, {saved} AS saved, \
+             {unpriced} AS unpriced, {chats} AS chats, {read} AS tokens_read, {written} AS tokens_written \
+             FROM {table} g WHERE {condition}{} UNION ALL \
+             SELECT {}, 0, 0, {provider} + {absorbed}, {held}, {suspense}, -({absorbed}), 0, 0, 0, 0, 0 \
+             FROM ledger l JOIN {table} g ON g.id = l.{in_ledger} WHERE l.{in_ledger} <> '' AND {condition}{}",
+            keys(counted, "g.model"),
+            only("g.model"),
+            keys(counted, "l.model"),
+            only("l.model"),
+        )
+    });
+    let parts = parts.collect::<Vec<_>>().join(" UNION ALL ");
+    let sums = [
+        "n",
+        "ok",
+        "spent",
+        "held",
+        "suspense",
+        "absorbed",
+        "saved",
+        "unpriced",
+        "chats",
+        "tokens_read",
+        "tokens_written",
+    ];
+    let sums = sums.map(|sum| format!("CAST(SUM({sum}) AS BIGINT)")).join(", ");
     let text = format!(
-        "SELECT k0, k1, k2, {sums} FROM ( \
-         SELECT {counted}, 1 AS n, CASE g.state WHEN 'succeeded' THEN 1 ELSE 0 END AS ok, 0 AS spent, 0 AS held, 0 AS suspense, \
-         0 AS absorbed, g.saved AS saved, g.unpriced AS unpriced FROM generations g WHERE {condition}{} UNION ALL \
-         SELECT {paid}, 0, 0, {provider} + {absorbed}, {}, {}, -({absorbed}), 0, 0 \
-         FROM ledger l JOIN generations g ON g.id = l.generation WHERE {condition}{}) AS t \
-         GROUP BY k0, k1, k2 ORDER BY k0, k1, k2 LIMIT {} OFFSET {}",
-        only("g.model"),
-        change("held"),
-        change("suspense"),
-        only("l.model"),
+        "SELECT k0, k1, k2, {sums} FROM ( {parts}) AS t GROUP BY k0, k1, k2 ORDER BY k0, k1, k2 LIMIT {} OFFSET {}",
         bind(i64::try_from(page.limit).unwrap_or(i64::MAX).into()),
         bind(i64::try_from(page.after.unwrap_or_default()).unwrap_or(i64::MAX).into()),
     );
     (text, values)
 }
 
+/// By how much a movement `l` changes an account.
+fn change(account: &str) -> String {
+    format!(
+        "(CASE l.to_account WHEN '{account}' THEN l.amount ELSE 0 END) \
+         - (CASE l.from_account WHEN '{account}' THEN l.amount ELSE 0 END)"
+    )
+}
+
 /// A key as text, compared byte by byte.
-fn expression(dialect: Dialect, key: &UsageKey, model: &str, label: &str) -> String {
+fn expression(dialect: Dialect, key: &UsageKey, counted: &Counted, model: &str, label: &str) -> String {
     let time = |sqlite: &str, postgres: &str| match dialect {
         Dialect::Sqlite => format!("strftime('{sqlite}', g.created_at / 1000000, 'unixepoch')"),
         Dialect::Postgres => {
@@ -96,7 +157,7 @@ fn expression(dialect: Dialect, key: &UsageKey, model: &str, label: &str) -> Str
             Dialect::Sqlite => format!("substr({model}, 1, instr({model}, '/') - 1)"),
             Dialect::Postgres => format!("split_part({model}, '/', 1)"),
         },
-        UsageKey::Kind => "g.kind".to_owned(),
+        UsageKey::Kind => counted.kind.to_owned(),
         UsageKey::Session => "g.session".to_owned(),
         UsageKey::State => "g.state".to_owned(),
         UsageKey::Hour => time("%Y-%m-%dT%H", "YYYY-MM-DD\"T\"HH24"),
@@ -111,24 +172,24 @@ fn expression(dialect: Dialect, key: &UsageKey, model: &str, label: &str) -> Str
 
 /// What counts a budget's accounts anew from the ledger: its values are the budget's name, the start of the period, and the label's key if
 /// it goes by a label.
-pub(super) fn recount(by_label: bool, by_session: bool) -> String {
-    let account = match (by_label, by_session) {
-        (true, _) => "g.tenant || '/' || (g.labels ->> ?3)",
-        (false, true) => "g.tenant || '/' || g.session",
-        (false, false) => "g.tenant",
-    };
-    let change = |account: &str| {
-        format!(
-            "(CASE l.to_account WHEN '{account}' THEN l.amount ELSE 0 END) \
-             - (CASE l.from_account WHEN '{account}' THEN l.amount ELSE 0 END)"
-        )
+pub(super) fn recount(scope: &Scope) -> String {
+    let account = match scope {
+        Scope::Tenant => "g.tenant",
+        // A chat may belong to none.
+        Scope::Session(_) => "g.tenant || '/' || nullif(g.session, '')",
+        Scope::Label(..) => "g.tenant || '/' || (g.labels ->> ?3)",
     };
     let (held, caller) = (change("held"), change("caller"));
+    let parts = [GENERATIONS, CHATS].map(|Counted { table, in_ledger, .. }| {
+        format!(
+            "SELECT {account} AS account, {held} AS held, -({caller}) - ({held}) AS spent \
+             FROM ledger l JOIN {table} g ON g.id = l.{in_ledger} WHERE l.{in_ledger} <> '' AND l.since >= ?2"
+        )
+    });
     format!(
         "INSERT INTO spending (budget, account, since, held, spent) \
-         SELECT ?1, account, ?2, CAST(SUM(held) AS BIGINT), CAST(SUM(spent) AS BIGINT) FROM ( \
-         SELECT {account} AS account, {held} AS held, -({caller}) - ({held}) AS spent \
-         FROM ledger l JOIN generations g ON g.id = l.generation WHERE l.since >= ?2) AS t \
-         WHERE account IS NOT NULL GROUP BY account"
+         SELECT ?1, account, ?2, CAST(SUM(held) AS BIGINT), CAST(SUM(spent) AS BIGINT) FROM ( {}) AS t \
+         WHERE account IS NOT NULL GROUP BY account",
+        parts.join(" UNION ALL ")
     )
 }

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use opentelemetry::{
     KeyValue, global,
@@ -10,6 +10,9 @@ use opentelemetry::{
 /// Labels come from small closed sets (states, operations, provider ids): never a name of a generation, a prompt or a caller.
 #[derive(Debug, Clone)]
 pub struct Metrics {
+    requests: Counter<u64>,
+    request_duration: Histogram<f64>,
+    requests_under_way: UpDownCounter<i64>,
     accepted: Counter<u64>,
     finished: Counter<u64>,
     provider_calls: Counter<u64>,
@@ -19,6 +22,9 @@ pub struct Metrics {
     callbacks: Counter<u64>,
     watchers: UpDownCounter<i64>,
     queue_depth: Gauge<u64>,
+    chats: Counter<u64>,
+    chat_tokens: Counter<u64>,
+    chat_first_word: Histogram<f64>,
 }
 
 /// Counted as a watcher until dropped.
@@ -26,6 +32,25 @@ pub struct Metrics {
 #[derive(Debug)]
 pub struct Watching {
     watchers: UpDownCounter<i64>,
+}
+
+/// A call of a door, as it is counted. Each part comes from a small set: no path, name or text of a caller is one.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The door, such as `grpc` or `openai`.
+    pub door: &'static str,
+    /// What was called: `package.Service/Method`, or method and template of the path, such as `GET /artifacts/{id}`.
+    pub route: Arc<str>,
+    /// How it ended: the name of a gRPC code, or an HTTP status in digits.
+    pub status: Cow<'static, str>,
+}
+
+/// Counted as a call under way until dropped.
+#[must_use = "dropping it ends the call"]
+#[derive(Debug)]
+pub struct UnderWay {
+    door: &'static str,
+    requests: UpDownCounter<i64>,
 }
 
 impl Metrics {
@@ -37,6 +62,24 @@ impl Metrics {
     /// Instruments of this meter.
     pub(crate) fn of(meter: &Meter) -> Self {
         Self {
+            requests: meter
+                .u64_counter("filmgate.requests")
+                .with_description("Calls of the doors that ended, by door, route and status")
+                .build(),
+            request_duration: meter
+                .f64_histogram("filmgate.request.duration")
+                .with_unit("s")
+                .with_description(
+                    "Time from a call's head to the end of its answer, streams included, by door and route",
+                )
+                .with_boundaries(vec![
+                    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0,
+                ])
+                .build(),
+            requests_under_way: meter
+                .i64_up_down_counter("filmgate.requests.active")
+                .with_description("Calls of the doors under way, open streams included, by door")
+                .build(),
             accepted: meter
                 .u64_counter("filmgate.generations.accepted")
                 .with_description("Generations accepted, by kind")
@@ -76,7 +119,39 @@ impl Metrics {
                 .u64_gauge("filmgate.queue.depth")
                 .with_description("Generations waiting for a place at a provider")
                 .build(),
+            chats: meter
+                .u64_counter("filmgate.chats")
+                .with_description("Chats that a provider was asked for, by provider and outcome")
+                .build(),
+            chat_tokens: meter
+                .u64_counter("filmgate.chat.tokens")
+                .with_description("Tokens of chats, by provider and direction")
+                .build(),
+            chat_first_word: meter
+                .f64_histogram("filmgate.chat.first_word")
+                .with_unit("s")
+                .with_description("Time from asking a provider to the first piece of its answer, by provider")
+                .with_boundaries(vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+                .build(),
         }
+    }
+
+    /// A call of a door ended.
+    pub fn called(&self, call: Call, took: Duration) {
+        let labels = [
+            KeyValue::new("door", call.door),
+            KeyValue::new("route", call.route),
+            KeyValue::new("status", call.status),
+        ];
+        self.requests.add(1, &labels);
+        // Each time is many series, and how long a failure took is seldom asked.
+        self.request_duration.record(took.as_secs_f64(), &labels[..2]);
+    }
+
+    /// A call of a door is under way, until the answer is dropped.
+    pub fn call_under_way(&self, door: &'static str) -> UnderWay {
+        self.requests_under_way.add(1, &[KeyValue::new("door", door)]);
+        UnderWay { door, requests: self.requests_under_way.clone() }
     }
 
     /// A generation of this kind was accepted.
@@ -87,6 +162,21 @@ impl Metrics {
     /// A generation ended in this terminal state.
     pub fn finished(&self, state: &'static str) {
         self.finished.add(1, &[KeyValue::new("state", state)]);
+    }
+
+    /// A provider said the first piece of an answer so long after it was asked.
+    pub fn chat_began(&self, provider: &str, took: Duration) {
+        self.chat_first_word.record(took.as_secs_f64(), &[KeyValue::new("provider", provider.to_owned())]);
+    }
+
+    /// A chat is over. `outcome` is `succeeded` or `failed`; tokens are those that the provider told.
+    pub fn chat_ended(&self, provider: &str, outcome: &'static str, tokens: Option<(u64, u64)>) {
+        let of = |key, value| [KeyValue::new("provider", provider.to_owned()), KeyValue::new(key, value)];
+        self.chats.add(1, &of("outcome", outcome));
+        if let Some((read, written)) = tokens {
+            self.chat_tokens.add(read, &of("direction", "input"));
+            self.chat_tokens.add(written, &of("direction", "output"));
+        }
     }
 
     /// A provider's API was called. `operation` is a method of the port, `outcome` `ok` or a kind of error.
@@ -131,6 +221,12 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.requests.add(-1, &[KeyValue::new("door", self.door)]);
     }
 }
 

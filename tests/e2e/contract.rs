@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor, ServiceDescriptor};
+use prost_reflect::{
+    DescriptorPool, EnumDescriptor, FieldDescriptor, MessageDescriptor, MethodDescriptor, ServiceDescriptor, Value,
+};
 
 #[test]
 fn services_messages_and_numbers_are_what_clients_were_made_for() {
@@ -17,6 +19,36 @@ fn services_messages_and_numbers_are_what_clients_were_made_for() {
     insta::assert_snapshot!("contract", text.trim_end());
 }
 
+#[test]
+fn every_call_has_a_path_for_http() {
+    let pool = DescriptorPool::decode(filmgate::pb::DESCRIPTOR_SET).unwrap();
+    let ours = pool.services().filter(|service| service.full_name().starts_with("filmgate."));
+    let methods: Vec<MethodDescriptor> = ours.flat_map(|service| service.methods().collect::<Vec<_>>()).collect();
+    assert!(methods.len() >= 30, "{}", methods.len());
+    let without: Vec<&str> =
+        methods.iter().filter(|one| http_rule(one).is_empty()).map(|one| one.full_name()).collect();
+    assert!(without.is_empty(), "these need the option google.api.http: {without:?}");
+    for method in &methods {
+        // `/v1/` belongs to the paths of OpenAI.
+        assert!(http_rule(method).contains(": \"/api/v1/"), "{}: {}", method.full_name(), http_rule(method));
+    }
+}
+
+/// The option `google.api.http` of a call as text; empty if it has none.
+fn http_rule(method: &MethodDescriptor) -> String {
+    let http = method.parent_pool().get_extension_by_name("google.api.http").unwrap();
+    let options = method.options();
+    if !options.has_extension(&http) {
+        return String::new();
+    }
+    match options.get_extension(&http).as_ref() {
+        Value::Message(rule) => {
+            rule.fields().map(|(field, value)| format!("{}: {value}", field.name())).collect::<Vec<_>>().join(" ")
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
 fn write_service(service: &ServiceDescriptor, text: &mut String) {
     writeln!(text, "service {}", service.full_name()).unwrap();
     for method in service.methods() {
@@ -24,6 +56,7 @@ fn write_service(service: &ServiceDescriptor, text: &mut String) {
         let (input, output) = (method.input(), method.output());
         let (from, to) = (stream(method.is_client_streaming()), stream(method.is_server_streaming()));
         writeln!(text, "  {}({from}{}) returns ({to}{})", method.name(), input.name(), output.name()).unwrap();
+        writeln!(text, "    {}", http_rule(&method)).unwrap();
     }
     text.push('\n');
 }

@@ -238,6 +238,8 @@ async fn every_wrong_value_is_named_at_once_and_no_secret_is_shown() {
         ("FILMGATE_LOG_FORMAT", "xml", "log_format"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere", "otlp_endpoint"),
         ("OTEL_TRACES_SAMPLER_ARG", "2", "trace_ratio"),
+        ("FILMGATE_CORS_ORIGINS", "https://a.example/path", "cors_origins"),
+        ("FILMGATE_METRICS", "perhaps", "metrics"),
         ("REPLICATE_API_TOKEN", "r8 secret", "replicate.api_token"),
         ("FILMGATE_REPLICATE_BASE_URL", "ftp://x", "replicate.base_url"),
     ];

@@ -20,6 +20,7 @@ async fn a_real_collector_receives_spans_links_and_metrics() {
         log_format: LogFormat::Text,
         log_dir: None,
         otlp_endpoint: Some(collector.endpoint().parse().unwrap()),
+        metrics: true,
         service_name: "filmgate-under-test".to_owned(),
         trace_ratio: 1.0,
     })
@@ -39,6 +40,17 @@ async fn a_real_collector_receives_spans_links_and_metrics() {
     metrics.queue_depth(3);
     metrics.callback_sent("delivered");
     let watching = metrics.watching();
+    metrics
+        .called(telemetry::Call { door: "grpc", route: "a.B/C".into(), status: "OK".into() }, Duration::from_millis(3));
+    let page = telemetry::exposition().expect("metrics are on").unwrap();
+    for line in [
+        "filmgate_generations_accepted_total{kind=\"video\"} 1",
+        "filmgate_requests_total{door=\"grpc\",route=\"a.B/C\",status=\"OK\"} 1",
+        "filmgate_watchers 1",
+        "filmgate_artifact_bytes_total 4096",
+    ] {
+        assert!(page.lines().any(|told| told == line), "{line}:\n{page}");
+    }
     assert!(guard.flush(Duration::from_secs(10)).await, "everything is sent in time");
     drop(watching);
 
@@ -59,6 +71,8 @@ async fn a_real_collector_receives_spans_links_and_metrics() {
             "-> Name: filmgate.watchers",
             "-> Name: filmgate.queue.depth",
             "-> Name: filmgate.callbacks.sent",
+            "-> Name: filmgate.requests",
+            "-> Name: filmgate.request.duration",
             "-> outcome: Str(delivered)",
             "-> kind: Str(video)",
             "-> state: Str(succeeded)",

@@ -9,8 +9,25 @@ use std::{
 use filmgate::config::Config;
 
 /// What each room may name of the others. Rooms that are not here may name nothing; `app.rs` and `main.rs` put everything together.
-const ARROWS: [(&str, &[&str]); 14] = [
-    ("door", &["artifact", "callback", "domain", "engine", "lifecycle", "outbound", "pb", "store", "telemetry"]),
+const ARROWS: [(&str, &[&str]); 15] = [
+    (
+        "door",
+        &[
+            "artifact",
+            "callback",
+            "chat",
+            "config",
+            "domain",
+            "engine",
+            "lifecycle",
+            "outbound",
+            "pb",
+            "store",
+            "telemetry",
+        ],
+    ),
+    // Of `engine` how a file is asked for, and the reading of one.
+    ("chat", &["artifact", "domain", "engine", "lifecycle", "provider", "store", "telemetry"]),
     ("engine", &["artifact", "domain", "failpoint", "lifecycle", "provider", "store", "telemetry"]),
     ("callback", &["config", "domain", "lifecycle", "outbound", "store", "telemetry"]),
     ("provider", &["domain", "failpoint", "outbound", "telemetry"]),
@@ -29,7 +46,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
 ];
 
 /// Crates that only these rooms may name: the contract's wire, SQL, and a vendor's HTTP are nobody else's business.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 9] = [
     // The command line calls the contract as any client does.
     ("tonic", &["door", "cli"]),
     ("axum", &["door", "simulator"]),
@@ -39,6 +56,7 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("object_store", &["artifact"]),
     ("reqwest", &["callback", "outbound", "provider", "simulator"]),
     ("opentelemetry", &["telemetry"]),
+    ("prometheus", &["telemetry"]),
 ];
 
 fn root() -> &'static Path {

@@ -147,7 +147,7 @@ fn check<F: Flags>(kind: &str, table: &[Row]) {
     }
     let mut fields = BTreeSet::new();
     for (message, prefix) in [(format!("Generate{kind}Request"), "/"), (format!("{kind}Options"), "/options/")] {
-        let descriptor = json::pool().get_message_by_name(&format!("filmgate.v1.{message}")).unwrap();
+        let descriptor = json::pool().unwrap().get_message_by_name(&format!("filmgate.v1.{message}")).unwrap();
         // `options` stands for the fields of its own message; `inputs` are resolved before the order is made.
         let own = descriptor.fields().filter(|field| !["options", "inputs"].contains(&field.name()));
         fields.extend(own.map(|field| format!("{prefix}{}", field.json_name())));
@@ -167,7 +167,7 @@ fn every_flag_lands_in_its_field_and_every_field_of_the_contract_has_a_flag() {
 #[test]
 fn every_value_of_the_enums_has_a_word() {
     let words = of_video();
-    let descriptor = json::pool().get_message_by_name("filmgate.v1.GenerateVideoRequest").unwrap();
+    let descriptor = json::pool().unwrap().get_message_by_name("filmgate.v1.GenerateVideoRequest").unwrap();
     for field in descriptor.fields() {
         let Kind::Enum(values) = field.kind() else { continue };
         for value in values.values().filter(|value| value.number() != 0) {

@@ -64,7 +64,11 @@ fn role(role: i32, path: &str, violations: &mut Violations) -> Option<InputRole>
 }
 
 /// The field that holds it, and what it holds.
-fn source(source: Option<Source>, path: &str, violations: &mut Violations) -> Option<(&'static str, AskedSource)> {
+pub(super) fn source(
+    source: Option<Source>,
+    path: &str,
+    violations: &mut Violations,
+) -> Option<(&'static str, AskedSource)> {
     let (field, accepted) = match source {
         None => {
             violations.add(path, "needs one of artifact, uri and data");
@@ -128,7 +132,7 @@ fn inline(data: Bytes) -> Result<AskedSource, String> {
 }
 
 /// The bytes of `[media type][;base64],data`. The media type is not believed: the bytes are looked at later.
-fn data_uri(uri: &str) -> Result<Vec<u8>, String> {
+pub(in crate::door) fn data_uri(uri: &str) -> Result<Vec<u8>, String> {
     let (head, data) = uri.split_once(',').ok_or("is a data URI without a comma")?;
     let bytes: Vec<u8> = percent_decode_str(data).collect();
     let is_base64 = head.rsplit(';').next().is_some_and(|last| last.trim().eq_ignore_ascii_case("base64"));

@@ -159,14 +159,19 @@ pub(super) fn music(options: v1::MusicOptions, violations: &mut Violations) -> A
     read.with(provider_options)
 }
 
-fn provider(fields: prost_types::Struct, violations: &mut Violations) -> Map<String, Value> {
-    const FIELD: &str = "options.provider_options";
+/// What is passed on as it is, in the request's `field`.
+pub(super) fn passed_on(
+    fields: Option<prost_types::Struct>,
+    field: &str,
+    violations: &mut Violations,
+) -> Map<String, Value> {
+    let Some(fields) = fields else { return Map::new() };
     let n_bytes = fields.encoded_len();
     if n_bytes > MAX_STRUCT_BYTES {
-        violations.add(FIELD, format!("has {n_bytes} bytes; at most {MAX_STRUCT_BYTES}"));
+        violations.add(field, format!("has {n_bytes} bytes; at most {MAX_STRUCT_BYTES}"));
         return Map::new();
     }
-    values::object(fields, FIELD, violations)
+    values::object(fields, field, violations)
 }
 
 struct Reader<'a> {
@@ -182,7 +187,7 @@ impl<'a> Reader<'a> {
     /// What was read, with what is passed on as it is.
     fn with(self, provider_options: Option<prost_types::Struct>) -> Accepted {
         let Self { typed, violations } = self;
-        Accepted { typed, provider: provider_options.map(|fields| provider(fields, violations)).unwrap_or_default() }
+        Accepted { typed, provider: passed_on(provider_options, "options.provider_options", violations) }
     }
 
     fn set(&mut self, name: OptionName, value: OptionValue) {

@@ -16,6 +16,12 @@ pub(in crate::door) trait Ordering: Described {
     /// The name of the quote that it is made with, as it came; empty without one.
     fn quote(&self) -> &str;
 
+    /// The model as it came; empty for the default, a route or a quality.
+    fn model(&self) -> &str;
+
+    /// Whether the same request, sent once more, costs nothing: it attaches, or shares the job or the result of the first.
+    fn repeats_are_free(&self) -> bool;
+
     /// Its fields.
     fn ordered(self) -> Ordered;
 }
@@ -69,6 +75,16 @@ macro_rules! ordering {
 
             fn quote(&self) -> &str {
                 &self.quote
+            }
+
+            fn model(&self) -> &str {
+                &self.model
+            }
+
+            fn repeats_are_free(&self) -> bool {
+                let shares = matches!(self.cache(), v1::CachePolicy::Unspecified | v1::CachePolicy::Default);
+                // A second turn of a session is another order than the first.
+                !self.request_id.is_empty() || (shares && self.session.is_empty())
             }
 
             fn ordered(self) -> Ordered {

@@ -49,7 +49,12 @@ pub(super) fn catalog() -> Catalog {
         "#,
     );
     let say = card("name = 'say'\nkind = 'speech'");
-    let entry = |cards, missing: Option<&str>, open| ProviderEntry { cards, missing: missing.map(str::to_owned), open };
+    let entry = |cards, missing: Option<&str>, open| ProviderEntry {
+        cards,
+        missing: missing.map(str::to_owned),
+        open,
+        ..ProviderEntry::default()
+    };
     let id = |id| ProviderId::from_id(id).unwrap();
     Catalog {
         providers: [

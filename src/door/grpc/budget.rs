@@ -74,7 +74,7 @@ fn asked_usage(request: v1::GetUsageRequest) -> Result<(UsageFilter, Vec<UsageKe
         model: accept::filter::<ModelName>(&request.model, "model").map_err(&mut told).unwrap_or_default(),
         session: accept::filter(&request.session, "session").map_err(&mut told).unwrap_or_default(),
         labels: request.labels.into_iter().collect::<BTreeMap<_, _>>(),
-        kind: accept::kind_filter(request.kind).map_err(&mut told).unwrap_or_default(),
+        kind: accept::made_filter(request.kind).map_err(&mut told).unwrap_or_default(),
     };
     let mut by = Vec::new();
     for (index, word) in request.group_by.iter().enumerate() {

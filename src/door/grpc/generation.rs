@@ -11,10 +11,11 @@ use crate::{
     domain::{
         generation::State,
         life::Resolution,
-        names::{BadName, GenerationId, SessionId},
+        names::{GenerationId, SessionId},
     },
     door::{
         accept::{self, Ordering},
+        order::order,
         pages::Wanted,
         present::{self, Detail},
         refusal::{Refusal, both},
@@ -138,7 +139,7 @@ impl GenerationService for Door {
             let filters = both(filters, accept::kind_filter(request.kind));
             let (((states, session), kind), wanted) =
                 Wanted::<GenerationId>::read("ListGenerations", filters, request.page_size, &request.page_token)?;
-            let filter = GenerationFilter { states, session, kind };
+            let filter = GenerationFilter { states, session, kind, ..GenerationFilter::default() };
             let views = self.engine.list(&caller.tenant, &filter, wanted.query()).await?;
             let (generations, next_page_token) =
                 wanted.cut(&views, |view| view.generation.id, |view| present::generation(view, Detail::Row));
@@ -231,15 +232,7 @@ impl Door {
         // Boxed, for it holds the request in several forms.
         let work = Box::pin(async {
             let caller = caller(&request)?;
-            let request = request.into_inner();
-            // What is no name of a quote is refused with all else that is wrong.
-            let quoted = match request.quote().parse() {
-                Ok(quote) => self.engine.quoted_models(&caller.tenant, quote).await?,
-                Err(BadName { .. }) => Vec::new(),
-            };
-            let order = accept::order(request, caller, &quoted, self.engine.catalog(), &self.targets)?;
-            let request_id = order.request_id.as_ref().map(|(id, _)| id.id().to_owned()).unwrap_or_default();
-            let admitted = self.engine.accept(order).await.map_err(Refusal::about(&request_id))?;
+            let admitted = order(&self.engine, &self.targets, caller, request.into_inner()).await?;
             let id = admitted.view.generation.id;
             about_generation(&id);
             let watch = self.engine.watch_admitted(&admitted).await.map_err(Refusal::about(&id))?;

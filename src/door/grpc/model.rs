@@ -206,7 +206,7 @@ mod tests {
     fn catalog() -> Catalog {
         let entry = |cards: &[&str]| {
             let cards = cards.iter().map(|toml| Arc::new(toml::from_str(toml).unwrap())).collect();
-            ProviderEntry { cards, missing: None, open: false }
+            ProviderEntry { cards, ..ProviderEntry::default() }
         };
         let id = |id| ProviderId::from_id(id).unwrap();
         let fal = entry(&["name = 'z'\nkind = 'video'\naliases = ['zed']", "name = 'a'\nkind = 'image'"]);
@@ -254,7 +254,7 @@ mod tests {
              [inputs.first_frame]\n[inputs.last_frame]",
         ];
         let cards = cards.map(|toml| Arc::new(toml::from_str(toml).unwrap())).to_vec();
-        let entry = ProviderEntry { cards, missing: Some("set KEY".to_owned()), open: false };
+        let entry = ProviderEntry { cards, missing: Some("set KEY".to_owned()), ..ProviderEntry::default() };
         catalog.providers.insert(ProviderId::from_id("acme").unwrap(), entry);
         let list = |capabilities: &[&str], max_micro_usd, available| {
             let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();

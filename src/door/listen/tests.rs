@@ -11,9 +11,10 @@ use tokio::{
 
 use super::*;
 use crate::{
-    config::DrainConfig,
+    config::{CorsConfig, DrainConfig},
     door::dispatch::dispatch,
     lifecycle::{Exit, Shutdown, Signal},
+    telemetry::Metrics,
 };
 
 /// Longer than any step here takes; reaching it fails a test.
@@ -40,7 +41,7 @@ async fn house(limits: Limits) -> House {
             std::future::pending::<()>().await;
         }),
     );
-    let app = dispatch(Router::new().fallback(async || "grpc"), http);
+    let app = dispatch(Router::new().fallback(async || "grpc"), http, &CorsConfig::Off, &Metrics::new());
 
     let shutdown = Shutdown::new(DrainConfig { delay: Duration::ZERO, deadline: PATIENCE });
     let (tasks, drain) = (shutdown.tasks(), shutdown.drain());

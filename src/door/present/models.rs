@@ -37,6 +37,7 @@ pub(in crate::door) fn model(provider: &ProviderId, entry: &ProviderEntry, card:
         ready: entry.missing.is_none(),
         provider_options: card.provider_options.clone(),
         expected_times: card.expected_when.iter().map(expected_time).collect(),
+        chat: None,
     }
 }
 
@@ -169,7 +170,7 @@ mod tests {
             "#,
         )
         .unwrap();
-        let entry = ProviderEntry { cards: Vec::new(), missing: Some("set X".to_owned()), open: true };
+        let entry = ProviderEntry { missing: Some("set X".to_owned()), open: true, ..ProviderEntry::default() };
         let shown = model(&ProviderId::from_id("replicate").unwrap(), &entry, &card);
         assert_eq!(shown.name, "replicate/minimax/video-01");
         let options: Vec<_> =

@@ -4,7 +4,7 @@ use super::values::{count, timestamp};
 use crate::{
     domain::{
         budget::Standing,
-        ledger::{Account, Entry, Reason},
+        ledger::{Account, Cause, Entry, Reason},
     },
     pb::v1,
     store::port::UsageRow,
@@ -22,6 +22,9 @@ pub(in crate::door) fn usage(row: &UsageRow) -> v1::Usage {
         absorbed_micro_usd: row.absorbed.0,
         saved_micro_usd: row.saved.0,
         n_unpriced: count(row.n_unpriced),
+        n_chats: count(row.n_chats),
+        input_tokens: count(row.input_tokens),
+        output_tokens: count(row.output_tokens),
     }
 }
 
@@ -41,16 +44,21 @@ pub(in crate::door) fn budget(standing: &Standing) -> v1::Budget {
 /// A movement.
 pub(in crate::door) fn ledger_entry(entry: &Entry) -> v1::LedgerEntry {
     let movement = &entry.movement;
+    let (generation, chat) = match entry.cause {
+        Cause::Generation(id) => (id.to_string(), String::new()),
+        Cause::Chat(id) => (String::new(), id.to_string()),
+    };
     v1::LedgerEntry {
         name: format!("ledgerEntries/{}", entry.number),
         create_time: Some(timestamp(entry.at)),
-        generation: entry.generation.to_string(),
-        session: entry.session.to_string(),
+        generation,
+        session: entry.session.as_ref().map(ToString::to_string).unwrap_or_default(),
         model: movement.model.to_string(),
         reason: reason(movement.reason).into(),
         from_account: account(movement.from).into(),
         to_account: account(movement.to).into(),
         micro_usd: movement.amount.0,
+        chat,
     }
 }
 

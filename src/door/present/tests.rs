@@ -189,7 +189,8 @@ fn the_order_is_shown_as_resolved() {
 #[test]
 fn a_message_carries_its_facts() {
     let meta = serde_json::json!({"sample": false, "elapsed": 61.24}).as_object().unwrap().clone();
-    let told = Message { role: Role::Assistant, text: "t".to_owned(), meta, created_at: noon(), generation: None };
+    let told =
+        Message { role: Role::Assistant, text: "t".to_owned(), meta, created_at: noon(), generation: None, chat: None };
     let shown = message(&told);
     assert_eq!((shown.role(), shown.generation.as_str()), (v1::Role::Assistant, ""));
     let elapsed = shown.meta.unwrap().fields["elapsed"].kind.clone();

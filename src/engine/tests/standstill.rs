@@ -11,6 +11,7 @@ use crate::{
         artifact::{Artifact, BlobKey},
         budget::{Spender, Standing},
         callback::Callback,
+        chat::ChatRecord,
         generation::HistoryEvent,
         ledger::Entry,
         life::{AttemptEvent, Event},
@@ -115,6 +116,7 @@ passed_on! {
     add_quote(tenant: &TenantId, quote: &Quote) -> Result<()>;
     quote(tenant: &TenantId, id: QuoteId) -> Result<Option<Quote>>;
     usage(tenant: &TenantId, filter: &UsageFilter, by: &[UsageKey], page: Page<u64>) -> Result<Vec<UsageRow>>;
+    record_chat(chat: &ChatRecord, turns: Vec<Message>) -> Result<()>;
     ledger(tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>) -> Result<Vec<Entry>>;
     standings(spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>>;
     forget_money(before: Timestamp, now: Timestamp) -> Result<()>;

@@ -9,6 +9,8 @@ pub mod inputs;
 pub mod lenient;
 pub mod links;
 pub mod outcome;
+pub mod sse;
+pub mod talk;
 pub mod text;
 
 use std::{error::Error, time::Duration};
@@ -75,10 +77,15 @@ impl Http {
     pub async fn exchange(&self, call: Call, request: RequestBuilder, cap: usize) -> Result<Answer, ProviderError> {
         let mut request = request.build().map_err(|error| self.lost(call, error))?;
         request.timeout_mut().get_or_insert(self.timeout);
-        let mut response = self.client.execute(request).await.map_err(|error| self.lost(call, error))?;
+        let response = self.client.execute(request).await.map_err(|error| self.lost(call, error))?;
         if call == Call::Submit {
             failpoint::reach(Point::ReceiveBefore);
         }
+        self.answer(call, response, cap).await
+    }
+
+    /// Reads at most `cap` bytes of an answer.
+    async fn answer(&self, call: Call, mut response: Response, cap: usize) -> Result<Answer, ProviderError> {
         let (status, retry_after) = (response.status(), outcome::retry_after_header(response.headers()));
         let headers = std::mem::take(response.headers_mut());
         let body = match read(&mut response, cap).await {

@@ -27,6 +27,8 @@ const WAIT_WORDS: [&str; 4] = ["resets in ", "retry after ", "try again in ", "r
 pub enum Call {
     /// Hands an order over: the only call that may cost money.
     Submit,
+    /// Hands a conversation over, and is answered with what the model says. It costs money too.
+    Chat,
     /// Readies a submit, for example an upload.
     Prepare,
     /// Asks for the token that other calls carry.
@@ -45,7 +47,7 @@ impl Call {
     /// Whether the vendor may have started work when the answer is lost.
     pub fn lost(self) -> Effect {
         match self {
-            Self::Submit => Effect::Maybe,
+            Self::Submit | Self::Chat => Effect::Maybe,
             Self::Prepare | Self::Token | Self::List | Self::Job | Self::Open | Self::Key => Effect::None,
         }
     }
@@ -54,6 +56,7 @@ impl Call {
     pub fn words(self) -> &'static str {
         match self {
             Self::Submit => "the order",
+            Self::Chat => "the conversation",
             Self::Prepare => "an upload",
             Self::Token => "a request for an access token",
             Self::List => "a look at its list of jobs",
@@ -65,7 +68,7 @@ impl Call {
 
     fn not_found(self) -> ErrorKind {
         match self {
-            Self::Submit => ErrorKind::ModelNotFound,
+            Self::Submit | Self::Chat => ErrorKind::ModelNotFound,
             Self::Job => ErrorKind::TicketUnknown,
             Self::Open => ErrorKind::LinkExpired,
             Self::Token => ErrorKind::Unauthenticated,
@@ -75,7 +78,7 @@ impl Call {
 
     fn invalid(self) -> ErrorKind {
         match self {
-            Self::Submit | Self::Prepare => ErrorKind::InvalidOrder,
+            Self::Submit | Self::Chat | Self::Prepare => ErrorKind::InvalidOrder,
             Self::Token => ErrorKind::Unauthenticated,
             Self::List | Self::Job | Self::Open | Self::Key => ErrorKind::Protocol,
         }

@@ -1,10 +1,11 @@
-//! OpenAI, and every server that speaks its language: images and speech in one exchange, videos as jobs.
+//! OpenAI, and every server that speaks its language: images and speech in one exchange, videos as jobs, and chat.
 //!
 //! Invariant: addresses are built from the configured base and the job's id; an answer's own address is only ever fetched as
 //! an output, behind the fence and without the key.
 
 mod answer;
 mod body;
+mod chat;
 mod content;
 mod find;
 mod inline;
@@ -26,10 +27,13 @@ use url::Url;
 use crate::domain::{
     artifact::Kind,
     card::ModelCard,
+    chat::ChatCard,
     names::{ProviderId, SubmitKey},
 };
 
 use super::{
+    chat::ChatProvider,
+    completions::{Dialect, TokenLimit},
     error::{Effect, ErrorKind, ProviderError, SetupError},
     http::{Http, inputs::Inputs, links::Links},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
@@ -51,6 +55,14 @@ const VIDEO_BODY: Setting = Setting::new(
 )
 .or("multipart");
 
+/// What the limit of a chat's tokens is called.
+const TOKEN_LIMIT: Setting = Setting::new(
+    "token_limit",
+    Shape::Form("max_tokens or max_completion_tokens", |text| TokenLimit::of(text).is_some()),
+    "NAME",
+    "What the most tokens of a chat's answer are called: `max_completion_tokens` (OpenAI, whose newer models refuse the other) or `max_tokens` (all other servers know it, and some know nothing else); by default as the address tells",
+);
+
 /// The vendor, for settings and wiring.
 pub const VENDOR: Vendor = Vendor {
     id: OPENAI,
@@ -67,6 +79,7 @@ pub const VENDOR: Vendor = Vendor {
         Setting::new("organization", Shape::Text, "ID", "Organization at OpenAI that pays").env(&["OPENAI_ORG_ID"]),
         Setting::new("project", Shape::Text, "ID", "Project at OpenAI that pays").env(&["OPENAI_PROJECT_ID"]),
         VIDEO_BODY,
+        TOKEN_LIMIT,
         Setting::TIMEOUT.or("5m"),
     ],
     how_to_configure: "set OPENAI_API_KEY to a key of the account, or OPENAI_BASE_URL to a server that needs none",
@@ -84,6 +97,7 @@ pub const AGGREGATOR: Vendor = Vendor {
     settings: &[
         Setting::new("api_key", Shape::Secrets, "KEY", "Key of the account at {}"),
         VIDEO_BODY,
+        TOKEN_LIMIT,
         Setting::TIMEOUT.or("5m"),
     ],
     how_to_configure: "set `base_url` and `api_key` in its table",
@@ -130,12 +144,16 @@ struct OpenAiSettings {
     payer: Vec<(&'static str, String)>,
     /// How orders of videos are written, unless a card says otherwise.
     writing: Writing,
+    /// What the limit of a chat's tokens is called; by default as the address tells.
+    token_limit: Option<TokenLimit>,
     /// Longest time of one call.
     timeout: Duration,
     /// Longest silence of a download.
     download_timeout: Duration,
     /// The cards it serves.
     cards: Vec<Arc<ModelCard>>,
+    /// Those of its language models.
+    chat_cards: Vec<Arc<ChatCard>>,
 }
 
 /// The adapter.
@@ -150,6 +168,8 @@ pub struct OpenAi {
     links: Links,
     inputs: Inputs,
     cards: Vec<Arc<ModelCard>>,
+    dialect: Dialect,
+    chat_cards: Vec<Arc<ChatCard>>,
 }
 
 fn build(build: Build) -> Built {
@@ -170,13 +190,16 @@ fn build(build: Build) -> Built {
         timeout: build.timeout,
         download_timeout: build.download_timeout,
         cards: build.cards,
+        token_limit: build.values.text("token_limit").and_then(TokenLimit::of),
+        chat_cards: build.chat_cards,
     })?)))
 }
 
 impl OpenAi {
     /// Of its settings. Calls nobody.
     fn new(settings: OpenAiSettings) -> Result<Self, SetupError> {
-        let OpenAiSettings { id, account, key, base, payer, writing, timeout, download_timeout, cards } = settings;
+        let OpenAiSettings { id, account, key, base, payer, writing, timeout, download_timeout, cards, .. } = settings;
+        let token_limit = settings.token_limit.unwrap_or_else(|| chat::token_limit_at(&base));
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err(SetupError::new(id, "its base URL must start with https:// or http://"));
         }
@@ -195,6 +218,8 @@ impl OpenAi {
             payer,
             writing,
             cards,
+            dialect: Dialect { token_limit },
+            chat_cards: settings.chat_cards,
         })
     }
 
@@ -260,6 +285,10 @@ impl Provider for OpenAi {
 
     fn serves_undescribed(&self) -> bool {
         true
+    }
+
+    fn chat(&self) -> Option<&dyn ChatProvider> {
+        Some(self)
     }
 
     async fn submit(&self, order: &Order, key: &SubmitKey) -> Result<Submitted, ProviderError> {

@@ -4,6 +4,8 @@
 //! vendor's job; only what was cancelled is remembered, and a cancelled job is over for the engine as soon as it hears
 //! so.
 
+mod chat;
+
 use std::{
     collections::VecDeque,
     io,
@@ -26,6 +28,7 @@ use crate::domain::{
     artifact::Kind,
     card::ModelCard,
     catalog::SAMPLE,
+    chat::ChatCard,
     failure::Charged,
     money::Usage,
     names::{ProviderId, SubmitKey},
@@ -33,6 +36,7 @@ use crate::domain::{
 };
 
 use super::{
+    chat::ChatProvider,
     error::{Effect, ErrorKind, ProviderError, SetupError},
     id_of,
     port::{ByteSource, CancelOutcome, Found, Job, Order, Progress, Provider, RemoteOutput, Status, Submitted, Ticket},
@@ -48,6 +52,7 @@ const CHUNK: usize = 256 * 1024;
 pub struct Sample {
     id: ProviderId,
     cards: Vec<Arc<ModelCard>>,
+    chat_cards: Vec<Arc<ChatCard>>,
     dir: Option<PathBuf>,
     latency: Duration,
     clock: Clock,
@@ -68,6 +73,7 @@ impl Sample {
         #[derive(Deserialize)]
         struct Cards {
             model: Vec<ModelCard>,
+            chat: Vec<ChatCard>,
         }
         let cards: Cards = toml::from_str(include_str!("models.toml"))
             .map_err(|error| SetupError::new(SAMPLE, format!("its model cards are broken: {error}")))?;
@@ -77,6 +83,7 @@ impl Sample {
         Ok(Self {
             id: id_of(SAMPLE)?,
             cards: cards.model.into_iter().map(Arc::new).collect(),
+            chat_cards: cards.chat.into_iter().map(Arc::new).collect(),
             dir,
             latency,
             clock: Clock::now(),
@@ -131,6 +138,10 @@ impl Provider for Sample {
 
     fn models(&self) -> &[Arc<ModelCard>] {
         &self.cards
+    }
+
+    fn chat(&self) -> Option<&dyn ChatProvider> {
+        Some(self)
     }
 
     fn ready(&self, kind: Kind) -> Result<(), String> {

@@ -138,7 +138,7 @@ impl Call {
     }
 
     /// The answer that a fault gives in place of `body`.
-    async fn spoilt(&self, answer: &Answer, body: Bytes) -> Response {
+    pub(super) async fn spoilt(&self, answer: &Answer, body: Bytes) -> Response {
         match answer {
             Answer::Status { code, header_wait, body_wait } => self.refusal(*code, *header_wait, *body_wait),
             Answer::Html(code) => html(status(*code)),
@@ -154,6 +154,12 @@ impl Call {
                 ([(header::CONTENT_TYPE, "application/json")], Body::from(half)).into_response()
             }
         }
+    }
+
+    /// An event's JSON as the faults edit it.
+    pub(super) fn edited(&self, mut event: Value) -> Value {
+        self.faults.edits.iter().for_each(|edit| self.dialect.apply(edit, &mut event));
+        event
     }
 
     fn refusal(&self, code: u16, header_wait: Option<u32>, body_wait: Option<u32>) -> Response {

@@ -16,6 +16,12 @@ pub(crate) struct Counts {
     pub(crate) lists: AtomicU64,
     pub(crate) cancels: AtomicU64,
     pub(crate) downloads: AtomicU64,
+    /// Conversations handed over.
+    pub(crate) chats_received: AtomicU64,
+    /// Those that the model began to answer, also if the answer was lost.
+    pub(crate) chats_effective: AtomicU64,
+    /// Those whose caller hung up before the end of the answer.
+    pub(crate) chats_hung_up: AtomicU64,
     /// Calls about uploaded files.
     pub(crate) files: AtomicU64,
     /// Tries, duplicates and repetitions included.
@@ -27,7 +33,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn named(&self) -> [(&'static str, &AtomicU64); 10] {
+    fn named(&self) -> [(&'static str, &AtomicU64); 13] {
         [
             ("creates_received", &self.creates_received),
             ("creates_effective", &self.creates_effective),
@@ -35,6 +41,9 @@ impl Counts {
             ("lists", &self.lists),
             ("cancels", &self.cancels),
             ("downloads", &self.downloads),
+            ("chats_received", &self.chats_received),
+            ("chats_effective", &self.chats_effective),
+            ("chats_hung_up", &self.chats_hung_up),
             ("files", &self.files),
             ("webhooks_sent", &self.webhooks_sent),
             ("webhooks_failed", &self.webhooks_failed),
@@ -46,6 +55,7 @@ impl Counts {
     pub(super) fn add(&self, operation: Operation) {
         let count = match operation {
             Operation::Create => &self.creates_received,
+            Operation::Chat => &self.chats_received,
             Operation::Get => &self.gets,
             Operation::List => &self.lists,
             Operation::Cancel => &self.cancels,

@@ -93,7 +93,7 @@ impl Tally {
             Operation::Cancel => &self.cancels,
             Operation::Download => &self.downloads,
             Operation::Webhook => &self.webhooks,
-            Operation::Create | Operation::List | Operation::File => return 0,
+            Operation::Create | Operation::Chat | Operation::List | Operation::File => return 0,
         };
         count.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -4,6 +4,7 @@
 
 mod book;
 mod call;
+mod chat;
 mod counts;
 mod delivery;
 mod job;
@@ -57,6 +58,7 @@ pub(crate) struct Desk<D> {
     dialect: &'static Dialect,
     pub(crate) counts: Counts,
     pub(crate) book: Book<D>,
+    chats: chat::Log,
     sequence: AtomicU64,
     callers: Arc<Semaphore>,
     posting: Semaphore,
@@ -88,6 +90,7 @@ impl<D> Desk<D> {
             dialect,
             counts: Counts::default(),
             book: Book::default(),
+            chats: chat::Log::default(),
             sequence: AtomicU64::new(0),
             callers: Arc::new(Semaphore::new(MAX_FOLLOWED)),
             posting: Semaphore::new(MAX_POSTING),
@@ -175,6 +178,10 @@ impl<D> Ledger for Desk<D> {
         self.book.all().into_iter().map(page).collect()
     }
 
+    fn chats(&self) -> Vec<Value> {
+        self.chats.page()
+    }
+
     fn release(&self, id: Option<&str>, limit: usize) -> usize {
         let released: Vec<Arc<Job<D>>> = match id {
             Some(id) => self.book.take_held_one(id).into_iter().collect(),
@@ -186,6 +193,7 @@ impl<D> Ledger for Desk<D> {
 
     fn clear(&self) {
         self.book.clear();
+        self.chats.clear();
         self.counts.reset();
     }
 }

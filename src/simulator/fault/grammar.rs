@@ -6,14 +6,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    Answer, CallbackFault, Count, Damage, Edit, JobFault, Operation, Played, Rule, Scope, Timing, What, When,
+    Answer, CallbackFault, Count, Damage, Edit, JobFault, Operation, Played, Rule, Scope, TalkFault, Timing, What,
+    When,
     terms::{Terms, duration, flag, number, required, split, status},
 };
 use crate::simulator::VENDORS;
 
 /// The grammar for people, shown by `--help` and in errors.
 pub(crate) const GRAMMAR: &str = r#"A fault rule is OPERATION:WHAT or OPERATION:WHEN:WHAT. Values may be "quoted".
-OPERATION  create | get | list | cancel | download | file (uploads) | webhook
+OPERATION  create | get | list | cancel | download | file (uploads) | webhook | chat
 WHEN       conditions joined by commas; all must hold
              first=N nth=N from=N every=N   which of the calls (one of them)
              per=job                        number the calls of each job apart
@@ -32,6 +33,7 @@ WHAT, create (the life of the job it makes)
   failed=TEXT  canceled  aborted  stuck=starting|processing  uncancellable  hold
   latency=DURATION  retention=DURATION  size=BYTES  expires=FETCHES[,status=403|404]
   output=url|array|object[.KEY...]|data_uri|base64|null|text|webm
+WHAT, chat (an answer in events): pace=DURATION (before each but the first)  cut=EVENTS (then the connection breaks)
 WHAT, webhook: duplicate  late=DURATION  lost  forged  stale
 Example: create:first=2:status=429,retry_after=1
 In a scenario file and at /_control/faults a rule may also be an object, without a file:
@@ -123,6 +125,7 @@ fn parse(text: &str) -> Result<Rule, String> {
 fn operation(word: &str) -> Result<Operation, String> {
     Ok(match word.trim() {
         "create" => Operation::Create,
+        "chat" => Operation::Chat,
         "get" => Operation::Get,
         "list" => Operation::List,
         "cancel" => Operation::Cancel,
@@ -131,7 +134,7 @@ fn operation(word: &str) -> Result<Operation, String> {
         "webhook" => Operation::Webhook,
         other => {
             return Err(format!(
-                "unknown operation {other:?}; allowed: create, get, list, cancel, download, file, webhook"
+                "unknown operation {other:?}; allowed: create, get, list, cancel, download, file, webhook, chat"
             ));
         }
     })
@@ -194,6 +197,8 @@ fn what(mut terms: Terms) -> Result<What, String> {
         "late" => What::Callback(CallbackFault::Late(duration(&word, value)?)),
         "lost" => flag(&word, value, What::Callback(CallbackFault::Lost))?,
         "forged" => flag(&word, value, What::Callback(CallbackFault::Forged))?,
+        "pace" => What::Talk(TalkFault::Pace(duration(&word, value)?)),
+        "cut" => What::Talk(TalkFault::Cut(number(&word, &required(&word, value)?)?)),
         "stale" => flag(&word, value, What::Callback(CallbackFault::Stale))?,
         _ => What::Job(job(&word, value, &mut terms)?),
     };
@@ -265,10 +270,11 @@ fn agree(operation: Operation, when: &When, what: &What) -> Result<(), String> {
         What::Slow(_) => true,
         What::Answer(_, Answer::Malformed) => !matches!(operation, Operation::Download | Operation::Webhook),
         What::Answer(..) => operation != Operation::Webhook,
-        What::Edit(_) => matches!(operation, Operation::Create | Operation::Get | Operation::List | Operation::Cancel),
+        What::Edit(_) => !matches!(operation, Operation::Download | Operation::File | Operation::Webhook),
         What::Damage(_) => operation == Operation::Download,
         What::Job(_) => operation == Operation::Create,
         What::Callback(_) => operation == Operation::Webhook,
+        What::Talk(_) => operation == Operation::Chat,
     };
     if !fits {
         return Err("this fault cannot happen at this operation".to_owned());
@@ -353,6 +359,10 @@ mod tests {
             "webhook:forged",
             "webhook:stale",
             "file:status=413",
+            "chat:drop,effect=after",
+            "chat:malformed",
+            "chat:pace=1s",
+            "chat:prompt=x:cut=3",
             "cancel:nth=1,per=job:status=500,effect=after",
         ] {
             assert!(text.parse::<Rule>().is_ok(), "{text}: {:?}", text.parse::<Rule>());
@@ -378,6 +388,8 @@ mod tests {
         check("create:expires=1,status=200", "400 to 599");
         check("get:hold", "cannot happen");
         check("create:truncated", "cannot happen");
+        check("create:cut=1", "cannot happen");
+        check("chat:hold", "cannot happen");
         check("create:per=job:drop", "per=job needs");
         check("list:prompt=x:drop", "no job");
         check("create:prompt=\"x:drop", "not closed");

@@ -35,6 +35,8 @@ pub struct Rule {
 pub(crate) enum Operation {
     /// Make a job.
     Create,
+    /// Say something in answer to a conversation.
+    Chat,
     /// Read one job.
     Get,
     /// Read a page of jobs.
@@ -90,6 +92,7 @@ enum What {
     Damage(Damage),
     Job(JobFault),
     Callback(CallbackFault),
+    Talk(TalkFault),
 }
 
 /// Whether the call has its effect first.
@@ -174,6 +177,15 @@ pub(crate) enum CallbackFault {
     Stale,
 }
 
+/// A conversation's answer in events that does not come as it should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TalkFault {
+    /// A pause before each event but the first.
+    Pace(Duration),
+    /// The connection breaks after so many events.
+    Cut(usize),
+}
+
 /// What a rule may look at.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Subject<'a> {
@@ -195,6 +207,7 @@ pub(crate) struct Faults {
     pub(crate) damage: Option<Damage>,
     pub(crate) job: Vec<JobFault>,
     pub(crate) callback: Vec<CallbackFault>,
+    pub(crate) talk: Vec<TalkFault>,
 }
 
 impl Faults {
@@ -220,6 +233,7 @@ impl Faults {
             }
             What::Job(fault) => self.job.push(fault.clone()),
             What::Callback(fault) => self.callback.push(*fault),
+            What::Talk(fault) => self.talk.push(*fault),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! OpenAI: images, speech, videos and models, below `/openai/v1`.
+//! OpenAI: chat, images, speech, videos and models, below `/openai/v1`.
 //!
 //! Differences from the vendor, all of them wanted by tests: the Videos API still answers; any key will do; rate limits exist
 //! only as faults; a model that is none of OpenAI's is served as a server of one's own would (its videos may be deleted while
 //! they run, and are then `cancelled`); sound is MP3 or WAV, whatever else was asked for; `output=url` has the content answered
 //! by a redirect and `output=object` by JSON, as aggregators do; `failed=CODE: TEXT` gives both parts of an error.
 
+mod chat;
 mod images;
 mod problem;
 mod speech;
@@ -61,6 +62,7 @@ impl Vendor for OpenAi {
     fn router(self: Arc<Self>) -> Router {
         let delivery = self.desk.delivery();
         let api = Router::new()
+            .route("/chat/completions", post(chat::complete))
             .route("/images/generations", post(images::generate))
             .route("/images/edits", post(images::edit))
             .route("/audio/speech", post(speech::speak))

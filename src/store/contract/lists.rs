@@ -5,7 +5,7 @@ use crate::{
         generation::State,
         names::{ArtifactId, GenerationId},
     },
-    store::port::{ArtifactFilter, GenerationFilter},
+    store::port::{ArtifactFilter, Direction, GenerationFilter},
 };
 
 /// Walks a list in pages of `limit`, each after the last row of the one before.
@@ -27,7 +27,7 @@ async fn ids(store: &Tested, filter: GenerationFilter) -> Vec<GenerationId> {
     walk(2, |row: &Generation| row.id, fetch).await.into_iter().map(|row| row.id).collect()
 }
 
-pub(in crate::store) async fn generations_are_listed_newest_first_with_every_filter(store: &Tested) {
+pub(in crate::store) async fn generations_are_listed_from_either_end_with_every_filter(store: &Tested) {
     let session = SessionId::fresh();
     let mut made = Vec::new();
     for index in 0..9 {
@@ -52,8 +52,15 @@ pub(in crate::store) async fn generations_are_listed_newest_first_with_every_fil
     assert_eq!(ids(store, in_session.clone()).await, of(&[0, 1, 2, 3]));
     let images = GenerationFilter { kind: Some(Kind::Image), ..all() };
     assert_eq!(ids(store, images).await, of(&[1, 3, 5, 7]));
-    let everything = GenerationFilter { kind: Some(Kind::Image), states: vec![State::Succeeded], ..in_session };
+    let everything = GenerationFilter { kind: Some(Kind::Image), states: vec![State::Succeeded], ..in_session.clone() };
     assert_eq!(ids(store, everything).await, of(&[1]));
+
+    let upwards = |filter| GenerationFilter { direction: Direction::OldestFirst, ..filter };
+    for filter in [all(), states(&mixed), in_session] {
+        let mut reversed = ids(store, filter.clone()).await;
+        reversed.reverse();
+        assert_eq!(ids(store, upwards(filter)).await, reversed);
+    }
 }
 
 pub(in crate::store) async fn unfinished_generations_are_listed_oldest_first(store: &Tested) {

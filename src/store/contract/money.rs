@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 use crate::{
     domain::{
+        artifact::Made,
         budget::{Budget, Budgets, NotAllowed, OverBudget, Period, Scope, Spender, Standing},
         failure::{Charged, Failure, FailurePhase, FailureReason},
         generation::State,
-        ledger::{Account, Entry, Reason},
+        ledger::{Account, Cause, Entry, Reason},
         life::Resolution,
         quote::{NoQuote, Quote},
     },
@@ -104,7 +105,10 @@ fn over(told: Result<Accepted, AcceptError>) -> OverBudget {
 pub(in crate::store) async fn every_movement_is_in_the_ledger(store: &Tested) {
     let generation = Ask::new().accepted(store).await;
     let held = entries(store, &generation.tenant).await;
-    assert_eq!((held.len(), held[0].generation, &held[0].session), (1, generation.id, &generation.session));
+    assert_eq!(
+        (held.len(), held[0].cause, &held[0].session),
+        (1, Cause::Generation(generation.id), &Some(generation.session.clone()))
+    );
     submit(store, &generation, "j").await;
     tell(store, &generation, AttemptEvent::OutputsReady).await;
     let told = Usage { charged: Some(MicroUsd(50)), ..Usage::default() };
@@ -398,7 +402,7 @@ pub(in crate::store) async fn usage_is_told_by_what_generations_have_in_common(s
     assert_eq!(count(UsageFilter { labels: labels(&[("a.team-1", "film")]), ..Default::default() }).await, 2);
     assert_eq!(count(UsageFilter { start: Some(at(1)), ..Default::default() }).await, 2);
     assert_eq!(count(UsageFilter { end: Some(at(1)), ..Default::default() }).await, 1);
-    assert_eq!(count(UsageFilter { kind: Some(Kind::Image), ..Default::default() }).await, 1);
+    assert_eq!(count(UsageFilter { kind: Some(Made::Media(Kind::Image)), ..Default::default() }).await, 1);
     assert_eq!(count(UsageFilter { session: Some(first.session.clone()), ..Default::default() }).await, 1);
     assert_eq!(count(UsageFilter { model: Some("sample/other".parse().unwrap()), ..Default::default() }).await, 0);
     assert_eq!(usage(store, &tenant("nobody"), &[]).await, []);

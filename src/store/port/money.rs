@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::domain::{
-    artifact::Kind,
+    artifact::Made,
     money::MicroUsd,
     names::{GenerationId, ModelName, SessionId},
 };
@@ -49,20 +49,20 @@ pub struct UsageFilter {
     pub session: Option<SessionId>,
     /// Only with all of these labels.
     pub labels: BTreeMap<String, String>,
-    /// Only this kind.
-    pub kind: Option<Kind>,
+    /// Only this.
+    pub kind: Option<Made>,
 }
 
-/// Sums of generations with something in common, deleted and expired ones included.
+/// Sums of generations and chats with something in common, deleted and expired ones included.
 ///
 /// A generation is counted where its last attempt is; its money is where the attempt was that cost it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UsageRow {
     /// What they have in common, in the order asked.
     pub keys: Vec<String>,
-    /// How many.
+    /// How many generations.
     pub n_generations: u64,
-    /// How many succeeded.
+    /// How many of them succeeded.
     pub n_succeeded: u64,
     /// Paid by the caller.
     pub spent: MicroUsd,
@@ -74,8 +74,14 @@ pub struct UsageRow {
     pub absorbed: MicroUsd,
     /// Saved by cached and shared results.
     pub saved: MicroUsd,
-    /// How many ended charged, at a price that nobody knows.
+    /// How many ended charged, at a price that nobody knows; chats among them.
     pub n_unpriced: u64,
+    /// How many chats.
+    pub n_chats: u64,
+    /// Tokens that chats read.
+    pub input_tokens: u64,
+    /// Tokens that chats wrote.
+    pub output_tokens: u64,
 }
 
 /// Which movements to list.

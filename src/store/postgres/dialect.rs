@@ -14,6 +14,11 @@ pub(super) const INSERT: &str = "INSERT INTO filmgate.generations \
     owner, fence, doc, ended_at, works_at, created_at, model, labels, saved) \
     VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21::jsonb, $22)";
 
+/// As in the shared catalogue.
+pub(super) const INSERT_CHAT: &str = "INSERT INTO filmgate.chats (id, tenant, session, model, labels, created_at, ended_at, state, \
+    input_tokens, cached_input_tokens, output_tokens, reasoning_tokens, cost) \
+    VALUES ($1, $2, $3, $4, $5::jsonb, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (id) DO NOTHING";
+
 /// Mere progress.
 pub(super) const UPDATE_DOC: &str = "WITH changed AS (UPDATE filmgate.generations SET sequence = $4, doc = $5 \
     WHERE id = $1 AND owner = $2 AND fence = $3 RETURNING 1) SELECT 1 / count(*) FROM changed";
@@ -163,6 +168,7 @@ pub(super) const ALL: &[&str] = &[
     LOCK,
     FENCE,
     INSERT,
+    INSERT_CHAT,
     UPDATE_DOC,
     UPDATE,
     AT_PROVIDER,

@@ -14,7 +14,7 @@ use crate::{
         names::{GenerationId, TenantId},
     },
     store::{
-        port::{Claim, DeleteError, GenerationFilter, Loaded, Owned, Page},
+        port::{Claim, DeleteError, Direction, GenerationFilter, Loaded, Owned, Page},
         rules,
         sql::{self, List},
     },
@@ -215,7 +215,10 @@ pub(super) async fn listed(
     for state in State::ALL.into_iter().filter(|state| filter.states.contains(state)) {
         found.append(&mut work.ask(list_of(tenant, filter, Some(state), page)).await?.list()?);
     }
-    found.sort_unstable_by_key(|generation: &Generation| std::cmp::Reverse(generation.id));
+    found.sort_unstable_by_key(|generation: &Generation| generation.id);
+    if filter.direction == Direction::NewestFirst {
+        found.reverse();
+    }
     found.truncate(page.limit);
     Ok(found)
 }
@@ -236,11 +239,18 @@ fn list_of(tenant: &TenantId, filter: &GenerationFilter, state: Option<State>, p
         values.extend(values![kind.as_str()]);
     }
     if let Some(after) = page.after {
-        list.and("id < {}");
+        list.and(match filter.direction {
+            Direction::NewestFirst => "id < {}",
+            Direction::OldestFirst => "id > {}",
+        });
         values.extend(values![after.id()]);
     }
     values.extend(values![int(page.limit)]);
-    Statement::list(&list.order_by("id DESC"), values)
+    let order = match filter.direction {
+        Direction::NewestFirst => "id DESC",
+        Direction::OldestFirst => "id",
+    };
+    Statement::list(&list.order_by(order), values)
 }
 
 /// Deletes an ended generation; its tombstone stays for its request id.

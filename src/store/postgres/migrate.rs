@@ -12,8 +12,11 @@ use super::{
 use crate::store::{OpenError, port::StoreError};
 
 /// Forward only: a released migration never changes, a new one is a new line. The versions are 1, 2, 3 and so on.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/postgres/V1__records.sql"), include_str!("../migrations/postgres/V2__limits.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/postgres/V1__records.sql"),
+    include_str!("../migrations/postgres/V2__limits.sql"),
+    include_str!("../migrations/postgres/V3__chats.sql"),
+];
 
 /// Any number: nobody else locks the same one.
 const LOCK_NUMBER: i64 = 0x66_69_6c_6d_67_61_74_65;

@@ -11,6 +11,7 @@ mod address;
 mod apply;
 mod artifacts;
 mod callbacks;
+mod chats;
 mod database;
 mod dialect;
 mod ends;
@@ -51,6 +52,7 @@ use crate::domain::{
     artifact::{Artifact, BlobKey},
     budget::{Budgets, Spender, Standing},
     callback::Callback,
+    chat::ChatRecord,
     generation::{Generation, HistoryEvent},
     ledger::Entry,
     life::Event,
@@ -297,6 +299,10 @@ impl Store for Postgres {
 
     async fn ledger(&self, tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>) -> Result<Vec<Entry>> {
         self.database.read(|work| money::ledger(work, tenant, filter, &page)).await
+    }
+
+    async fn record_chat(&self, chat: &ChatRecord, turns: Vec<Message>) -> Result<()> {
+        self.database.transaction(|work| chats::record(work, &self.budgets, chat, &turns)).await
     }
 
     async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>> {

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     domain::{
         budget::{Budgets, Charge, NotAllowed, Scope, Spender, Standing},
+        chat::ChatRecord,
         generation::Generation,
         ledger::{Entry, Movement, movements},
         money::MicroUsd,
@@ -37,15 +38,10 @@ pub(super) async fn recount(mut work: Work, budgets: &Budgets, now: Timestamp) -
     for budget in budgets.iter() {
         work.write(Statement::shared(sql::money::FORGET_BUDGET, values![budget.name.as_str()]));
         let mut values = values![budget.name.as_str(), budget.period.start(now)];
-        let text = match &budget.scope {
-            Scope::Tenant => usage::recount(false, false),
-            Scope::Session(_) => usage::recount(false, true),
-            Scope::Label(key, _) => {
-                values.extend(values![key.as_str()]);
-                usage::recount(true, false)
-            }
-        };
-        work.write(Statement::list(&text, values));
+        if let Scope::Label(key, _) = &budget.scope {
+            values.extend(values![key.as_str()]);
+        }
+        work.write(Statement::list(&usage::recount(&budget.scope), values));
     }
     work.commit().await
 }
@@ -112,8 +108,36 @@ pub(super) fn enter(work: &mut Work, generation: &Generation, moved: &[Movement]
             from.as_str(),
             to.as_str(),
             amount.0,
+            "",
         ];
         work.write(Statement::shared(sql::money::INSERT_MOVEMENT, values));
+    }
+}
+
+/// Writes movements of a chat's money into the ledger.
+pub(super) fn enter_chat(work: &mut Work, chat: &ChatRecord, moved: &[Movement]) {
+    for Movement { model, since, reason, from, to, amount } in moved {
+        let values = values![
+            chat.tenant.id(),
+            "",
+            chat.session.as_ref().map_or("", |session| session.id()),
+            model.to_string(),
+            chat.ended_at.as_microsecond(),
+            since.as_microsecond(),
+            reason.as_str(),
+            from.as_str(),
+            to.as_str(),
+            amount.0,
+            chat.id.id(),
+        ];
+        work.write(Statement::shared(sql::money::INSERT_MOVEMENT, values));
+    }
+}
+
+/// Tells the budgets what a chat has cost, which nobody may refuse any more.
+pub(super) fn tell_chat(work: &mut Work, budgets: &Budgets, chat: &ChatRecord, moved: &[Movement]) {
+    for charge in budgets.chat_charges(chat, moved, chat.ended_at) {
+        work.write(book(&charge, MicroUsd(i64::MAX)));
     }
 }
 
@@ -192,6 +216,9 @@ pub(super) async fn usage(
             absorbed: money(8)?,
             saved: money(9)?,
             n_unpriced: count(10)?,
+            n_chats: count(11)?,
+            input_tokens: count(12)?,
+            output_tokens: count(13)?,
         })
     };
     found.rows.iter().map(read).collect()
@@ -235,6 +262,7 @@ pub(super) async fn ledger(
             from: column(row, 7)?,
             to: column(row, 8)?,
             amount: column(row, 9)?,
+            chat: column(row, 10)?,
         };
         row.entry()
     };

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ("V3__retention", include_str!("../migrations/sqlite/V3__retention.sql")),
     ("V4__money", include_str!("../migrations/sqlite/V4__money.sql")),
     ("V5__limits", include_str!("../migrations/sqlite/V5__limits.sql")),
+    ("V6__chats", include_str!("../migrations/sqlite/V6__chats.sql")),
 ];
 
 /// Distinct statements of the catalogue, lists with every filter included.

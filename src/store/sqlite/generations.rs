@@ -14,7 +14,7 @@ use crate::{
         names::{GenerationId, TenantId},
     },
     store::{
-        port::{DeleteError, GenerationFilter, Page},
+        port::{DeleteError, Direction, GenerationFilter, Page},
         rules,
         sql::{self, List},
     },
@@ -136,7 +136,10 @@ pub(super) fn listed(
     for state in State::ALL.into_iter().filter(|state| filter.states.contains(state)) {
         found.append(&mut listed_in(db, tenant, filter, Some(state), page)?);
     }
-    found.sort_unstable_by_key(|generation| std::cmp::Reverse(generation.id));
+    found.sort_unstable_by_key(|generation| generation.id);
+    if filter.direction == Direction::NewestFirst {
+        found.reverse();
+    }
     found.truncate(page.limit);
     Ok(found)
 }
@@ -163,11 +166,18 @@ fn listed_in(
         values.push(Box::new(kind.as_str()));
     }
     if let Some(after) = page.after {
-        list_of.and("id < {}");
+        list_of.and(match filter.direction {
+            Direction::NewestFirst => "id < {}",
+            Direction::OldestFirst => "id > {}",
+        });
         values.push(Box::new(after.id()));
     }
     values.push(Box::new(int(page.limit)));
-    list(db, &list_of.order_by("id DESC"), rusqlite::params_from_iter(values))
+    let order = match filter.direction {
+        Direction::NewestFirst => "id DESC",
+        Direction::OldestFirst => "id",
+    };
+    list(db, &list_of.order_by(order), rusqlite::params_from_iter(values))
 }
 
 /// Deletes an ended generation; its tombstone stays for its request id.

@@ -7,6 +7,7 @@ mod accept;
 mod apply;
 mod artifacts;
 mod callbacks;
+mod chats;
 mod connect;
 mod error;
 mod generations;
@@ -45,6 +46,7 @@ use crate::domain::{
     artifact::{Artifact, BlobKey},
     budget::{Budgets, Spender, Standing},
     callback::Callback,
+    chat::ChatRecord,
     generation::{Generation, HistoryEvent},
     ledger::Entry,
     life::Event,
@@ -282,6 +284,11 @@ impl Store for Sqlite {
     async fn ledger(&self, tenant: &TenantId, filter: &LedgerFilter, page: Page<u64>) -> Result<Vec<Entry>> {
         let (tenant, filter) = (tenant.clone(), filter.clone());
         self.readers.read(move |db| money::ledger(db, &tenant, &filter, &page)).await
+    }
+
+    async fn record_chat(&self, chat: &ChatRecord, turns: Vec<Message>) -> Result<()> {
+        let chat = chat.clone();
+        self.writer.write(move |work| chats::record(work, &chat, &turns)).await
     }
 
     async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>> {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         budget::{Budgets, Charge, NotAllowed, Scope, Spender, Standing},
+        chat::ChatRecord,
         generation::Generation,
         ledger::{Entry, Movement, movements},
         money::MicroUsd,
@@ -31,10 +32,10 @@ pub(super) fn recount(db: &mut Connection, budgets: &Budgets, now: Timestamp) ->
     for budget in budgets.iter() {
         execute(&transaction, sql::money::FORGET_BUDGET, [&budget.name])?;
         let (name, since) = (&budget.name, budget.period.start(now));
+        let text = usage::recount(&budget.scope);
         match &budget.scope {
-            Scope::Tenant => transaction.execute(&usage::recount(false, false), params![name, since])?,
-            Scope::Session(_) => transaction.execute(&usage::recount(false, true), params![name, since])?,
-            Scope::Label(key, _) => transaction.execute(&usage::recount(true, false), params![name, since, key])?,
+            Scope::Tenant | Scope::Session(_) => transaction.execute(&text, params![name, since])?,
+            Scope::Label(key, _) => transaction.execute(&text, params![name, since, key])?,
         };
     }
     Ok(transaction.commit()?)
@@ -98,8 +99,38 @@ pub(super) fn enter(db: &Connection, generation: &Generation, moved: &[Movement]
             from.as_str(),
             to.as_str(),
             amount.0,
+            "",
         ];
         execute(db, sql::money::INSERT_MOVEMENT, params)?;
+    }
+    Ok(())
+}
+
+/// Writes movements of a chat's money into the ledger.
+pub(super) fn enter_chat(db: &Connection, chat: &ChatRecord, moved: &[Movement]) -> Result<()> {
+    for Movement { model, since, reason, from, to, amount } in moved {
+        let params = params![
+            chat.tenant.id(),
+            "",
+            chat.session.as_ref().map_or("", |session| session.id()),
+            model.to_string(),
+            chat.ended_at.as_microsecond(),
+            since.as_microsecond(),
+            reason.as_str(),
+            from.as_str(),
+            to.as_str(),
+            amount.0,
+            chat.id.id(),
+        ];
+        execute(db, sql::money::INSERT_MOVEMENT, params)?;
+    }
+    Ok(())
+}
+
+/// Tells the budgets what a chat has cost, which nobody may refuse any more.
+pub(super) fn tell_chat(work: &Work, chat: &ChatRecord, moved: &[Movement]) -> Result<()> {
+    for charge in work.budgets.chat_charges(chat, moved, chat.ended_at) {
+        book(&work.db, &charge, MicroUsd(i64::MAX))?;
     }
     Ok(())
 }
@@ -177,6 +208,9 @@ pub(super) fn usage(
             absorbed: money(8)?,
             saved: money(9)?,
             n_unpriced: count(10)?,
+            n_chats: count(11)?,
+            input_tokens: count(12)?,
+            output_tokens: count(13)?,
         })
     };
     rows(db, &text, params_from_iter(values.iter().map(to_sql)), read)
@@ -219,6 +253,7 @@ pub(super) fn ledger(
             from: row.get(7)?,
             to: row.get(8)?,
             amount: row.get(9)?,
+            chat: row.get(10)?,
         })
     };
     let found = rows(db, &list.order_by("number DESC"), params_from_iter(values.iter().map(to_sql)), read)?;

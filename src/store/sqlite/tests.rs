@@ -11,6 +11,7 @@ use crate::{
     domain::{
         generation::State,
         life::tests::{START, drafted},
+        names::ChatId,
         order::{Input, InputRole, InputSource},
         session::Message,
     },
@@ -312,9 +313,22 @@ async fn budgets_are_counted_anew_at_each_opening() {
     let generation = ask("film").accepted(&store).await;
     succeed(&store, &ask("film").accepted(&store).await).await;
     ask("sound").accepted(&store).await;
+    let chat = ChatRecord {
+        id: ChatId::fresh(),
+        tenant: generation.tenant.clone(),
+        session: None,
+        model: "sample/chat".parse().unwrap(),
+        labels: generation.labels.clone(),
+        began_at: START,
+        ended_at: START,
+        succeeded: true,
+        usage: None,
+        cost: Some(crate::domain::money::MicroUsd(5)),
+    };
+    store.record_chat(&chat, Vec::new()).await.unwrap();
     let spender = || Spender::of(&generation);
     let before = store.standings(spender(), START).await.unwrap();
-    assert_eq!((before[0].held.0, before[0].spent.0), (70, 70));
+    assert_eq!((before[0].held.0, before[0].spent.0), (70, 75));
     drop(store);
     let store: Tested = Arc::new(Sqlite::open(&file(&folder), budgets()).unwrap());
     assert_eq!(store.standings(spender(), START).await.unwrap(), before);
@@ -342,7 +356,9 @@ fn money_of_before_the_ledger_is_in_it() {
         db.execute(insert, values).unwrap();
     }
     let transaction = db.transaction().unwrap();
-    transaction.execute_batch(migrations[3].1).unwrap();
+    for (_, text) in &migrations[3..] {
+        transaction.execute_batch(text).unwrap();
+    }
     transaction.commit().unwrap();
     let entries = super::money::ledger(&db, &open.tenant, &Default::default(), &page(10)).unwrap();
     let moved: Vec<_> =

@@ -35,6 +35,7 @@ fn message(kind: Kind, what: &str) -> MessageDescriptor {
         Kind::Image => "Image",
         Kind::Speech => "Speech",
         Kind::Music => "Music",
+        Kind::Text => unreachable!("of text there are chats, no orders"),
     };
     POOL.get_message_by_name(&format!("filmgate.v1.{}", what.replace('*', word))).unwrap()
 }
@@ -142,5 +143,6 @@ pub(super) async fn place(server: &Server, kind: Kind, order: &Value) -> Result<
         Kind::Image => last!(generate_image(GenerateImageRequest)),
         Kind::Speech => last!(generate_speech(GenerateSpeechRequest)),
         Kind::Music => last!(generate_music(GenerateMusicRequest)),
+        Kind::Text => unreachable!("of text there are chats, no orders"),
     }
 }

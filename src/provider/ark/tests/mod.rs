@@ -30,6 +30,7 @@ fn ark(base: &Url) -> Ark {
         account: account_of(&key),
         values: Values::default(),
         cards: VENDOR.all_cards(Vec::new()).unwrap(),
+        chat_cards: Vec::new(),
         timeout: Duration::from_secs(30),
         download_timeout: Duration::from_secs(30),
         home: None,

@@ -34,6 +34,7 @@ fn of_folder(folder: &Path, base: &Url) -> Result<Option<ComfyUi>, SetupError> {
         account: String::new(),
         values,
         cards: Vec::new(),
+        chat_cards: Vec::new(),
         timeout: Duration::from_secs(30),
         download_timeout: Duration::from_secs(30),
         home: None,

@@ -37,6 +37,7 @@ fn adapter(base: &Url) -> Gemini {
         account: "0123456789abcdef".to_owned(),
         values,
         cards: VENDOR.all_cards(Vec::new()).unwrap(),
+        chat_cards: Vec::new(),
         timeout: Duration::from_secs(30),
         download_timeout: Duration::from_secs(30),
         home: None,

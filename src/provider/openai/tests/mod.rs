@@ -41,6 +41,8 @@ fn settings(base: &Url) -> OpenAiSettings {
         timeout: Duration::from_secs(30),
         download_timeout: Duration::from_secs(30),
         cards,
+        token_limit: None,
+        chat_cards: VENDOR.all_chat_cards(Vec::new()).unwrap(),
     }
 }
 

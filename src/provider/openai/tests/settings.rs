@@ -18,6 +18,7 @@ fn build(key: Option<&str>, base: &str) -> Option<std::sync::Arc<dyn Provider>> 
         account: String::new(),
         values,
         cards: VENDOR.all_cards(Vec::new()).unwrap(),
+        chat_cards: Vec::new(),
         timeout: Duration::from_secs(1),
         download_timeout: Duration::from_secs(1),
         home: None,

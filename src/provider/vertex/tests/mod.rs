@@ -52,6 +52,7 @@ fn build(base: &Url, credentials: &str, more: &[(&'static str, &str)]) -> Build 
         account: String::new(),
         values,
         cards: VENDOR.all_cards(Vec::new()).unwrap(),
+        chat_cards: Vec::new(),
         timeout: Duration::from_secs(30),
         download_timeout: Duration::from_secs(30),
         home: None,

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66ilmgate/v1/artifact.proto\x12\x0b\x66ilmgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x02\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\x05width\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06height\x18\x08 \x01(\rH\x01\x88\x01\x01\x12\x10\n\x03\x66ps\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06\x63odecs\x18\n \x03(\t\x12\x0e\n\x06sample\x18\x0b \x01(\x08\x12\x12\n\ngeneration\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\thttp_path\x18\x0e \x01(\tB\x08\n\x06_widthB\t\n\x07_heightB\x06\n\x04_fps*]\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_VIDEO\x10\x01\x12\x0e\n\nKIND_IMAGE\x10\x02\x12\x0f\n\x0bKIND_SPEECH\x10\x03\x12\x0e\n\nKIND_MUSIC\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x66ilmgate/v1/artifact.proto\x12\x0b\x66ilmgate.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x02\n\x08\x41rtifact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12\x0e\n\x06sha256\x18\x05 \x01(\t\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\x05width\x18\x07 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06height\x18\x08 \x01(\rH\x01\x88\x01\x01\x12\x10\n\x03\x66ps\x18\t \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06\x63odecs\x18\n \x03(\t\x12\x0e\n\x06sample\x18\x0b \x01(\x08\x12\x12\n\ngeneration\x18\x0c \x01(\t\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\thttp_path\x18\x0e \x01(\tB\x08\n\x06_widthB\t\n\x07_heightB\x06\n\x04_fps*l\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n\nKIND_VIDEO\x10\x01\x12\x0e\n\nKIND_IMAGE\x10\x02\x12\x0f\n\x0bKIND_SPEECH\x10\x03\x12\x0e\n\nKIND_MUSIC\x10\x04\x12\r\n\tKIND_TEXT\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,7 +34,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'filmgate.v1.artifact_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_KIND']._serialized_start=477
-  _globals['_KIND']._serialized_end=570
+  _globals['_KIND']._serialized_end=585
   _globals['_ARTIFACT']._serialized_start=109
   _globals['_ARTIFACT']._serialized_end=475
 # @@protoc_insertion_point(module_scope)

@@ -18,11 +18,13 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KIND_IMAGE: _ClassVar[Kind]
     KIND_SPEECH: _ClassVar[Kind]
     KIND_MUSIC: _ClassVar[Kind]
+    KIND_TEXT: _ClassVar[Kind]
 KIND_UNSPECIFIED: Kind
 KIND_VIDEO: Kind
 KIND_IMAGE: Kind
 KIND_SPEECH: Kind
 KIND_MUSIC: Kind
+KIND_TEXT: Kind
 
 class Artifact(_message.Message):
     __slots__ = ("name", "kind", "media_type", "size_bytes", "sha256", "duration", "width", "height", "fps", "codecs", "sample", "generation", "create_time", "http_path")

@@ -25,21 +25,21 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66ilmgate/v1/budget.proto\x12\x0b\x66ilmgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n\x06\x42udget\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x17\n\x0flimit_micro_usd\x18\x03 \x01(\x03\x12\x17\n\x0fspent_micro_usd\x18\x04 \x01(\x03\x12\x16\n\x0eheld_micro_usd\x18\x05 \x01(\x03\x12\x35\n\x11period_start_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fperiod_end_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd7\x01\n\x05Usage\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x15\n\rn_generations\x18\x02 \x01(\x03\x12\x13\n\x0bn_succeeded\x18\x03 \x01(\x03\x12\x17\n\x0fspent_micro_usd\x18\x04 \x01(\x03\x12\x16\n\x0eheld_micro_usd\x18\x05 \x01(\x03\x12\x1a\n\x12suspense_micro_usd\x18\x06 \x01(\x03\x12\x1a\n\x12\x61\x62sorbed_micro_usd\x18\x07 \x01(\x03\x12\x17\n\x0fsaved_micro_usd\x18\x08 \x01(\x03\x12\x12\n\nn_unpriced\x18\t \x01(\x03\"\xa0\x02\n\x0bLedgerEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngeneration\x18\x03 \x01(\t\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12)\n\x06reason\x18\x06 \x01(\x0e\x32\x19.filmgate.v1.LedgerReason\x12\x30\n\x0c\x66rom_account\x18\x07 \x01(\x0e\x32\x1a.filmgate.v1.LedgerAccount\x12.\n\nto_account\x18\x08 \x01(\x0e\x32\x1a.filmgate.v1.LedgerAccount\x12\x11\n\tmicro_usd\x18\t \x01(\x03*\xba\x01\n\rLedgerAccount\x12\x1e\n\x1aLEDGER_ACCOUNT_UNSPECIFIED\x10\x00\x12\x19\n\x15LEDGER_ACCOUNT_CALLER\x10\x01\x12\x17\n\x13LEDGER_ACCOUNT_HELD\x10\x02\x12\x1b\n\x17LEDGER_ACCOUNT_PROVIDER\x10\x03\x12\x1b\n\x17LEDGER_ACCOUNT_SUSPENSE\x10\x04\x12\x1b\n\x17LEDGER_ACCOUNT_ABSORBED\x10\x05*\xca\x01\n\x0cLedgerReason\x12\x1d\n\x19LEDGER_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12LEDGER_REASON_HOLD\x10\x01\x12\x19\n\x15LEDGER_REASON_RELEASE\x10\x02\x12\x18\n\x14LEDGER_REASON_SETTLE\x10\x03\x12\x19\n\x15LEDGER_REASON_SUSPEND\x10\x04\x12\x18\n\x14LEDGER_REASON_ABSORB\x10\x05\x12\x19\n\x15LEDGER_REASON_CORRECT\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66ilmgate/v1/budget.proto\x12\x0b\x66ilmgate.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n\x06\x42udget\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x17\n\x0flimit_micro_usd\x18\x03 \x01(\x03\x12\x17\n\x0fspent_micro_usd\x18\x04 \x01(\x03\x12\x16\n\x0eheld_micro_usd\x18\x05 \x01(\x03\x12\x35\n\x11period_start_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fperiod_end_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x02\n\x05Usage\x12\x0c\n\x04keys\x18\x01 \x03(\t\x12\x15\n\rn_generations\x18\x02 \x01(\x03\x12\x13\n\x0bn_succeeded\x18\x03 \x01(\x03\x12\x17\n\x0fspent_micro_usd\x18\x04 \x01(\x03\x12\x16\n\x0eheld_micro_usd\x18\x05 \x01(\x03\x12\x1a\n\x12suspense_micro_usd\x18\x06 \x01(\x03\x12\x1a\n\x12\x61\x62sorbed_micro_usd\x18\x07 \x01(\x03\x12\x17\n\x0fsaved_micro_usd\x18\x08 \x01(\x03\x12\x12\n\nn_unpriced\x18\t \x01(\x03\x12\x0f\n\x07n_chats\x18\n \x01(\x03\x12\x14\n\x0cinput_tokens\x18\x0b \x01(\x03\x12\x15\n\routput_tokens\x18\x0c \x01(\x03\"\xae\x02\n\x0bLedgerEntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngeneration\x18\x03 \x01(\t\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12)\n\x06reason\x18\x06 \x01(\x0e\x32\x19.filmgate.v1.LedgerReason\x12\x30\n\x0c\x66rom_account\x18\x07 \x01(\x0e\x32\x1a.filmgate.v1.LedgerAccount\x12.\n\nto_account\x18\x08 \x01(\x0e\x32\x1a.filmgate.v1.LedgerAccount\x12\x11\n\tmicro_usd\x18\t \x01(\x03\x12\x0c\n\x04\x63hat\x18\n \x01(\t*\xba\x01\n\rLedgerAccount\x12\x1e\n\x1aLEDGER_ACCOUNT_UNSPECIFIED\x10\x00\x12\x19\n\x15LEDGER_ACCOUNT_CALLER\x10\x01\x12\x17\n\x13LEDGER_ACCOUNT_HELD\x10\x02\x12\x1b\n\x17LEDGER_ACCOUNT_PROVIDER\x10\x03\x12\x1b\n\x17LEDGER_ACCOUNT_SUSPENSE\x10\x04\x12\x1b\n\x17LEDGER_ACCOUNT_ABSORBED\x10\x05*\xca\x01\n\x0cLedgerReason\x12\x1d\n\x19LEDGER_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12LEDGER_REASON_HOLD\x10\x01\x12\x19\n\x15LEDGER_REASON_RELEASE\x10\x02\x12\x18\n\x14LEDGER_REASON_SETTLE\x10\x03\x12\x19\n\x15LEDGER_REASON_SUSPEND\x10\x04\x12\x18\n\x14LEDGER_REASON_ABSORB\x10\x05\x12\x19\n\x15LEDGER_REASON_CORRECT\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'filmgate.v1.budget_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEDGERACCOUNT']._serialized_start=806
-  _globals['_LEDGERACCOUNT']._serialized_end=992
-  _globals['_LEDGERREASON']._serialized_start=995
-  _globals['_LEDGERREASON']._serialized_end=1197
+  _globals['_LEDGERACCOUNT']._serialized_start=882
+  _globals['_LEDGERACCOUNT']._serialized_end=1068
+  _globals['_LEDGERREASON']._serialized_start=1071
+  _globals['_LEDGERREASON']._serialized_end=1273
   _globals['_BUDGET']._serialized_start=75
   _globals['_BUDGET']._serialized_end=294
   _globals['_USAGE']._serialized_start=297
-  _globals['_USAGE']._serialized_end=512
-  _globals['_LEDGERENTRY']._serialized_start=515
-  _globals['_LEDGERENTRY']._serialized_end=803
+  _globals['_USAGE']._serialized_end=574
+  _globals['_LEDGERENTRY']._serialized_start=577
+  _globals['_LEDGERENTRY']._serialized_end=879
 # @@protoc_insertion_point(module_scope)

@@ -61,7 +61,7 @@ class Budget(_message.Message):
     def __init__(self, name: _Optional[str] = ..., scope: _Optional[str] = ..., limit_micro_usd: _Optional[int] = ..., spent_micro_usd: _Optional[int] = ..., held_micro_usd: _Optional[int] = ..., period_start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., period_end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("keys", "n_generations", "n_succeeded", "spent_micro_usd", "held_micro_usd", "suspense_micro_usd", "absorbed_micro_usd", "saved_micro_usd", "n_unpriced")
+    __slots__ = ("keys", "n_generations", "n_succeeded", "spent_micro_usd", "held_micro_usd", "suspense_micro_usd", "absorbed_micro_usd", "saved_micro_usd", "n_unpriced", "n_chats", "input_tokens", "output_tokens")
     KEYS_FIELD_NUMBER: _ClassVar[int]
     N_GENERATIONS_FIELD_NUMBER: _ClassVar[int]
     N_SUCCEEDED_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,9 @@ class Usage(_message.Message):
     ABSORBED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
     SAVED_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
     N_UNPRICED_FIELD_NUMBER: _ClassVar[int]
+    N_CHATS_FIELD_NUMBER: _ClassVar[int]
+    INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     keys: _containers.RepeatedScalarFieldContainer[str]
     n_generations: int
     n_succeeded: int
@@ -80,10 +83,13 @@ class Usage(_message.Message):
     absorbed_micro_usd: int
     saved_micro_usd: int
     n_unpriced: int
-    def __init__(self, keys: _Optional[_Iterable[str]] = ..., n_generations: _Optional[int] = ..., n_succeeded: _Optional[int] = ..., spent_micro_usd: _Optional[int] = ..., held_micro_usd: _Optional[int] = ..., suspense_micro_usd: _Optional[int] = ..., absorbed_micro_usd: _Optional[int] = ..., saved_micro_usd: _Optional[int] = ..., n_unpriced: _Optional[int] = ...) -> None: ...
+    n_chats: int
+    input_tokens: int
+    output_tokens: int
+    def __init__(self, keys: _Optional[_Iterable[str]] = ..., n_generations: _Optional[int] = ..., n_succeeded: _Optional[int] = ..., spent_micro_usd: _Optional[int] = ..., held_micro_usd: _Optional[int] = ..., suspense_micro_usd: _Optional[int] = ..., absorbed_micro_usd: _Optional[int] = ..., saved_micro_usd: _Optional[int] = ..., n_unpriced: _Optional[int] = ..., n_chats: _Optional[int] = ..., input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ...) -> None: ...
 
 class LedgerEntry(_message.Message):
-    __slots__ = ("name", "create_time", "generation", "session", "model", "reason", "from_account", "to_account", "micro_usd")
+    __slots__ = ("name", "create_time", "generation", "session", "model", "reason", "from_account", "to_account", "micro_usd", "chat")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
@@ -93,6 +99,7 @@ class LedgerEntry(_message.Message):
     FROM_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     TO_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    CHAT_FIELD_NUMBER: _ClassVar[int]
     name: str
     create_time: _timestamp_pb2.Timestamp
     generation: str
@@ -102,4 +109,5 @@ class LedgerEntry(_message.Message):
     from_account: LedgerAccount
     to_account: LedgerAccount
     micro_usd: int
-    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation: _Optional[str] = ..., session: _Optional[str] = ..., model: _Optional[str] = ..., reason: _Optional[_Union[LedgerReason, str]] = ..., from_account: _Optional[_Union[LedgerAccount, str]] = ..., to_account: _Optional[_Union[LedgerAccount, str]] = ..., micro_usd: _Optional[int] = ...) -> None: ...
+    chat: str
+    def __init__(self, name: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., generation: _Optional[str] = ..., session: _Optional[str] = ..., model: _Optional[str] = ..., reason: _Optional[_Union[LedgerReason, str]] = ..., from_account: _Optional[_Union[LedgerAccount, str]] = ..., to_account: _Optional[_Union[LedgerAccount, str]] = ..., micro_usd: _Optional[int] = ..., chat: _Optional[str] = ...) -> None: ...

@@ -26,11 +26,12 @@ from filmgate.v1 import artifact_pb2 as filmgate_dot_v1_dot_artifact__pb2
 from filmgate.v1 import callback_pb2 as filmgate_dot_v1_dot_callback__pb2
 from filmgate.v1 import generation_pb2 as filmgate_dot_v1_dot_generation__pb2
 from filmgate.v1 import model_pb2 as filmgate_dot_v1_dot_model__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$filmgate/v1/generation_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x1a\x66ilmgate/v1/callback.proto\x1a\x1c\x66ilmgate/v1/generation.proto\x1a\x17\x66ilmgate/v1/model.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x04\n\x14GenerateVideoRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.VideoOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateVideoRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateVideoResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xa7\x04\n\x14GenerateImageRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.ImageOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateImageRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateImageResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xaa\x04\n\x15GenerateSpeechRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12+\n\x07options\x18\x06 \x01(\x0b\x32\x1a.filmgate.v1.SpeechOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12>\n\x06labels\x18\x0e \x03(\x0b\x32..filmgate.v1.GenerateSpeechRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"W\n\x16GenerateSpeechResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xa7\x04\n\x14GenerateMusicRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.MusicOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateMusicRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateMusicResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"q\n\x13\x45stimateCostRequest\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.filmgate.v1.OrderToEstimate\x12,\n\tquote_ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8a\x02\n\x0fOrderToEstimate\x12\x32\n\x05video\x18\x01 \x01(\x0b\x32!.filmgate.v1.GenerateVideoRequestH\x00\x12\x32\n\x05image\x18\x02 \x01(\x0b\x32!.filmgate.v1.GenerateImageRequestH\x00\x12\x34\n\x06speech\x18\x03 \x01(\x0b\x32\".filmgate.v1.GenerateSpeechRequestH\x00\x12\x32\n\x05music\x18\x04 \x01(\x0b\x32!.filmgate.v1.GenerateMusicRequestH\x00\x12\x12\n\x05\x63ount\x18\x05 \x01(\rH\x01\x88\x01\x01\x42\x07\n\x05orderB\x08\n\x06_count\"r\n\x14\x45stimateCostResponse\x12(\n\testimates\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Estimate\x12\x1c\n\x0ftotal_micro_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x12\n\x10_total_micro_usd\"\xba\x02\n\x08\x45stimate\x12\r\n\x05model\x18\x01 \x01(\t\x12 \n\x13\x65stimated_micro_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12,\n\x0b\x61\x64justments\x18\x03 \x03(\x0b\x32\x17.filmgate.v1.Adjustment\x12\x30\n\rexpected_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05quote\x18\x05 \x01(\t\x12\x35\n\x11quote_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05price\x18\x07 \x01(\x0b\x32\x12.filmgate.v1.Price\x12\x12\n\x05units\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x16\n\x14_estimated_micro_usdB\x08\n\x06_units\">\n\x16WatchGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"F\n\x17WatchGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"$\n\x14GetGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"m\n\x15GetGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\'\n\x08\x63\x61llback\x18\x02 \x01(\x0b\x32\x15.filmgate.v1.Callback\"\x95\x01\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\"\n\x06states\x18\x03 \x03(\x0e\x32\x12.filmgate.v1.State\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x1f\n\x04kind\x18\x05 \x01(\x0e\x32\x11.filmgate.v1.Kind\"`\n\x17ListGenerationsResponse\x12,\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x17.filmgate.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x43\x61ncelGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"G\n\x18\x43\x61ncelGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"U\n\x18ResolveGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\nresolution\x18\x02 \x01(\x0e\x32\x17.filmgate.v1.Resolution\"H\n\x19ResolveGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"\'\n\x17\x44\x65leteGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteGenerationResponse\"R\n\x1bListGenerationEventsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x1cListGenerationEventsResponse\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.filmgate.v1.GenerationEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x18RedeliverCallbackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x19RedeliverCallbackResponse\x12\'\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Callback*X\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n\x11RESOLUTION_FAILED\x10\x01\x12\x17\n\x13RESOLUTION_RESUBMIT\x10\x02\x32\xe0\t\n\x11GenerationService\x12X\n\rGenerateVideo\x12!.filmgate.v1.GenerateVideoRequest\x1a\".filmgate.v1.GenerateVideoResponse0\x01\x12X\n\rGenerateImage\x12!.filmgate.v1.GenerateImageRequest\x1a\".filmgate.v1.GenerateImageResponse0\x01\x12[\n\x0eGenerateSpeech\x12\".filmgate.v1.GenerateSpeechRequest\x1a#.filmgate.v1.GenerateSpeechResponse0\x01\x12X\n\rGenerateMusic\x12!.filmgate.v1.GenerateMusicRequest\x1a\".filmgate.v1.GenerateMusicResponse0\x01\x12S\n\x0c\x45stimateCost\x12 .filmgate.v1.EstimateCostRequest\x1a!.filmgate.v1.EstimateCostResponse\x12^\n\x0fWatchGeneration\x12#.filmgate.v1.WatchGenerationRequest\x1a$.filmgate.v1.WatchGenerationResponse0\x01\x12V\n\rGetGeneration\x12!.filmgate.v1.GetGenerationRequest\x1a\".filmgate.v1.GetGenerationResponse\x12\\\n\x0fListGenerations\x12#.filmgate.v1.ListGenerationsRequest\x1a$.filmgate.v1.ListGenerationsResponse\x12_\n\x10\x43\x61ncelGeneration\x12$.filmgate.v1.CancelGenerationRequest\x1a%.filmgate.v1.CancelGenerationResponse\x12\x62\n\x11ResolveGeneration\x12%.filmgate.v1.ResolveGenerationRequest\x1a&.filmgate.v1.ResolveGenerationResponse\x12_\n\x10\x44\x65leteGeneration\x12$.filmgate.v1.DeleteGenerationRequest\x1a%.filmgate.v1.DeleteGenerationResponse\x12k\n\x14ListGenerationEvents\x12(.filmgate.v1.ListGenerationEventsRequest\x1a).filmgate.v1.ListGenerationEventsResponse\x12\x62\n\x11RedeliverCallback\x12%.filmgate.v1.RedeliverCallbackRequest\x1a&.filmgate.v1.RedeliverCallbackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$filmgate/v1/generation_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x1a\x66ilmgate/v1/callback.proto\x1a\x1c\x66ilmgate/v1/generation.proto\x1a\x17\x66ilmgate/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x04\n\x14GenerateVideoRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.VideoOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateVideoRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateVideoResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xa7\x04\n\x14GenerateImageRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.ImageOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateImageRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateImageResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xaa\x04\n\x15GenerateSpeechRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12+\n\x07options\x18\x06 \x01(\x0b\x32\x1a.filmgate.v1.SpeechOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12>\n\x06labels\x18\x0e \x03(\x0b\x32..filmgate.v1.GenerateSpeechRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"W\n\x16GenerateSpeechResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"\xa7\x04\n\x14GenerateMusicRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x0f\n\x07session\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\r\n\x05route\x18\x04 \x01(\t\x12%\n\x07quality\x18\x05 \x01(\x0e\x32\x14.filmgate.v1.Quality\x12*\n\x07options\x18\x06 \x01(\x0b\x32\x19.filmgate.v1.MusicOptions\x12\"\n\x06inputs\x18\x07 \x03(\x0b\x32\x12.filmgate.v1.Input\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x1f\n\x04mode\x18\t \x01(\x0e\x32\x11.filmgate.v1.Mode\x12\'\n\x05\x63\x61\x63he\x18\n \x01(\x0e\x32\x18.filmgate.v1.CachePolicy\x12\r\n\x05quote\x18\x0b \x01(\t\x12/\n\x0cmax_duration\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0c\x63\x61llback_url\x18\r \x01(\t\x12=\n\x06labels\x18\x0e \x03(\x0b\x32-.filmgate.v1.GenerateMusicRequest.LabelsEntry\x12\x1a\n\x12\x66\x61llback_to_sample\x18\x0f \x01(\x08\x12\x1b\n\x13\x66\x61llback_on_refusal\x18\x10 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"V\n\x15GenerateMusicResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"q\n\x13\x45stimateCostRequest\x12,\n\x06orders\x18\x01 \x03(\x0b\x32\x1c.filmgate.v1.OrderToEstimate\x12,\n\tquote_ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x8a\x02\n\x0fOrderToEstimate\x12\x32\n\x05video\x18\x01 \x01(\x0b\x32!.filmgate.v1.GenerateVideoRequestH\x00\x12\x32\n\x05image\x18\x02 \x01(\x0b\x32!.filmgate.v1.GenerateImageRequestH\x00\x12\x34\n\x06speech\x18\x03 \x01(\x0b\x32\".filmgate.v1.GenerateSpeechRequestH\x00\x12\x32\n\x05music\x18\x04 \x01(\x0b\x32!.filmgate.v1.GenerateMusicRequestH\x00\x12\x12\n\x05\x63ount\x18\x05 \x01(\rH\x01\x88\x01\x01\x42\x07\n\x05orderB\x08\n\x06_count\"r\n\x14\x45stimateCostResponse\x12(\n\testimates\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Estimate\x12\x1c\n\x0ftotal_micro_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x12\n\x10_total_micro_usd\"\xba\x02\n\x08\x45stimate\x12\r\n\x05model\x18\x01 \x01(\t\x12 \n\x13\x65stimated_micro_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12,\n\x0b\x61\x64justments\x18\x03 \x03(\x0b\x32\x17.filmgate.v1.Adjustment\x12\x30\n\rexpected_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05quote\x18\x05 \x01(\t\x12\x35\n\x11quote_expire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12!\n\x05price\x18\x07 \x01(\x0b\x32\x12.filmgate.v1.Price\x12\x12\n\x05units\x18\x08 \x01(\x01H\x01\x88\x01\x01\x42\x16\n\x14_estimated_micro_usdB\x08\n\x06_units\">\n\x16WatchGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_sequence\x18\x02 \x01(\x03\"F\n\x17WatchGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"$\n\x14GetGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"m\n\x15GetGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\x12\'\n\x08\x63\x61llback\x18\x02 \x01(\x0b\x32\x15.filmgate.v1.Callback\"\x95\x01\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\"\n\x06states\x18\x03 \x03(\x0e\x32\x12.filmgate.v1.State\x12\x0f\n\x07session\x18\x04 \x01(\t\x12\x1f\n\x04kind\x18\x05 \x01(\x0e\x32\x11.filmgate.v1.Kind\"`\n\x17ListGenerationsResponse\x12,\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x17.filmgate.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\'\n\x17\x43\x61ncelGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"G\n\x18\x43\x61ncelGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"U\n\x18ResolveGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12+\n\nresolution\x18\x02 \x01(\x0e\x32\x17.filmgate.v1.Resolution\"H\n\x19ResolveGenerationResponse\x12+\n\ngeneration\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.Generation\"\'\n\x17\x44\x65leteGenerationRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteGenerationResponse\"R\n\x1bListGenerationEventsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x1cListGenerationEventsResponse\x12,\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1c.filmgate.v1.GenerationEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"(\n\x18RedeliverCallbackRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"D\n\x19RedeliverCallbackResponse\x12\'\n\x08\x63\x61llback\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Callback*X\n\nResolution\x12\x1a\n\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x15\n\x11RESOLUTION_FAILED\x10\x01\x12\x17\n\x13RESOLUTION_RESUBMIT\x10\x02\x32\xf6\r\n\x11GenerationService\x12|\n\rGenerateVideo\x12!.filmgate.v1.GenerateVideoRequest\x1a\".filmgate.v1.GenerateVideoResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/videos:generate:\x01*0\x01\x12|\n\rGenerateImage\x12!.filmgate.v1.GenerateImageRequest\x1a\".filmgate.v1.GenerateImageResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/images:generate:\x01*0\x01\x12\x7f\n\x0eGenerateSpeech\x12\".filmgate.v1.GenerateSpeechRequest\x1a#.filmgate.v1.GenerateSpeechResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/speech:generate:\x01*0\x01\x12{\n\rGenerateMusic\x12!.filmgate.v1.GenerateMusicRequest\x1a\".filmgate.v1.GenerateMusicResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/music:generate:\x01*0\x01\x12v\n\x0c\x45stimateCost\x12 .filmgate.v1.EstimateCostRequest\x1a!.filmgate.v1.EstimateCostResponse\"!\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/costs:estimate:\x01*\x12\x8a\x01\n\x0fWatchGeneration\x12#.filmgate.v1.WatchGenerationRequest\x1a$.filmgate.v1.WatchGenerationResponse\"*\x82\xd3\xe4\x93\x02$\x12\"/api/v1/{name=generations/*}:watch0\x01\x12|\n\rGetGeneration\x12!.filmgate.v1.GetGenerationRequest\x1a\".filmgate.v1.GetGenerationResponse\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/api/v1/{name=generations/*}\x12y\n\x0fListGenerations\x12#.filmgate.v1.ListGenerationsRequest\x1a$.filmgate.v1.ListGenerationsResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/generations\x12\x8f\x01\n\x10\x43\x61ncelGeneration\x12$.filmgate.v1.CancelGenerationRequest\x1a%.filmgate.v1.CancelGenerationResponse\".\x82\xd3\xe4\x93\x02(\"#/api/v1/{name=generations/*}:cancel:\x01*\x12\x93\x01\n\x11ResolveGeneration\x12%.filmgate.v1.ResolveGenerationRequest\x1a&.filmgate.v1.ResolveGenerationResponse\"/\x82\xd3\xe4\x93\x02)\"$/api/v1/{name=generations/*}:resolve:\x01*\x12\x85\x01\n\x10\x44\x65leteGeneration\x12$.filmgate.v1.DeleteGenerationRequest\x1a%.filmgate.v1.DeleteGenerationResponse\"$\x82\xd3\xe4\x93\x02\x1e*\x1c/api/v1/{name=generations/*}\x12\x98\x01\n\x14ListGenerationEvents\x12(.filmgate.v1.ListGenerationEventsRequest\x1a).filmgate.v1.ListGenerationEventsResponse\"+\x82\xd3\xe4\x93\x02%\x12#/api/v1/{name=generations/*}/events\x12\x9d\x01\n\x11RedeliverCallback\x12%.filmgate.v1.RedeliverCallbackRequest\x1a&.filmgate.v1.RedeliverCallbackResponse\"9\x82\xd3\xe4\x93\x02\x33\"./api/v1/{name=generations/*}:redeliverCallback:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,72 +46,98 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GENERATESPEECHREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_GENERATEMUSICREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_GENERATEMUSICREQUEST_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RESOLUTION']._serialized_start=4796
-  _globals['_RESOLUTION']._serialized_end=4884
-  _globals['_GENERATEVIDEOREQUEST']._serialized_start=230
-  _globals['_GENERATEVIDEOREQUEST']._serialized_end=781
-  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_start=736
-  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_end=781
-  _globals['_GENERATEVIDEORESPONSE']._serialized_start=783
-  _globals['_GENERATEVIDEORESPONSE']._serialized_end=869
-  _globals['_GENERATEIMAGEREQUEST']._serialized_start=872
-  _globals['_GENERATEIMAGEREQUEST']._serialized_end=1423
-  _globals['_GENERATEIMAGEREQUEST_LABELSENTRY']._serialized_start=736
-  _globals['_GENERATEIMAGEREQUEST_LABELSENTRY']._serialized_end=781
-  _globals['_GENERATEIMAGERESPONSE']._serialized_start=1425
-  _globals['_GENERATEIMAGERESPONSE']._serialized_end=1511
-  _globals['_GENERATESPEECHREQUEST']._serialized_start=1514
-  _globals['_GENERATESPEECHREQUEST']._serialized_end=2068
-  _globals['_GENERATESPEECHREQUEST_LABELSENTRY']._serialized_start=736
-  _globals['_GENERATESPEECHREQUEST_LABELSENTRY']._serialized_end=781
-  _globals['_GENERATESPEECHRESPONSE']._serialized_start=2070
-  _globals['_GENERATESPEECHRESPONSE']._serialized_end=2157
-  _globals['_GENERATEMUSICREQUEST']._serialized_start=2160
-  _globals['_GENERATEMUSICREQUEST']._serialized_end=2711
-  _globals['_GENERATEMUSICREQUEST_LABELSENTRY']._serialized_start=736
-  _globals['_GENERATEMUSICREQUEST_LABELSENTRY']._serialized_end=781
-  _globals['_GENERATEMUSICRESPONSE']._serialized_start=2713
-  _globals['_GENERATEMUSICRESPONSE']._serialized_end=2799
-  _globals['_ESTIMATECOSTREQUEST']._serialized_start=2801
-  _globals['_ESTIMATECOSTREQUEST']._serialized_end=2914
-  _globals['_ORDERTOESTIMATE']._serialized_start=2917
-  _globals['_ORDERTOESTIMATE']._serialized_end=3183
-  _globals['_ESTIMATECOSTRESPONSE']._serialized_start=3185
-  _globals['_ESTIMATECOSTRESPONSE']._serialized_end=3299
-  _globals['_ESTIMATE']._serialized_start=3302
-  _globals['_ESTIMATE']._serialized_end=3616
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=3618
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=3680
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=3682
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=3752
-  _globals['_GETGENERATIONREQUEST']._serialized_start=3754
-  _globals['_GETGENERATIONREQUEST']._serialized_end=3790
-  _globals['_GETGENERATIONRESPONSE']._serialized_start=3792
-  _globals['_GETGENERATIONRESPONSE']._serialized_end=3901
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=3904
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=4053
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=4055
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=4151
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=4153
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=4192
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=4194
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=4265
-  _globals['_RESOLVEGENERATIONREQUEST']._serialized_start=4267
-  _globals['_RESOLVEGENERATIONREQUEST']._serialized_end=4352
-  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_start=4354
-  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_end=4426
-  _globals['_DELETEGENERATIONREQUEST']._serialized_start=4428
-  _globals['_DELETEGENERATIONREQUEST']._serialized_end=4467
-  _globals['_DELETEGENERATIONRESPONSE']._serialized_start=4469
-  _globals['_DELETEGENERATIONRESPONSE']._serialized_end=4495
-  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_start=4497
-  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_end=4579
-  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_start=4581
-  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_end=4682
-  _globals['_REDELIVERCALLBACKREQUEST']._serialized_start=4684
-  _globals['_REDELIVERCALLBACKREQUEST']._serialized_end=4724
-  _globals['_REDELIVERCALLBACKRESPONSE']._serialized_start=4726
-  _globals['_REDELIVERCALLBACKRESPONSE']._serialized_end=4794
-  _globals['_GENERATIONSERVICE']._serialized_start=4887
-  _globals['_GENERATIONSERVICE']._serialized_end=6135
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateVideo']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateVideo']._serialized_options = b'\202\323\344\223\002\034\"\027/api/v1/videos:generate:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateImage']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateImage']._serialized_options = b'\202\323\344\223\002\034\"\027/api/v1/images:generate:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateSpeech']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateSpeech']._serialized_options = b'\202\323\344\223\002\034\"\027/api/v1/speech:generate:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateMusic']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['GenerateMusic']._serialized_options = b'\202\323\344\223\002\033\"\026/api/v1/music:generate:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['EstimateCost']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['EstimateCost']._serialized_options = b'\202\323\344\223\002\033\"\026/api/v1/costs:estimate:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['WatchGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['WatchGeneration']._serialized_options = b'\202\323\344\223\002$\022\"/api/v1/{name=generations/*}:watch'
+  _globals['_GENERATIONSERVICE'].methods_by_name['GetGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['GetGeneration']._serialized_options = b'\202\323\344\223\002\036\022\034/api/v1/{name=generations/*}'
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListGenerations']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListGenerations']._serialized_options = b'\202\323\344\223\002\025\022\023/api/v1/generations'
+  _globals['_GENERATIONSERVICE'].methods_by_name['CancelGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['CancelGeneration']._serialized_options = b'\202\323\344\223\002(\"#/api/v1/{name=generations/*}:cancel:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['ResolveGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['ResolveGeneration']._serialized_options = b'\202\323\344\223\002)\"$/api/v1/{name=generations/*}:resolve:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['DeleteGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['DeleteGeneration']._serialized_options = b'\202\323\344\223\002\036*\034/api/v1/{name=generations/*}'
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListGenerationEvents']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListGenerationEvents']._serialized_options = b'\202\323\344\223\002%\022#/api/v1/{name=generations/*}/events'
+  _globals['_GENERATIONSERVICE'].methods_by_name['RedeliverCallback']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['RedeliverCallback']._serialized_options = b'\202\323\344\223\0023\"./api/v1/{name=generations/*}:redeliverCallback:\001*'
+  _globals['_RESOLUTION']._serialized_start=4826
+  _globals['_RESOLUTION']._serialized_end=4914
+  _globals['_GENERATEVIDEOREQUEST']._serialized_start=260
+  _globals['_GENERATEVIDEOREQUEST']._serialized_end=811
+  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_start=766
+  _globals['_GENERATEVIDEOREQUEST_LABELSENTRY']._serialized_end=811
+  _globals['_GENERATEVIDEORESPONSE']._serialized_start=813
+  _globals['_GENERATEVIDEORESPONSE']._serialized_end=899
+  _globals['_GENERATEIMAGEREQUEST']._serialized_start=902
+  _globals['_GENERATEIMAGEREQUEST']._serialized_end=1453
+  _globals['_GENERATEIMAGEREQUEST_LABELSENTRY']._serialized_start=766
+  _globals['_GENERATEIMAGEREQUEST_LABELSENTRY']._serialized_end=811
+  _globals['_GENERATEIMAGERESPONSE']._serialized_start=1455
+  _globals['_GENERATEIMAGERESPONSE']._serialized_end=1541
+  _globals['_GENERATESPEECHREQUEST']._serialized_start=1544
+  _globals['_GENERATESPEECHREQUEST']._serialized_end=2098
+  _globals['_GENERATESPEECHREQUEST_LABELSENTRY']._serialized_start=766
+  _globals['_GENERATESPEECHREQUEST_LABELSENTRY']._serialized_end=811
+  _globals['_GENERATESPEECHRESPONSE']._serialized_start=2100
+  _globals['_GENERATESPEECHRESPONSE']._serialized_end=2187
+  _globals['_GENERATEMUSICREQUEST']._serialized_start=2190
+  _globals['_GENERATEMUSICREQUEST']._serialized_end=2741
+  _globals['_GENERATEMUSICREQUEST_LABELSENTRY']._serialized_start=766
+  _globals['_GENERATEMUSICREQUEST_LABELSENTRY']._serialized_end=811
+  _globals['_GENERATEMUSICRESPONSE']._serialized_start=2743
+  _globals['_GENERATEMUSICRESPONSE']._serialized_end=2829
+  _globals['_ESTIMATECOSTREQUEST']._serialized_start=2831
+  _globals['_ESTIMATECOSTREQUEST']._serialized_end=2944
+  _globals['_ORDERTOESTIMATE']._serialized_start=2947
+  _globals['_ORDERTOESTIMATE']._serialized_end=3213
+  _globals['_ESTIMATECOSTRESPONSE']._serialized_start=3215
+  _globals['_ESTIMATECOSTRESPONSE']._serialized_end=3329
+  _globals['_ESTIMATE']._serialized_start=3332
+  _globals['_ESTIMATE']._serialized_end=3646
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=3648
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=3710
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=3712
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=3782
+  _globals['_GETGENERATIONREQUEST']._serialized_start=3784
+  _globals['_GETGENERATIONREQUEST']._serialized_end=3820
+  _globals['_GETGENERATIONRESPONSE']._serialized_start=3822
+  _globals['_GETGENERATIONRESPONSE']._serialized_end=3931
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=3934
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=4083
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=4085
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=4181
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=4183
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=4222
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=4224
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=4295
+  _globals['_RESOLVEGENERATIONREQUEST']._serialized_start=4297
+  _globals['_RESOLVEGENERATIONREQUEST']._serialized_end=4382
+  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_start=4384
+  _globals['_RESOLVEGENERATIONRESPONSE']._serialized_end=4456
+  _globals['_DELETEGENERATIONREQUEST']._serialized_start=4458
+  _globals['_DELETEGENERATIONREQUEST']._serialized_end=4497
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_start=4499
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_end=4525
+  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_start=4527
+  _globals['_LISTGENERATIONEVENTSREQUEST']._serialized_end=4609
+  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_start=4611
+  _globals['_LISTGENERATIONEVENTSRESPONSE']._serialized_end=4712
+  _globals['_REDELIVERCALLBACKREQUEST']._serialized_start=4714
+  _globals['_REDELIVERCALLBACKREQUEST']._serialized_end=4754
+  _globals['_REDELIVERCALLBACKRESPONSE']._serialized_start=4756
+  _globals['_REDELIVERCALLBACKRESPONSE']._serialized_end=4824
+  _globals['_GENERATIONSERVICE']._serialized_start=4917
+  _globals['_GENERATIONSERVICE']._serialized_end=6699
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66ilmgate/v1/model.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x86\x04\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x30\n\x11prompt_characters\x18\x04 \x01(\x0b\x32\x15.filmgate.v1.IntRange\x12)\n\x07options\x18\x05 \x03(\x0b\x32\x18.filmgate.v1.ModelOption\x12\'\n\x06inputs\x18\x06 \x03(\x0b\x32\x17.filmgate.v1.ModelInput\x12!\n\x05price\x18\x07 \x01(\x0b\x32\x12.filmgate.v1.Price\x12\x30\n\rexpected_time\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x65nd_of_life\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x11\n\tavailable\x18\x0b \x01(\x08\x12\x0f\n\x07\x61liases\x18\x0c \x03(\t\x12\r\n\x05modes\x18\r \x03(\t\x12\x30\n\rmeasured_time\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05ready\x18\x0f \x01(\x08\x12\x18\n\x10provider_options\x18\x10 \x03(\t\x12\x31\n\x0e\x65xpected_times\x18\x11 \x03(\x0b\x32\x19.filmgate.v1.ExpectedTime\"\xa9\x01\n\x0c\x45xpectedTime\x12\x37\n\x07options\x18\x01 \x03(\x0b\x32&.filmgate.v1.ExpectedTime.OptionsEntry\x12\x30\n\rexpected_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\",\n\x08IntRange\x12\x0f\n\x07minimum\x18\x01 \x01(\x03\x12\x0f\n\x07maximum\x18\x02 \x01(\x03\"\x98\x01\n\x0bModelOption\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x03(\t\x12\x14\n\x07minimum\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"=\n\nModelInput\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\x12\x0f\n\x07maximum\x18\x03 \x01(\r\"\xbc\x01\n\x05Price\x12$\n\x04unit\x18\x01 \x01(\x0e\x32\x16.filmgate.v1.PriceUnit\x12\x11\n\tmicro_usd\x18\x02 \x01(\x03\x12\x0b\n\x03per\x18\x04 \x01(\x03\x12\x16\n\x0e\x62\x61se_micro_usd\x18\x05 \x01(\x03\x12\x0c\n\x04step\x18\x06 \x01(\x01\x12+\n\x08variants\x18\x07 \x03(\x0b\x32\x19.filmgate.v1.PriceVariantJ\x04\x08\x03\x10\x04R\x14micro_usd_with_audio\"\x8a\x01\n\x0cPriceVariant\x12\x37\n\x07options\x18\x01 \x03(\x0b\x32&.filmgate.v1.PriceVariant.OptionsEntry\x12\x11\n\tmicro_usd\x18\x02 \x01(\x03\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x08strategy\x18\x02 \x01(\x0e\x32\x1a.filmgate.v1.RouteStrategy\x12\x0e\n\x06models\x18\x03 \x03(\t\"\xdc\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconfigured\x18\x02 \x01(\x08\x12\x18\n\x10how_to_configure\x18\x03 \x01(\t\x12+\n\x06health\x18\x04 \x01(\x0e\x32\x1b.filmgate.v1.ProviderHealth\x12\x11\n\tn_running\x18\x05 \x01(\r\x12\x10\n\x08n_queued\x18\x06 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x07 \x01(\r\x12\x36\n\x12resting_until_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11n_recent_answered\x18\t \x01(\r\x12\x17\n\x0fn_recent_failed\x18\n \x01(\r\x12\x1a\n\x12submits_per_minute\x18\x0b \x01(\r\x12\x15\n\rn_keys_usable\x18\x0c \x01(\r\x12\x0e\n\x06n_keys\x18\r \x01(\r*\xc5\x01\n\tPriceUnit\x12\x1a\n\x16PRICE_UNIT_UNSPECIFIED\x10\x00\x12\x1c\n\x18PRICE_UNIT_OUTPUT_SECOND\x10\x01\x12\x15\n\x11PRICE_UNIT_OUTPUT\x10\x02\x12\x1d\n\x19PRICE_UNIT_COMPUTE_SECOND\x10\x03\x12\x18\n\x14PRICE_UNIT_CHARACTER\x10\x04\x12\x18\n\x14PRICE_UNIT_MEGAPIXEL\x10\x05\x12\x14\n\x10PRICE_UNIT_TOKEN\x10\x06*\x84\x01\n\rRouteStrategy\x12\x1e\n\x1aROUTE_STRATEGY_UNSPECIFIED\x10\x00\x12\x1a\n\x16ROUTE_STRATEGY_ORDERED\x10\x01\x12\x1b\n\x17ROUTE_STRATEGY_CHEAPEST\x10\x02\x12\x1a\n\x16ROUTE_STRATEGY_FASTEST\x10\x03*\x80\x01\n\x0eProviderHealth\x12\x1f\n\x1bPROVIDER_HEALTH_UNSPECIFIED\x10\x00\x12\x1b\n\x17PROVIDER_HEALTH_UNKNOWN\x10\x01\x12\x16\n\x12PROVIDER_HEALTH_UP\x10\x02\x12\x18\n\x14PROVIDER_HEALTH_DOWN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66ilmgate/v1/model.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x04\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\r\n\x05title\x18\x03 \x01(\t\x12\x30\n\x11prompt_characters\x18\x04 \x01(\x0b\x32\x15.filmgate.v1.IntRange\x12)\n\x07options\x18\x05 \x03(\x0b\x32\x18.filmgate.v1.ModelOption\x12\'\n\x06inputs\x18\x06 \x03(\x0b\x32\x17.filmgate.v1.ModelInput\x12!\n\x05price\x18\x07 \x01(\x0b\x32\x12.filmgate.v1.Price\x12\x30\n\rexpected_time\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0b\x65nd_of_life\x18\t \x01(\t\x12\x0e\n\x06source\x18\n \x01(\t\x12\x11\n\tavailable\x18\x0b \x01(\x08\x12\x0f\n\x07\x61liases\x18\x0c \x03(\t\x12\r\n\x05modes\x18\r \x03(\t\x12\x30\n\rmeasured_time\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05ready\x18\x0f \x01(\x08\x12\x18\n\x10provider_options\x18\x10 \x03(\t\x12\x31\n\x0e\x65xpected_times\x18\x11 \x03(\x0b\x32\x19.filmgate.v1.ExpectedTime\x12$\n\x04\x63hat\x18\x12 \x01(\x0b\x32\x16.filmgate.v1.ChatModel\"\x98\x02\n\tChatModel\x12\x16\n\x0e\x63ontext_tokens\x18\x01 \x01(\x03\x12\x19\n\x11max_output_tokens\x18\x02 \x01(\x03\x12\x0e\n\x06images\x18\x03 \x01(\x08\x12\r\n\x05tools\x18\x04 \x01(\x08\x12\x13\n\x0bjson_schema\x18\x05 \x01(\x08\x12\x1c\n\x0finput_micro_usd\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12#\n\x16\x63\x61\x63hed_input_micro_usd\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10output_micro_usd\x18\x08 \x01(\x03H\x02\x88\x01\x01\x42\x12\n\x10_input_micro_usdB\x19\n\x17_cached_input_micro_usdB\x13\n\x11_output_micro_usd\"\xa9\x01\n\x0c\x45xpectedTime\x12\x37\n\x07options\x18\x01 \x03(\x0b\x32&.filmgate.v1.ExpectedTime.OptionsEntry\x12\x30\n\rexpected_time\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\",\n\x08IntRange\x12\x0f\n\x07minimum\x18\x01 \x01(\x03\x12\x0f\n\x07maximum\x18\x02 \x01(\x03\"\x98\x01\n\x0bModelOption\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\t\x12\x0e\n\x06values\x18\x04 \x03(\t\x12\x14\n\x07minimum\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x06 \x01(\x01H\x01\x88\x01\x01\x42\n\n\x08_minimumB\n\n\x08_maximum\"=\n\nModelInput\x12\x0c\n\x04role\x18\x01 \x01(\t\x12\x10\n\x08required\x18\x02 \x01(\x08\x12\x0f\n\x07maximum\x18\x03 \x01(\r\"\xbc\x01\n\x05Price\x12$\n\x04unit\x18\x01 \x01(\x0e\x32\x16.filmgate.v1.PriceUnit\x12\x11\n\tmicro_usd\x18\x02 \x01(\x03\x12\x0b\n\x03per\x18\x04 \x01(\x03\x12\x16\n\x0e\x62\x61se_micro_usd\x18\x05 \x01(\x03\x12\x0c\n\x04step\x18\x06 \x01(\x01\x12+\n\x08variants\x18\x07 \x03(\x0b\x32\x19.filmgate.v1.PriceVariantJ\x04\x08\x03\x10\x04R\x14micro_usd_with_audio\"\x8a\x01\n\x0cPriceVariant\x12\x37\n\x07options\x18\x01 \x03(\x0b\x32&.filmgate.v1.PriceVariant.OptionsEntry\x12\x11\n\tmicro_usd\x18\x02 \x01(\x03\x1a.\n\x0cOptionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"S\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12,\n\x08strategy\x18\x02 \x01(\x0e\x32\x1a.filmgate.v1.RouteStrategy\x12\x0e\n\x06models\x18\x03 \x03(\t\"\xdc\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconfigured\x18\x02 \x01(\x08\x12\x18\n\x10how_to_configure\x18\x03 \x01(\t\x12+\n\x06health\x18\x04 \x01(\x0e\x32\x1b.filmgate.v1.ProviderHealth\x12\x11\n\tn_running\x18\x05 \x01(\r\x12\x10\n\x08n_queued\x18\x06 \x01(\r\x12\x13\n\x0b\x63oncurrency\x18\x07 \x01(\r\x12\x36\n\x12resting_until_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11n_recent_answered\x18\t \x01(\r\x12\x17\n\x0fn_recent_failed\x18\n \x01(\r\x12\x1a\n\x12submits_per_minute\x18\x0b \x01(\r\x12\x15\n\rn_keys_usable\x18\x0c \x01(\r\x12\x0e\n\x06n_keys\x18\r \x01(\r*\xc5\x01\n\tPriceUnit\x12\x1a\n\x16PRICE_UNIT_UNSPECIFIED\x10\x00\x12\x1c\n\x18PRICE_UNIT_OUTPUT_SECOND\x10\x01\x12\x15\n\x11PRICE_UNIT_OUTPUT\x10\x02\x12\x1d\n\x19PRICE_UNIT_COMPUTE_SECOND\x10\x03\x12\x18\n\x14PRICE_UNIT_CHARACTER\x10\x04\x12\x18\n\x14PRICE_UNIT_MEGAPIXEL\x10\x05\x12\x14\n\x10PRICE_UNIT_TOKEN\x10\x06*\x84\x01\n\rRouteStrategy\x12\x1e\n\x1aROUTE_STRATEGY_UNSPECIFIED\x10\x00\x12\x1a\n\x16ROUTE_STRATEGY_ORDERED\x10\x01\x12\x1b\n\x17ROUTE_STRATEGY_CHEAPEST\x10\x02\x12\x1a\n\x16ROUTE_STRATEGY_FASTEST\x10\x03*\x80\x01\n\x0eProviderHealth\x12\x1f\n\x1bPROVIDER_HEALTH_UNSPECIFIED\x10\x00\x12\x1b\n\x17PROVIDER_HEALTH_UNKNOWN\x10\x01\x12\x16\n\x12PROVIDER_HEALTH_UP\x10\x02\x12\x18\n\x14PROVIDER_HEALTH_DOWN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,32 +38,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPECTEDTIME_OPTIONSENTRY']._serialized_options = b'8\001'
   _globals['_PRICEVARIANT_OPTIONSENTRY']._loaded_options = None
   _globals['_PRICEVARIANT_OPTIONSENTRY']._serialized_options = b'8\001'
-  _globals['_PRICEUNIT']._serialized_start=1859
-  _globals['_PRICEUNIT']._serialized_end=2056
-  _globals['_ROUTESTRATEGY']._serialized_start=2059
-  _globals['_ROUTESTRATEGY']._serialized_end=2191
-  _globals['_PROVIDERHEALTH']._serialized_start=2194
-  _globals['_PROVIDERHEALTH']._serialized_end=2322
+  _globals['_PRICEUNIT']._serialized_start=2180
+  _globals['_PRICEUNIT']._serialized_end=2377
+  _globals['_ROUTESTRATEGY']._serialized_start=2380
+  _globals['_ROUTESTRATEGY']._serialized_end=2512
+  _globals['_PROVIDERHEALTH']._serialized_start=2515
+  _globals['_PROVIDERHEALTH']._serialized_end=2643
   _globals['_MODEL']._serialized_start=134
-  _globals['_MODEL']._serialized_end=652
-  _globals['_EXPECTEDTIME']._serialized_start=655
-  _globals['_EXPECTEDTIME']._serialized_end=824
-  _globals['_EXPECTEDTIME_OPTIONSENTRY']._serialized_start=778
-  _globals['_EXPECTEDTIME_OPTIONSENTRY']._serialized_end=824
-  _globals['_INTRANGE']._serialized_start=826
-  _globals['_INTRANGE']._serialized_end=870
-  _globals['_MODELOPTION']._serialized_start=873
-  _globals['_MODELOPTION']._serialized_end=1025
-  _globals['_MODELINPUT']._serialized_start=1027
-  _globals['_MODELINPUT']._serialized_end=1088
-  _globals['_PRICE']._serialized_start=1091
-  _globals['_PRICE']._serialized_end=1279
-  _globals['_PRICEVARIANT']._serialized_start=1282
-  _globals['_PRICEVARIANT']._serialized_end=1420
-  _globals['_PRICEVARIANT_OPTIONSENTRY']._serialized_start=778
-  _globals['_PRICEVARIANT_OPTIONSENTRY']._serialized_end=824
-  _globals['_ROUTE']._serialized_start=1422
-  _globals['_ROUTE']._serialized_end=1505
-  _globals['_PROVIDER']._serialized_start=1508
-  _globals['_PROVIDER']._serialized_end=1856
+  _globals['_MODEL']._serialized_end=690
+  _globals['_CHATMODEL']._serialized_start=693
+  _globals['_CHATMODEL']._serialized_end=973
+  _globals['_EXPECTEDTIME']._serialized_start=976
+  _globals['_EXPECTEDTIME']._serialized_end=1145
+  _globals['_EXPECTEDTIME_OPTIONSENTRY']._serialized_start=1099
+  _globals['_EXPECTEDTIME_OPTIONSENTRY']._serialized_end=1145
+  _globals['_INTRANGE']._serialized_start=1147
+  _globals['_INTRANGE']._serialized_end=1191
+  _globals['_MODELOPTION']._serialized_start=1194
+  _globals['_MODELOPTION']._serialized_end=1346
+  _globals['_MODELINPUT']._serialized_start=1348
+  _globals['_MODELINPUT']._serialized_end=1409
+  _globals['_PRICE']._serialized_start=1412
+  _globals['_PRICE']._serialized_end=1600
+  _globals['_PRICEVARIANT']._serialized_start=1603
+  _globals['_PRICEVARIANT']._serialized_end=1741
+  _globals['_PRICEVARIANT_OPTIONSENTRY']._serialized_start=1099
+  _globals['_PRICEVARIANT_OPTIONSENTRY']._serialized_end=1145
+  _globals['_ROUTE']._serialized_start=1743
+  _globals['_ROUTE']._serialized_end=1826
+  _globals['_PROVIDER']._serialized_start=1829
+  _globals['_PROVIDER']._serialized_end=2177
 # @@protoc_insertion_point(module_scope)

@@ -52,7 +52,7 @@ PROVIDER_HEALTH_UP: ProviderHealth
 PROVIDER_HEALTH_DOWN: ProviderHealth
 
 class Model(_message.Message):
-    __slots__ = ("name", "kind", "title", "prompt_characters", "options", "inputs", "price", "expected_time", "end_of_life", "source", "available", "aliases", "modes", "measured_time", "ready", "provider_options", "expected_times")
+    __slots__ = ("name", "kind", "title", "prompt_characters", "options", "inputs", "price", "expected_time", "end_of_life", "source", "available", "aliases", "modes", "measured_time", "ready", "provider_options", "expected_times", "chat")
     NAME_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class Model(_message.Message):
     READY_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_OPTIONS_FIELD_NUMBER: _ClassVar[int]
     EXPECTED_TIMES_FIELD_NUMBER: _ClassVar[int]
+    CHAT_FIELD_NUMBER: _ClassVar[int]
     name: str
     kind: _artifact_pb2.Kind
     title: str
@@ -87,7 +88,28 @@ class Model(_message.Message):
     ready: bool
     provider_options: _containers.RepeatedScalarFieldContainer[str]
     expected_times: _containers.RepeatedCompositeFieldContainer[ExpectedTime]
-    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[_artifact_pb2.Kind, str]] = ..., title: _Optional[str] = ..., prompt_characters: _Optional[_Union[IntRange, _Mapping]] = ..., options: _Optional[_Iterable[_Union[ModelOption, _Mapping]]] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., expected_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_of_life: _Optional[str] = ..., source: _Optional[str] = ..., available: bool = ..., aliases: _Optional[_Iterable[str]] = ..., modes: _Optional[_Iterable[str]] = ..., measured_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ready: bool = ..., provider_options: _Optional[_Iterable[str]] = ..., expected_times: _Optional[_Iterable[_Union[ExpectedTime, _Mapping]]] = ...) -> None: ...
+    chat: ChatModel
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[_artifact_pb2.Kind, str]] = ..., title: _Optional[str] = ..., prompt_characters: _Optional[_Union[IntRange, _Mapping]] = ..., options: _Optional[_Iterable[_Union[ModelOption, _Mapping]]] = ..., inputs: _Optional[_Iterable[_Union[ModelInput, _Mapping]]] = ..., price: _Optional[_Union[Price, _Mapping]] = ..., expected_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., end_of_life: _Optional[str] = ..., source: _Optional[str] = ..., available: bool = ..., aliases: _Optional[_Iterable[str]] = ..., modes: _Optional[_Iterable[str]] = ..., measured_time: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., ready: bool = ..., provider_options: _Optional[_Iterable[str]] = ..., expected_times: _Optional[_Iterable[_Union[ExpectedTime, _Mapping]]] = ..., chat: _Optional[_Union[ChatModel, _Mapping]] = ...) -> None: ...
+
+class ChatModel(_message.Message):
+    __slots__ = ("context_tokens", "max_output_tokens", "images", "tools", "json_schema", "input_micro_usd", "cached_input_micro_usd", "output_micro_usd")
+    CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    TOOLS_FIELD_NUMBER: _ClassVar[int]
+    JSON_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    INPUT_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    CACHED_INPUT_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_MICRO_USD_FIELD_NUMBER: _ClassVar[int]
+    context_tokens: int
+    max_output_tokens: int
+    images: bool
+    tools: bool
+    json_schema: bool
+    input_micro_usd: int
+    cached_input_micro_usd: int
+    output_micro_usd: int
+    def __init__(self, context_tokens: _Optional[int] = ..., max_output_tokens: _Optional[int] = ..., images: bool = ..., tools: bool = ..., json_schema: bool = ..., input_micro_usd: _Optional[int] = ..., cached_input_micro_usd: _Optional[int] = ..., output_micro_usd: _Optional[int] = ...) -> None: ...
 
 class ExpectedTime(_message.Message):
     __slots__ = ("options", "expected_time")

@@ -1,0 +1,147 @@
+//! Every call of the contract as HTTP and JSON, transcoded in this process from the options `google.api.http` of the proto.
+//!
+//! Nothing here knows a call by its name: a request becomes a message by its descriptor, goes to the same gRPC services as any other, and the
+//! answer becomes JSON by its descriptor. So a field or a call that is added to the proto is served without new code, and every check holds.
+
+mod codec;
+mod comments;
+mod error;
+mod metadata;
+mod openapi;
+mod query;
+mod raw;
+mod request;
+mod routes;
+mod stream;
+mod template;
+
+use axum::{
+    Router,
+    body::Body as HttpBody,
+    extract::Request,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{
+    HeaderMap, HeaderValue, Method, StatusCode,
+    header::{ALLOW, CONTENT_TYPE},
+};
+use percent_encoding::percent_decode_str;
+use prost_reflect::DynamicMessage;
+use tonic::{Status, client::Grpc};
+
+use self::{
+    codec::{Dynamic, Sent},
+    error::Refused,
+    routes::{Answer, Body, Found, Route, routes},
+};
+
+/// The calls of `grpc` by their paths, `/openapi.json`, and a refusal for every other path.
+pub(super) fn router(grpc: Router) -> Router {
+    Router::new().route("/openapi.json", get(openapi::serve)).fallback(async move |request: Request| {
+        let is_head = request.method() == Method::HEAD;
+        let response = answer(grpc, request).await.unwrap_or_else(Refused::into_response);
+        // A HEAD gets what GET would, and no bytes. Dropping the body ends a stream.
+        if is_head { response.map(|_| HttpBody::empty()) } else { response }
+    })
+}
+
+/// Says that nothing is there, for other doors.
+pub(super) fn no_such_path() -> Response {
+    Refused::path().into_response()
+}
+
+async fn answer(grpc: Router, request: Request) -> Result<Response, Refused> {
+    let (parts, body) = request.into_parts();
+    let path = path(parts.uri.path())?;
+    let routes = routes().map_err(Refused::defect)?;
+    let (route, variables) = match routes.find(&parts.method, &path) {
+        Found::Route(route, variables) => (route, variables),
+        Found::OtherMethods(methods) if parts.method == Method::OPTIONS => return Ok(options(&methods)),
+        Found::OtherMethods(methods) => return Err(Refused::method(&methods)),
+        Found::Nothing => return Err(Refused::path()),
+    };
+    let call = Call { grpc, route, headers: metadata::of(&parts.headers), extensions: parts.extensions.clone() };
+    if let Body::Bytes(field) = &route.body {
+        let first = request::message(route, &variables, &parts, HttpBody::empty()).await?;
+        return raw::upload(call, first, field, &parts.headers, body).await;
+    }
+    let message = request::message(route, &variables, &parts, body).await?;
+    let answer = match &route.answer {
+        Answer::Message => call.unary(message).await,
+        Answer::Stream(sequence) => stream::serve(call, message, sequence.as_ref(), &parts.headers).await,
+        Answer::Bytes { part, bytes } => raw::download(call, message, part, bytes).await,
+    };
+    answer.map_err(|refused| {
+        variables.iter().fold(refused, |refused, (field, _)| refused.in_path(field, route.collection()))
+    })
+}
+
+/// The decoded parts of a path.
+fn path(path: &str) -> Result<Vec<String>, Refused> {
+    let parts = path.strip_prefix('/').unwrap_or(path).split('/');
+    let decoded = parts.map(|part| percent_decode_str(part).decode_utf8().map(|part| part.into_owned()));
+    decoded.collect::<Result<_, _>>().map_err(|_| Refused::field("path", "is not UTF-8"))
+}
+
+fn options(methods: &[Method]) -> Response {
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&error::allow(methods)) {
+        headers.insert(ALLOW, value);
+    }
+    (StatusCode::NO_CONTENT, headers).into_response()
+}
+
+/// A call on its way to its service.
+struct Call {
+    grpc: Router,
+    route: &'static Route,
+    headers: tonic::metadata::MetadataMap,
+    extensions: http::Extensions,
+}
+
+impl Call {
+    fn client(&self) -> Grpc<Router> {
+        // Answers are our own; only requests have a limit, which the services keep.
+        Grpc::new(self.grpc.clone()).max_decoding_message_size(usize::MAX)
+    }
+
+    fn codec(&self) -> Dynamic {
+        Dynamic { output: self.route.rpc.output() }
+    }
+
+    fn request<T>(&mut self, message: T) -> tonic::Request<T> {
+        let (headers, extensions) = (std::mem::take(&mut self.headers), std::mem::take(&mut self.extensions));
+        tonic::Request::from_parts(headers, extensions, message)
+    }
+
+    async fn unary(mut self, message: DynamicMessage) -> Result<Response, Refused> {
+        let mut client = self.client();
+        ready(&mut client).await?;
+        let request = self.request(Sent::Ok(message));
+        let answer = client.unary(request, self.route.path.clone(), self.codec()).await?;
+        json(&answer)
+    }
+
+    async fn messages(
+        mut self,
+        message: DynamicMessage,
+    ) -> Result<tonic::Response<tonic::Streaming<DynamicMessage>>, Status> {
+        let mut client = self.client();
+        ready(&mut client).await?;
+        let request = self.request(Sent::Ok(message));
+        client.server_streaming(request, self.route.path.clone(), self.codec()).await
+    }
+}
+
+async fn ready(client: &mut Grpc<Router>) -> Result<(), Status> {
+    client.ready().await.map_err(|never| match never {})
+}
+
+/// One message as the answer.
+fn json(answer: &tonic::Response<DynamicMessage>) -> Result<Response, Refused> {
+    let text = serde_json::to_vec(answer.get_ref()).map_err(|error| Refused::defect(&error.to_string()))?;
+    let mut headers = metadata::to_headers(answer.metadata());
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok((headers, text).into_response())
+}

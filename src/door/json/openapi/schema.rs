@@ -1,0 +1,302 @@
+//! Messages and enums of the contract as JSON schemas (2020-12).
+//!
+//! What a caller sends may take any form that the JSON mapping of protobuf reads: a number as text, null for unset. What is answered has one form.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use serde_json::{Map, Value, json};
+
+use super::{
+    super::{
+        comments,
+        routes::{Body, Route},
+    },
+    reference,
+};
+
+/// Base64 in either alphabet, with or without its padding.
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw](==)?|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$";
+const SECONDS: &str = r"^-?[0-9]{1,9}(\.[0-9]{1,9})?s$";
+const DECIMAL: &str = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$";
+
+/// Which way a value goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// Only out: one form.
+    Out,
+    /// In, and perhaps out: every form that is read.
+    Both,
+    /// As a parameter: a text that is read by its kind.
+    Query,
+}
+
+/// The schemas that were referred to.
+#[derive(Debug)]
+pub(super) struct Schemas {
+    /// Messages that callers send.
+    inbound: BTreeSet<String>,
+    made: BTreeMap<String, Value>,
+}
+
+impl Schemas {
+    /// None yet, of the messages of these routes.
+    pub(super) fn of(routes: &[Route]) -> Self {
+        let mut inbound = BTreeSet::new();
+        for route in routes {
+            match &route.body {
+                Body::Message => reach(&route.rpc.input(), &mut inbound),
+                Body::Field(field) => {
+                    field.kind().as_message().into_iter().for_each(|inner| reach(inner, &mut inbound));
+                }
+                Body::None | Body::Bytes(_) => {}
+            }
+        }
+        Self { inbound, made: BTreeMap::new() }
+    }
+
+    /// All of them, and the one of errors.
+    pub(super) fn finish(self) -> Value {
+        let mut all: Map<String, Value> = self.made.into_iter().collect();
+        all.insert("Error".to_owned(), error());
+        all.into()
+    }
+
+    /// A reference to the schema of a message.
+    pub(super) fn message(&mut self, message: &MessageDescriptor) -> Value {
+        if let Some(known) = well_known(message) {
+            return known;
+        }
+        let name = message.name();
+        if !self.made.contains_key(name) {
+            // Held before it is made, since messages may hold themselves.
+            self.made.insert(name.to_owned(), Value::Null);
+            let schema = self.object(message, &[]);
+            self.made.insert(name.to_owned(), schema);
+        }
+        reference(name)
+    }
+
+    /// The schema of a message as a body, without the fields that come from elsewhere.
+    pub(super) fn body(&mut self, message: &MessageDescriptor, without: &[&str]) -> Value {
+        if without.is_empty() { self.message(message) } else { self.object(message, without) }
+    }
+
+    /// Whether a message as a body must say something.
+    pub(super) fn has_required(&self, message: &MessageDescriptor, without: &[&str]) -> bool {
+        message.fields().any(|field| !without.contains(&field.name()) && is_required(&field))
+    }
+
+    fn object(&mut self, message: &MessageDescriptor, without: &[&str]) -> Value {
+        let is_inbound = self.inbound.contains(message.full_name());
+        let direction = if is_inbound { Direction::Both } else { Direction::Out };
+        let fields: Vec<FieldDescriptor> = message.fields().filter(|field| !without.contains(&field.name())).collect();
+        let mut properties = Map::new();
+        for field in &fields {
+            let mut schema = self.field(field, direction);
+            // Beside a reference, too: that is what 3.1 allows.
+            schema["description"] = comment_of(field).into();
+            properties.insert(field.json_name().to_owned(), schema);
+        }
+        let mut object = json!({ "type": "object", "properties": properties });
+        let comment = comments::of(&message.parent_file(), message.path());
+        if !comment.is_empty() {
+            object["description"] = comment.into();
+        }
+        if !is_inbound {
+            return object;
+        }
+        object["additionalProperties"] = false.into();
+        let required: Vec<&str> =
+            fields.iter().filter(|field| is_required(field)).map(FieldDescriptor::json_name).collect();
+        if !required.is_empty() {
+            object["required"] = required.into();
+        }
+        let exclusive: Vec<Value> =
+            message.oneofs().filter(|oneof| !oneof.is_synthetic()).flat_map(|oneof| pairs(&oneof)).collect();
+        if !exclusive.is_empty() {
+            object["allOf"] = exclusive.into();
+        }
+        object
+    }
+
+    /// The schema of a field.
+    pub(super) fn field(&mut self, field: &FieldDescriptor, direction: Direction) -> Value {
+        let kind = field.kind();
+        if field.is_map() {
+            let value = kind.as_message().map(MessageDescriptor::map_entry_value_field);
+            let value = value.map(|value| self.kind(&value.kind(), direction)).unwrap_or_default();
+            return nullable(json!({ "type": "object", "additionalProperties": value }), direction);
+        }
+        let one = self.kind(&kind, direction);
+        if field.is_list() {
+            return nullable(json!({ "type": "array", "items": one }), direction);
+        }
+        if is_required(field) { one } else { nullable(one, direction) }
+    }
+
+    fn kind(&mut self, kind: &Kind, direction: Direction) -> Value {
+        let is_lenient = direction == Direction::Both;
+        match kind {
+            Kind::String => json!({ "type": "string" }),
+            Kind::Bool => json!({ "type": "boolean" }),
+            Kind::Bytes if direction == Direction::Out => json!({ "type": "string", "contentEncoding": "base64" }),
+            Kind::Bytes => json!({ "type": "string", "contentEncoding": "base64", "pattern": BASE64 }),
+            Kind::Float | Kind::Double if is_lenient => {
+                json!({ "type": ["number", "string"], "format": "double", "pattern": DECIMAL })
+            }
+            Kind::Float | Kind::Double => json!({ "type": "number", "format": "double" }),
+            Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
+                whole(is_lenient, "int32", i32::MIN.into(), i32::MAX.into(), 9)
+            }
+            Kind::Uint32 | Kind::Fixed32 => whole(is_lenient, "uint32", 0.into(), u32::MAX.into(), 9),
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 if direction != Direction::Out => {
+                whole(is_lenient, "int64", i64::MIN.into(), i64::MAX.into(), 18)
+            }
+            Kind::Uint64 | Kind::Fixed64 if direction != Direction::Out => {
+                whole(is_lenient, "uint64", 0.into(), u64::MAX.into(), 18)
+            }
+            Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
+                json!({ "type": "string", "format": "int64", "pattern": "^-?[0-9]+$" })
+            }
+            Kind::Uint64 | Kind::Fixed64 => json!({ "type": "string", "format": "uint64", "pattern": "^[0-9]+$" }),
+            Kind::Enum(one) => self.enumeration(one, is_lenient),
+            Kind::Message(message) => self.message(message),
+        }
+    }
+
+    fn enumeration(&mut self, one: &EnumDescriptor, is_lenient: bool) -> Value {
+        if !self.made.contains_key(one.name()) {
+            let names: Vec<String> = one.values().map(|value| value.name().to_owned()).collect();
+            let file = one.parent_file();
+            let about =
+                one.values().map(|value| format!("- `{}`: {}", value.name(), comments::of(&file, value.path())));
+            let about = about.collect::<Vec<_>>().join("\n");
+            let description = format!("{}\n\n{about}", comments::of(&file, one.path()));
+            self.made
+                .insert(one.name().to_owned(), json!({ "type": "string", "enum": names, "description": description }));
+        }
+        if !is_lenient {
+            return reference(one.name());
+        }
+        let numbers: Vec<i32> = one.values().map(|value| value.number()).collect();
+        json!({ "anyOf": [reference(one.name()), { "type": "integer", "enum": numbers }] })
+    }
+}
+
+/// All messages that are part of one that callers send.
+fn reach(message: &MessageDescriptor, found: &mut BTreeSet<String>) {
+    if found.insert(message.full_name().to_owned()) {
+        message.fields().filter_map(|field| field.kind().as_message().cloned()).for_each(|inner| reach(&inner, found));
+    }
+}
+
+/// Whether the contract says that a field must be set.
+fn is_required(field: &FieldDescriptor) -> bool {
+    comment_of(field).starts_with("Required")
+}
+
+/// What the contract says of a field.
+pub(super) fn comment_of(field: &FieldDescriptor) -> String {
+    comments::of(&field.parent_message().parent_file(), field.path())
+}
+
+/// Null is read as unset.
+fn nullable(mut schema: Value, direction: Direction) -> Value {
+    if direction != Direction::Both {
+        return schema;
+    }
+    match schema.get("type") {
+        Some(Value::String(one)) => schema["type"] = json!([one, "null"]),
+        Some(Value::Array(some)) => schema["type"] = some.iter().cloned().chain([json!("null")]).collect(),
+        Some(_) | None if schema.as_object().is_some_and(Map::is_empty) => {}
+        Some(_) | None => match schema.get_mut("anyOf").and_then(Value::as_array_mut) {
+            Some(some) => some.push(json!({ "type": "null" })),
+            None => return json!({ "anyOf": [schema, { "type": "null" }] }),
+        },
+    }
+    schema
+}
+
+/// A whole number; as text it may be a little shorter than the largest.
+fn whole(is_lenient: bool, format: &str, minimum: Value, maximum: Value, n_digits: usize) -> Value {
+    let sign = if minimum == json!(0) { "" } else { "-?" };
+    let mut schema = json!({ "type": "integer", "format": format, "minimum": minimum, "maximum": maximum });
+    if is_lenient {
+        schema["type"] = json!(["integer", "string"]);
+        schema["pattern"] = format!("^{sign}[0-9]{{1,{n_digits}}}$").into();
+    }
+    schema
+}
+
+/// Of a choice at most one is set.
+fn pairs(oneof: &prost_reflect::OneofDescriptor) -> Vec<Value> {
+    let names: Vec<String> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
+    let set = |name: &str| json!({ "not": { "type": "null" }, "$comment": name });
+    let mut pairs = Vec::new();
+    for (index, one) in names.iter().enumerate() {
+        for other in &names[index + 1..] {
+            let properties = json!({ one: set(one), other: set(other) });
+            pairs.push(json!({ "not": { "required": [one, other], "properties": properties } }));
+        }
+    }
+    pairs
+}
+
+/// Messages that have a JSON form of their own.
+fn well_known(message: &MessageDescriptor) -> Option<Value> {
+    Some(match message.full_name() {
+        "google.protobuf.Timestamp" => json!({ "type": "string", "format": "date-time" }),
+        "google.protobuf.Duration" => json!({ "type": "string", "pattern": SECONDS }),
+        "google.protobuf.FieldMask" => json!({ "type": "string" }),
+        "google.protobuf.Struct" | "google.protobuf.Any" => json!({ "type": "object" }),
+        "google.protobuf.ListValue" => json!({ "type": "array" }),
+        "google.protobuf.Value" => json!({}),
+        "google.protobuf.Empty" => json!({ "type": "object", "additionalProperties": false }),
+        "google.protobuf.BoolValue" => json!({ "type": "boolean" }),
+        "google.protobuf.StringValue" | "google.protobuf.BytesValue" => json!({ "type": "string" }),
+        "google.protobuf.DoubleValue" | "google.protobuf.FloatValue" => json!({ "type": "number" }),
+        "google.protobuf.Int32Value" | "google.protobuf.UInt32Value" => json!({ "type": "integer" }),
+        "google.protobuf.Int64Value" | "google.protobuf.UInt64Value" => json!({ "type": ["integer", "string"] }),
+        _ => return None,
+    })
+}
+
+fn error() -> Value {
+    let texts = |names: &[&str]| {
+        let properties: Map<String, Value> =
+            names.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
+        json!({ "type": "array", "items": { "type": "object", "properties": properties } })
+    };
+    json!({
+        "type": "object",
+        "description": "Why a call is refused, or failed.",
+        "required": ["error"],
+        "properties": { "error": {
+            "type": "object",
+            "required": ["code", "message", "details"],
+            "properties": {
+                "code": { "type": "string", "description": "For programs: VALIDATION_ERROR, TASK_NOT_FOUND, RATE_LIMIT_EXCEEDED, SERVICE_ERROR, STORAGE_ERROR, CONFIGURATION_ERROR, INTERNAL_ERROR, or where none of these fits the reason itself." },
+                "message": { "type": "string", "description": "For people." },
+                "details": {
+                    "type": "object",
+                    "properties": {
+                        "reason": { "type": "string", "description": "The stable reason, a value of ErrorReason without its prefix." },
+                        "fieldViolations": texts(&["field", "description"]),
+                        "preconditionViolations": texts(&["type", "subject", "description"]),
+                        "quotaViolations": texts(&["subject", "description"]),
+                        "resource": { "type": "object", "properties": { "type": { "type": "string" }, "name": { "type": "string" } } },
+                        "metadata": { "type": "object", "additionalProperties": { "type": "string" } },
+                        "retryable": { "type": "boolean", "description": "Whether the same request may succeed later." },
+                        "retryDelay": { "type": "string", "description": "How long to wait, for example `5s`." },
+                        "charged": { "type": "string", "description": "Whether money was spent: NO, YES or UNKNOWN." },
+                        "nextStep": { "type": "string", "description": "What to do." },
+                        "requestId": { "type": "string", "description": "To report a defect with." },
+                        "service": { "type": "string", "description": "Who cannot serve now." },
+                        "maxBytes": { "type": "integer", "description": "The limit that was passed." },
+                    },
+                },
+            },
+        } },
+    })
+}

@@ -1,0 +1,197 @@
+//! A request over HTTP as a message: path, then query or body. What is wrong is told by the name of its field.
+
+use std::{borrow::Cow, time::Duration};
+
+use axum::body::{Body as HttpBody, HttpBody as _};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use http::{HeaderMap, header::CONTENT_TYPE, request::Parts};
+use prost::Message;
+use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
+use serde::de::DeserializeSeed;
+use tokio::time::timeout;
+
+use super::{
+    error::Refused,
+    query,
+    routes::{Body, Route},
+};
+use crate::door::grpc::MAX_MESSAGE_BYTES;
+
+/// Largest JSON text that is read: what fits into a message of gRPC also fits as base64.
+const MAX_JSON_BYTES: usize = 6 << 20;
+/// Most values in one JSON text. Each costs a hundred times its two bytes, so a body of nothing but zeros would cost more than a gigabyte.
+const MAX_JSON_VALUES: usize = 100_000;
+/// How long the JSON of a request may take to come.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The message that a request stands for. A body of bytes is not part of it and stays unread.
+pub(super) async fn message(
+    route: &Route,
+    variables: &[(&str, String)],
+    parts: &Parts,
+    body: HttpBody,
+) -> Result<DynamicMessage, Refused> {
+    let input = route.rpc.input();
+    let query = parts.uri.query().unwrap_or_default();
+    let mut message = match &route.body {
+        Body::Message => {
+            let message = read_message(&input, &parts.headers, body).await?;
+            query::none(query)?;
+            message
+        }
+        Body::Field(field) => {
+            let json = read_json(&parts.headers, body).await?;
+            let mut message = query::message(&input, query, &in_path(variables, Some(field)))?;
+            set_from_json(&mut message, field, &json)?;
+            message
+        }
+        Body::Bytes(field) => query::message(&input, query, &in_path(variables, Some(field)))?,
+        Body::None => {
+            refuse_body(body).await?;
+            query::message(&input, query, &in_path(variables, None))?
+        }
+    };
+    for (name, value) in variables {
+        // The path speaks for itself: a different name in the body would be a riddle.
+        let field = input.get_field_by_name(name).ok_or_else(|| Refused::defect("a path names an unknown field"))?;
+        let known = message.get_field(&field).as_str().is_none_or(|known| known.is_empty() || known == value.as_str());
+        if !known {
+            return Err(Refused::field(name, "is given by the path, and the body says something else"));
+        }
+        message.set_field(&field, Value::String(value.clone()));
+    }
+    if message.encoded_len() > MAX_MESSAGE_BYTES {
+        return Err(Refused::too_large(MAX_MESSAGE_BYTES));
+    }
+    Ok(message)
+}
+
+/// Fields that a query may not set, because they come from elsewhere.
+fn in_path<'a>(variables: &'a [(&'a str, String)], body: Option<&'a FieldDescriptor>) -> Vec<&'a str> {
+    variables.iter().map(|(name, _)| *name).chain(body.map(FieldDescriptor::name)).collect()
+}
+
+async fn read_message(
+    input: &MessageDescriptor,
+    headers: &HeaderMap,
+    body: HttpBody,
+) -> Result<DynamicMessage, Refused> {
+    let json = read_json(headers, body).await?;
+    // A call without anything to say may leave the object out.
+    let json: &[u8] = if json.is_empty() { b"{}" } else { &json };
+    from_json(input.clone(), json)
+}
+
+fn set_from_json(message: &mut DynamicMessage, field: &FieldDescriptor, json: &[u8]) -> Result<(), Refused> {
+    // Read as a message of that field alone, so that every kind of field is read in one way.
+    let mut object = format!("{{\"{}\":", field.name()).into_bytes();
+    object.extend_from_slice(if json.is_empty() { b"null" } else { json });
+    object.push(b'}');
+    let read = from_json(field.parent_message().clone(), &object)?;
+    message.set_field(field, read.get_field(field).into_owned());
+    Ok(())
+}
+
+/// The whole body, if it is JSON by its own word.
+async fn read_json(headers: &HeaderMap, body: HttpBody) -> Result<Bytes, Refused> {
+    let bytes = timeout(MAX_WAIT, read(body, MAX_JSON_BYTES)).await.map_err(|_| Refused::slow(MAX_WAIT))??;
+    if !bytes.is_empty() && !is_json(headers) {
+        return Err(Refused::media_type("JSON (application/json)"));
+    }
+    Ok(bytes)
+}
+
+async fn read(body: HttpBody, max_bytes: usize) -> Result<Bytes, Refused> {
+    let announced = body.size_hint().lower();
+    if announced > max_bytes as u64 {
+        return Err(Refused::too_large(max_bytes));
+    }
+    let mut bytes = BytesMut::new();
+    let mut frames = body.into_data_stream();
+    while let Some(frame) = frames.next().await {
+        let frame = frame.map_err(|_| Refused::field("request", "the body broke off"))?;
+        if bytes.len() + frame.len() > max_bytes {
+            return Err(Refused::too_large(max_bytes));
+        }
+        bytes.extend_from_slice(&frame);
+    }
+    Ok(bytes.freeze())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// A call that takes nothing in its body does not read one to throw it away.
+async fn refuse_body(body: HttpBody) -> Result<(), Refused> {
+    let mut frames = body.into_data_stream();
+    loop {
+        match timeout(MAX_WAIT, frames.next()).await.map_err(|_| Refused::slow(MAX_WAIT))? {
+            None => return Ok(()),
+            Some(Ok(frame)) if frame.is_empty() => {}
+            Some(Ok(_)) => {
+                return Err(Refused::field("request", "this call takes no body; its fields go into path and query"));
+            }
+            Some(Err(_)) => return Err(Refused::field("request", "the body broke off")),
+        }
+    }
+}
+
+/// A message from its canonical JSON.
+fn from_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, Refused> {
+    if n_values(json) > MAX_JSON_VALUES {
+        return Err(Refused::field("request", format!("has more than {MAX_JSON_VALUES} values")));
+    }
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
+    let read = descriptor.deserialize(tracked);
+    let message = read.map_err(|error| wrong(&track.path().to_string(), &error))?;
+    reader.end().map_err(|error| wrong(".", &error))?;
+    Ok(message)
+}
+
+fn wrong(path: &str, error: &serde_json::Error) -> Refused {
+    let text = error.to_string();
+    let field: Cow<'_, str> = match unknown_field(&text) {
+        _ if error.is_syntax() || error.is_eof() => {
+            return Refused::field("request", format!("is not JSON: {text}"));
+        }
+        Some(name) if path == "." => name.into(),
+        Some(name) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}").into(),
+        _ if path == "." => "request".into(),
+        Some(_) | None => path.into(),
+    };
+    Refused::field(&field, text.as_str())
+}
+
+/// The name that the reader does not know, in its words.
+fn unknown_field(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("unrecognized field name '")?;
+    rest.rsplit_once('\'').map(|(name, _)| name)
+}
+
+/// How many values a JSON text has at most: one more than its commas and brackets, outside of strings.
+fn n_values(json: &[u8]) -> usize {
+    let (mut n, mut in_text, mut escaped) = (1, false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b',' | b'[' | b'{' if !in_text => n += 1,
+            _ => {}
+        }
+    }
+    n
+}
+
+/// A message from a JSON value that was made from a query.
+pub(super) fn from_value(descriptor: MessageDescriptor, value: serde_json::Value) -> Result<DynamicMessage, Refused> {
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
+    descriptor.deserialize(tracked).map_err(|error| wrong(&track.path().to_string(), &error))
+}

@@ -1,0 +1,147 @@
+//! What holds for every conversation: a bound on the first word and on each silence, a span, counts, and the vendor's breaker.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use tokio::time::{Instant, timeout};
+use tracing::{Instrument, Span, field, info_span};
+
+use super::{Guarded, Op};
+use crate::{
+    domain::{chat::ChatCard, names::ProviderId},
+    provider::{
+        breaker::{Outcome, Probe, Purpose},
+        chat::{ChatEvent, ChatOrder, ChatProvider, ChatStream},
+        error::{Effect, ErrorKind, ProviderError},
+        port::Provider,
+    },
+    telemetry::Metrics,
+};
+
+#[async_trait]
+impl ChatProvider for Guarded {
+    fn id(&self) -> &ProviderId {
+        Provider::id(self)
+    }
+
+    fn chat_models(&self) -> &[Arc<ChatCard>] {
+        self.inner.chat().map_or(&[], ChatProvider::chat_models)
+    }
+
+    fn serves_undescribed_chat(&self) -> bool {
+        self.inner.chat().is_some_and(ChatProvider::serves_undescribed_chat)
+    }
+
+    async fn chat(&self, order: ChatOrder) -> Result<ChatStream, ProviderError> {
+        let id = ChatProvider::id(self);
+        let Some(inner) = self.inner.chat() else {
+            let why = "has no language models";
+            return Err(ProviderError::new(id, ErrorKind::ModelNotFound, Effect::None, why));
+        };
+        // The first chat after a rest finds out for all, until it is answered.
+        let probe = self.breaker.try_pass().map_err(|until| resting(id, until))?;
+        let began = Instant::now();
+        let span = info_span!(
+            "provider.call",
+            otel.kind = "client",
+            provider.id = id.id(),
+            operation = Op::Chat.as_str(),
+            outcome = field::Empty
+        );
+        let opened = match timeout(self.deadlines.submit, inner.chat(order).instrument(span.clone())).await {
+            Ok(opened) => opened,
+            Err(_) => Err(self.overdue(Op::Chat, self.deadlines.submit)),
+        };
+        match opened {
+            Ok(said) => {
+                let talk = Talk {
+                    said,
+                    provider: id.clone(),
+                    silence: self.deadlines.open,
+                    began,
+                    has_spoken: false,
+                    _probe: probe,
+                    note: Note { span, metrics: self.metrics.clone(), provider: id.clone(), began, outcome: "dropped" },
+                    breaker: Arc::clone(&self.breaker),
+                };
+                Ok(stream::unfold(Some(talk), |talk| async move { talk?.next().await }).boxed())
+            }
+            Err(error) => {
+                let outcome = error.kind.as_str();
+                span.record("outcome", outcome);
+                self.metrics.provider_called(id.id(), Op::Chat.as_str(), outcome, began.elapsed());
+                self.note_health(Op::Chat, Some(&error));
+                Err(error)
+            }
+        }
+    }
+}
+
+fn resting(id: &ProviderId, until: Option<Instant>) -> ProviderError {
+    let wait = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let why = "rests, because its last calls failed";
+    ProviderError::new(id, ErrorKind::Overloaded, Effect::None, why).retry_after(wait)
+}
+
+/// An answer under way.
+struct Talk {
+    said: ChatStream,
+    provider: ProviderId,
+    silence: Duration,
+    began: Instant,
+    has_spoken: bool,
+    _probe: Option<Probe>,
+    note: Note,
+    breaker: Arc<super::Breaker>,
+}
+
+impl Talk {
+    /// The next event with what is left; nothing is left after an end or an error.
+    async fn next(mut self) -> Option<(Result<ChatEvent, ProviderError>, Option<Self>)> {
+        let next = timeout(self.silence, self.said.next().instrument(self.note.span.clone())).await;
+        let broken = |kind, why: String| Err(ProviderError::new(&self.provider, kind, Effect::Maybe, why));
+        let event = match next {
+            Ok(Some(event)) => event,
+            Ok(None) => broken(ErrorKind::Transport, "broke off in the middle of its answer".to_owned()),
+            Err(_) => broken(ErrorKind::Timeout, format!("said nothing for {} s", self.silence.as_secs())),
+        };
+        match &event {
+            Ok(ChatEvent::Delta(_)) => {
+                if !self.has_spoken {
+                    self.has_spoken = true;
+                    self.note.metrics.chat_began(self.provider.id(), self.began.elapsed());
+                    self.breaker.note(Purpose::Order, Outcome::Answered);
+                }
+                return Some((event, Some(self)));
+            }
+            Ok(ChatEvent::End(_)) => {
+                self.note.outcome = "ok";
+                if !self.has_spoken {
+                    self.breaker.note(Purpose::Order, Outcome::Answered);
+                }
+            }
+            Err(error) => {
+                self.note.outcome = error.kind.as_str();
+                self.breaker.note(Purpose::Order, super::outcome(error.kind));
+            }
+        }
+        Some((event, None))
+    }
+}
+
+/// Tells of the call when it is over, also when its reader goes away in the middle.
+struct Note {
+    span: Span,
+    metrics: Metrics,
+    provider: ProviderId,
+    began: Instant,
+    outcome: &'static str,
+}
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        self.span.record("outcome", self.outcome);
+        self.metrics.provider_called(self.provider.id(), Op::Chat.as_str(), self.outcome, self.began.elapsed());
+    }
+}

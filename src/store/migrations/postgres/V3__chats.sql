@@ -1,0 +1,25 @@
+-- Chats: what each used and cost, written once at its end. Its turns are the session's messages.
+CREATE TABLE filmgate.chats (
+    id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    tenant TEXT COLLATE "C" NOT NULL,
+    -- Empty if it belongs to none.
+    session TEXT COLLATE "C" NOT NULL,
+    model TEXT COLLATE "C" NOT NULL,
+    labels JSONB NOT NULL,
+    created_at BIGINT NOT NULL,
+    ended_at BIGINT NOT NULL,
+    -- `succeeded` if the answer came to its end, else `failed`.
+    state TEXT COLLATE "C" NOT NULL,
+    -- As the provider counts them; absent if it did not tell.
+    input_tokens BIGINT,
+    cached_input_tokens BIGINT,
+    output_tokens BIGINT,
+    reasoning_tokens BIGINT,
+    -- Absent if it cannot be told.
+    cost BIGINT
+);
+CREATE INDEX chats_by_age ON filmgate.chats (tenant, created_at);
+
+-- A movement belongs to a generation or to a chat; the other one is empty.
+ALTER TABLE filmgate.ledger ADD COLUMN chat TEXT COLLATE "C" NOT NULL DEFAULT '';
+CREATE INDEX ledger_by_chat ON filmgate.ledger (chat) WHERE chat <> '';
