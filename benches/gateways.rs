@@ -93,6 +93,8 @@ struct Measured {
     gateway: Arc<Gateway>,
     alone: Vec<Round>,
     at_once: Vec<Round>,
+    /// Of the gateway, while many call at once.
+    cpu: Duration,
 }
 
 impl Measured {
@@ -104,24 +106,38 @@ impl Measured {
             Report::new(format!("{}: not served by {}: {why}", case.title, gateway.name), &[]);
             return Ok(None);
         }
-        Ok(Some(Self { gateway: Arc::clone(gateway), alone: Vec::new(), at_once: Vec::new() }))
+        Ok(Some(Self { gateway: Arc::clone(gateway), alone: Vec::new(), at_once: Vec::new(), cpu: Duration::ZERO }))
     }
 
     async fn run(&mut self, case: &Case, time: Duration, counts: bool) -> Result<()> {
-        for (n_at_once, rounds) in [(1, &mut self.alone), (case.n_at_once, &mut self.at_once)] {
-            let connections = open(self.gateway.addr, n_at_once).await?;
-            let (gateway, call) = (Arc::clone(&self.gateway), case.call);
-            let round = round(&connections, 1, time, move |connection| call(Arc::clone(&gateway), connection)).await;
-            rounds.extend(Some(round.with_context(|| self.gateway.name)?).filter(|_| counts));
+        let alone = self.round(case, 1, time).await?;
+        let before = self.cpu()?;
+        let at_once = self.round(case, case.n_at_once, time).await?;
+        if counts {
+            self.cpu += self.cpu()?.saturating_sub(before);
+            self.alone.push(alone);
+            self.at_once.push(at_once);
         }
         Ok(())
+    }
+
+    async fn round(&self, case: &Case, n_at_once: usize, time: Duration) -> Result<Round> {
+        let connections = open(self.gateway.addr, n_at_once).await?;
+        let (gateway, call) = (Arc::clone(&self.gateway), case.call);
+        let round = round(&connections, 1, time, move |connection| call(Arc::clone(&gateway), connection)).await;
+        round.with_context(|| self.gateway.name)
+    }
+
+    fn cpu(&self) -> Result<Duration> {
+        self.gateway.process.as_ref().map_or(Ok(Duration::ZERO), |process| process.cpu())
     }
 
     fn sum(self) -> Result<Figures> {
         let (alone, at_once) = (Round::sum(self.alone), Round::sum(self.at_once));
         let rss = self.gateway.process.as_ref().map(|process| process.peak_rss()).transpose()?;
         let wait = |part| alone.quantile(part).as_secs_f64() * 1e6;
-        Ok(Figures { name: self.gateway.name, p50: wait(0.5), p99: wait(0.99), rate: at_once.rate, rss })
+        let cpu = self.cpu.as_secs_f64() * 1e6 / at_once.n_calls().max(1) as f64;
+        Ok(Figures { name: self.gateway.name, p50: wait(0.5), p99: wait(0.99), rate: at_once.rate, cpu, rss })
     }
 }
 
@@ -132,19 +148,28 @@ struct Figures {
     p99: f64,
     /// Calls a second of many at once.
     rate: f64,
+    /// Of the gateway for each of them, in µs.
+    cpu: f64,
     rss: Option<u64>,
 }
 
 fn report(case: &Case, measured: Vec<Measured>) -> Result<()> {
     let title = format!("{}: one caller for what is added, {} for calls a second", case.title, case.n_at_once);
-    let report = Report::new(title, &["", "p50 added µs", "p99 added µs", "calls/s", "peak RSS MiB"]);
+    let report = Report::new(title, &["", "p50 added µs", "p99 added µs", "calls/s", "CPU µs each", "peak RSS MiB"]);
     let mut figures = measured.into_iter().map(Measured::sum).collect::<Result<Vec<_>>>()?;
     let (p50, p99) =
         figures.first().filter(|first| first.rss.is_none()).map_or((0.0, 0.0), |first| (first.p50, first.p99));
-    for Figures { name, p50: own, p99: own99, rate, rss } in &mut figures {
+    for Figures { name, p50: own, p99: own99, rate, cpu, rss } in &mut figures {
         (*own, *own99) = (*own - p50, *own99 - p99);
         let rss = rss.map_or_else(String::new, mib);
-        report.row(&[(*name).to_owned(), format!("{own:.0}"), format!("{own99:.0}"), format!("{rate:.0}"), rss]);
+        report.row(&[
+            (*name).to_owned(),
+            format!("{own:.0}"),
+            format!("{own99:.0}"),
+            format!("{rate:.0}"),
+            format!("{cpu:.0}"),
+            rss,
+        ]);
     }
     let Some(ours) = figures.iter().find(|figures| figures.name == "filmgate") else { return Ok(()) };
     for peer in figures.iter().filter(|figures| figures.rss.is_some() && figures.name != ours.name) {
@@ -160,7 +185,9 @@ fn report(case: &Case, measured: Vec<Measured>) -> Result<()> {
             Some((.., None)) | None => report.note(format!("{what}, added p50: {added:.2}")),
         }
         let memory = ours.rss.unwrap_or_default() as f64 / peer.rss.unwrap_or_default() as f64;
-        report.note(format!("{what}, added p99: {:.2}; memory: {memory:.2}", ours.p99 / peer.p99));
+        let cpu = ours.cpu / peer.cpu;
+        report
+            .note(format!("{what}, added p99: {:.2}; CPU a call: {cpu:.2}; memory: {memory:.2}", ours.p99 / peer.p99));
     }
     for (name, ..) in case.bars.iter().filter(|(name, ..)| !figures.iter().any(|figures| figures.name == *name)) {
         report.note(format!("{name} is not measured; the peers are installed by\n{INSTALL}"));
