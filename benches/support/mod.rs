@@ -6,9 +6,12 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "every benchmark uses its own part of this")]
 
 pub(crate) mod database;
+pub(crate) mod gateways;
+pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod simulator;
+pub(crate) mod upstream;
 
 use std::fmt::Display;
 
@@ -17,6 +20,11 @@ use tikv_jemallocator::Jemalloc;
 /// Peers and load run with the allocator that the server has.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// The core of callers, and of what they are answered with behind a server.
+pub(crate) const CALLERS: usize = 0;
+/// The core of the one server under measurement.
+pub(crate) const SERVER: usize = 1;
 
 /// A report: a title, rows of figures under headings, and verdicts.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -32,13 +33,14 @@ pub(crate) struct Process {
 #[derive(Debug)]
 pub(crate) struct Home {
     folder: TempDir,
+    core: Option<usize>,
     variables: BTreeMap<&'static str, String>,
 }
 
 impl Home {
     /// An empty folder. What is logged is what a server logs by default.
     pub(crate) fn new() -> Result<Self> {
-        let home = Self { folder: tempfile::tempdir()?, variables: BTreeMap::new() };
+        let home = Self { folder: tempfile::tempdir()?, core: None, variables: BTreeMap::new() };
         Ok(home.with("FILMGATE_DRAIN_DELAY", "0s"))
     }
 
@@ -48,12 +50,27 @@ impl Home {
         self
     }
 
+    /// And its servers on this core alone.
+    pub(crate) fn on_core(self, core: usize) -> Self {
+        Self { core: Some(core), ..self }
+    }
+
     /// With the simulated Replicate at this base URL, as many jobs at once as are asked for, and no limit on the unfinished.
     pub(crate) fn with_replicate(self, base_url: String) -> Self {
         self.with("REPLICATE_API_TOKEN", "r8_simulated")
             .with("FILMGATE_REPLICATE_BASE_URL", base_url)
             .with("FILMGATE_CONCURRENCY", "20000")
             .with("FILMGATE_MAX_UNFINISHED", "1000000")
+    }
+
+    /// With a vendor that speaks OpenAI's language at this base URL, as many jobs at once as are asked for, looked at without delay.
+    pub(crate) fn with_openai(self, base_url: String) -> Self {
+        self.with("OPENAI_API_KEY", "sk-simulated")
+            .with("OPENAI_BASE_URL", base_url)
+            .with("FILMGATE_CONCURRENCY", "20000")
+            .with("FILMGATE_MAX_UNFINISHED", "1000000")
+            .with("FILMGATE_POLL_INTERVAL", "50ms")
+            .with("FILMGATE_POLL_INTERVAL_MAX", "50ms")
     }
 
     /// On this database, with artifacts in this folder, which all servers on the database share; what a dead server had is taken over after `lease`.
@@ -65,7 +82,7 @@ impl Home {
 
     /// For one more server with the same settings.
     pub(crate) fn beside(&self) -> Result<Self> {
-        Ok(Self { folder: tempfile::tempdir()?, variables: self.variables.clone() })
+        Ok(Self { folder: tempfile::tempdir()?, core: self.core, variables: self.variables.clone() })
     }
 
     /// The name of the server on this folder among those on its database.
@@ -77,7 +94,7 @@ impl Home {
     pub(crate) async fn serve(&self) -> Result<(Process, Duration)> {
         let addr = free_addr()?;
         let log = fs::File::options().create(true).append(true).open(self.log_file())?;
-        let mut command = binary(self.folder.path());
+        let mut command = binary(self.folder.path(), self.core);
         command.env("FILMGATE_DATA_DIR", self.folder.path().join("data")).envs(&self.variables);
         command.args(["serve", "--listen", &addr.to_string()]).stdout(log.try_clone()?).stderr(log);
         let start = Instant::now();
@@ -98,7 +115,7 @@ impl Process {
     /// `filmgate simulate` with these flags.
     pub(crate) async fn simulator(flags: &[&str]) -> Result<Self> {
         let addr = free_addr()?;
-        let mut command = binary(Path::new("/"));
+        let mut command = binary(Path::new("/"), None);
         command.args(["simulate", "--listen", &addr.to_string()]).args(flags);
         let mut process = Self { child: command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?, addr };
         process.answers("/_control/counts").await?;
@@ -107,13 +124,28 @@ impl Process {
 
     /// This benchmark as a peer of that name: its `main` serves on the address in its second argument.
     pub(crate) async fn peer(name: &str) -> Result<Self> {
+        Self::peer_on(name, None, &[]).await
+    }
+
+    /// Such a peer on one core, if one is named, with these further arguments.
+    pub(crate) async fn peer_on(name: &str, core: Option<usize>, arguments: &[&OsStr]) -> Result<Self> {
         let addr = free_addr()?;
-        let child = Command::new(std::env::current_exe()?).args([name, &addr.to_string()]).spawn()?;
-        let process = Self { child, addr };
+        let mut command = program(&std::env::current_exe()?, core);
+        command.args([name, &addr.to_string()]).args(arguments);
+        Self::listening(command, addr, PATIENCE).await
+    }
+
+    /// Starts a program that is to listen on `addr`, and waits until it does.
+    pub(crate) async fn listening(mut command: Command, addr: SocketAddr, patience: Duration) -> Result<Self> {
+        let child = command.spawn().with_context(|| format!("{command:?} does not start"))?;
+        let mut process = Self { child, addr };
         let start = Instant::now();
         while TcpStream::connect(addr).await.is_err() {
-            if start.elapsed() > PATIENCE {
-                bail!("the peer {name} does not listen");
+            if let Some(status) = process.child.try_wait()? {
+                bail!("{command:?} ended: {status}");
+            }
+            if start.elapsed() > patience {
+                bail!("{command:?} does not listen");
             }
             sleep(Duration::from_millis(5)).await;
         }
@@ -197,14 +229,33 @@ fn stat(id: u32) -> Result<String> {
     Ok(fields.to_owned())
 }
 
+/// A program, on one core alone if one is named.
+pub(crate) fn program(path: &Path, core: Option<usize>) -> Command {
+    let Some(core) = core else { return Command::new(path) };
+    // It becomes the program, so that the process is the program's.
+    let mut command = Command::new("taskset");
+    command.args(["-c", &core.to_string()]).arg(path);
+    command
+}
+
+/// Keeps this process, its threads to come and what it starts on one core, unless told otherwise.
+pub(crate) fn stay_on(core: usize) -> Result<()> {
+    let mut command = Command::new("taskset");
+    command.args(["-a", "-c", "-p", &core.to_string(), &std::process::id().to_string()]).stdout(Stdio::null());
+    let status = command.status().context("taskset is missing: apt-get install util-linux")?;
+    ensure!(status.success(), "this process cannot be kept on core {core}: {status}");
+    Ok(())
+}
+
 /// The binary, with nothing of this process's own settings.
-fn binary(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_filmgate"));
+fn binary(folder: &Path, core: Option<usize>) -> Command {
+    let mut command = program(Path::new(env!("CARGO_BIN_EXE_filmgate")), core);
     command.current_dir(folder).env_clear().env("HOME", folder).stdin(Stdio::null());
     command
 }
 
-fn free_addr() -> Result<SocketAddr> {
+/// A port that nobody listens on.
+pub(crate) fn free_addr() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 

@@ -130,7 +130,7 @@ impl Blobs {
         }
     }
 
-    /// The bytes of `range`, in chunks of 512 KiB; the last may be shorter.
+    /// The bytes of `range`, in chunks of 256 KiB; the last may be shorter.
     pub async fn open(
         &self,
         key: &BlobKey,

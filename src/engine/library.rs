@@ -82,7 +82,7 @@ impl Engine {
         Ok(artifact)
     }
 
-    /// The bytes of an artifact, in chunks of 512 KiB; the last may be shorter.
+    /// The bytes of an artifact, in chunks of 256 KiB; the last may be shorter.
     pub async fn read(
         &self,
         artifact: &Artifact,
