@@ -183,12 +183,12 @@ fn an_answer_is_heard_with_its_thoughts_and_tokens() {
 #[test]
 fn calls_of_tools_get_an_id_and_say_so_at_the_end() {
     let calls = json!([
-        { "functionCall": { "id": "c", "name": "f", "args": { "z": 1, "a": 2 } }, "thoughtSignature": "abc" },
+        { "functionCall": { "id": "c", "name": "f", "args": { "a": 2, "z": 1 } }, "thoughtSignature": "abc" },
         { "functionCall": { "name": "g" } },
     ]);
     let (deltas, _) = heard(&[part(&calls, Some("STOP"))]);
     let [f, g] = &deltas[0].tool_calls[..] else { panic!("{deltas:?}") };
-    assert_eq!((f.index, f.id.as_str(), f.arguments.as_str()), (0, "c", r#"{"z":1,"a":2}"#));
+    assert_eq!((f.index, f.id.as_str(), f.arguments.as_str()), (0, "c", r#"{"a":2,"z":1}"#));
     assert_eq!((g.index, g.name.as_str(), g.arguments.as_str()), (1, "g", "{}"));
     assert!(g.id.starts_with("call_"), "{}", g.id);
     assert_eq!(deltas[1].finish, Some(Finish::ToolCalls));

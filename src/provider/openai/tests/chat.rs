@@ -245,7 +245,7 @@ async fn the_simulated_vendor_answers_at_once_and_in_events() {
 async fn who_stops_listening_hangs_up_at_the_vendor() {
     let (openai, root, _serving) = simulated(&["chat:pace=1h"]).await;
     let mut stream = ChatProvider::chat(&openai, asking("[words=1000]", true)).await.unwrap();
-    // The first event has nothing to tell, so that there is nothing to wait for.
+    assert!(stream.next().await.unwrap().is_ok(), "it has begun");
     assert!(futures_util::poll!(stream.next()).is_pending());
     assert_eq!(count(&root, "chats_hung_up").await, 0);
     drop(stream);
