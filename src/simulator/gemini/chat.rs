@@ -27,7 +27,7 @@ pub(super) async fn say(
         let refusal = Refusal { status: StatusCode::BAD_REQUEST, text: why, wait: None };
         return Ok(chat.refused(google::refuse(&refusal)));
     }
-    if model.starts_with("unknown") {
+    if !["gemini-", "gemma-"].iter().any(|family| model.starts_with(family)) {
         let text =
             format!("models/{model} is not found for API version v1beta, or is not supported for generateContent.");
         return Ok(chat.refused(google::refuse(&Refusal { status: StatusCode::NOT_FOUND, text, wait: None })));
@@ -124,7 +124,9 @@ fn question(body: &Value) -> Question {
     let response = response.filter(Value::is_object).map(|response| response["response"].clone());
     let asked = |content: &&Value| content["role"] != "model" && !text(content).is_empty();
     let declarations = list(&body["tools"]).into_iter().flat_map(|tool| list(&tool["functionDeclarations"]));
-    let schema = |tool: &Value| tool.get("parametersJsonSchema").unwrap_or(&tool["parameters"]).clone();
+    // Google's own client writes this one as the proto does.
+    let schemas = ["parametersJsonSchema", "parameters_json_schema", "parameters"];
+    let schema = |tool: &Value| schemas.iter().find_map(|key| tool.get(*key)).cloned().unwrap_or_default();
     let calling = &body["toolConfig"]["functionCallingConfig"];
     let config = &body["generationConfig"];
     Question {
