@@ -299,7 +299,10 @@ async fn a_call_without_effect_leaves_nothing_and_a_lost_answer_leaves_that_nobo
         let stage = Stage::set(vec![act]);
         let error = match stage.chat.begin(asks("rich", "")).await {
             Err(error) => error,
-            Ok(conversation) => conversation.events.filter_map(|said| async { said.err() }).next().await.unwrap(),
+            Ok(conversation) => {
+                let said: Vec<_> = conversation.events.collect().await;
+                said.into_iter().find_map(Result::err).unwrap()
+            }
         };
         let Error::Provider { failure, .. } = error else { panic!("{error:?}") };
         assert_eq!((failure.reason, failure.charged), (reason, charged));

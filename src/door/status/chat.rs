@@ -22,7 +22,7 @@ const LOOK_FIRST: &str =
     "it may have been answered and charged; look at the provider's own account before sending it again";
 
 /// What the provider said of a chat, with its reason as a generation would have it.
-pub(super) fn tell_chat(failure: Failure, retry_after: Option<Duration>) -> Told {
+pub(super) fn tell_chat(failure: &Failure, retry_after: Option<Duration>) -> Told {
     let lost = failure.reason == FailureReason::ProviderUnreachable && failure.charged != Charged::No;
     // Only what certainly had no effect may be called unreachable: callers send that again.
     let reason = if lost { ErrorReason::SubmitAnswerLost } else { failure_reason(failure.reason) };
