@@ -32,7 +32,8 @@ pub(super) struct Refused {
     code: Cow<'static, str>,
     message: String,
     details: Map<String, Value>,
-    headers: HeaderMap,
+    /// Boxed, because it is large and a refusal is the rare result.
+    headers: Box<HeaderMap>,
     retry: Option<Duration>,
 }
 
@@ -43,7 +44,7 @@ impl Refused {
             code: code.into(),
             message: cut(message.into(), MAX_TEXT),
             details: Map::new(),
-            headers: HeaderMap::new(),
+            headers: Box::default(),
             retry: None,
         }
     }
@@ -156,7 +157,7 @@ pub(super) fn allow(methods: &[Method]) -> String {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let body = Json(self.body());
-        let mut headers = self.headers;
+        let mut headers = *self.headers;
         if let Some(delay) = self.retry {
             // Whole seconds, and never sooner than asked for.
             headers.insert(RETRY_AFTER, HeaderValue::from(delay.as_secs() + u64::from(delay.subsec_nanos() > 0)));
@@ -177,7 +178,7 @@ impl From<&Status> for Refused {
         let mut refused = Self::new(http, code(http, &reason), status.message());
         refused.details = details(&told, &reason);
         refused.retry = told.retry_info().and_then(|info| info.retry_delay);
-        refused.headers = metadata::to_headers(status.metadata());
+        refused.headers = Box::new(metadata::to_headers(status.metadata()));
         let retryable = refused.retry.is_some() || http == StatusCode::SERVICE_UNAVAILABLE;
         // A refusal starts nothing. What failed on our side may have begun something.
         let charged = if http.is_client_error() { "NO" } else { "UNKNOWN" };

@@ -185,7 +185,7 @@ impl Format {
         .into_bytes()
     }
 
-    fn end(self, trailers: Map<String, serde_json::Value>, is_first: bool) -> Vec<u8> {
+    fn end(self, trailers: &Map<String, serde_json::Value>, is_first: bool) -> Vec<u8> {
         match self {
             Self::Events => format!("event: end\ndata: {}\n\n", json!(trailers)).into_bytes(),
             Self::Lines => Vec::new(),
@@ -248,6 +248,6 @@ impl Writer {
     async fn end(&mut self) -> Option<Vec<u8>> {
         self.stage = Stage::Ended;
         let trailers = self.messages.trailers().await;
-        Some(self.format.end(trailers, self.n_written == 0)).filter(|bytes| !bytes.is_empty())
+        Some(self.format.end(&trailers, self.n_written == 0)).filter(|bytes| !bytes.is_empty())
     }
 }

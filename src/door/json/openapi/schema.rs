@@ -151,15 +151,13 @@ impl Schemas {
             }
             Kind::Float | Kind::Double => json!({ "type": "number", "format": "double" }),
             Kind::Int32 | Kind::Sint32 | Kind::Sfixed32 => {
-                whole(is_lenient, "int32", i32::MIN.into(), i32::MAX.into(), 9)
+                whole(is_lenient, "int32", i32::MIN.into(), i32::MAX.unsigned_abs().into(), 9)
             }
-            Kind::Uint32 | Kind::Fixed32 => whole(is_lenient, "uint32", 0.into(), u32::MAX.into(), 9),
+            Kind::Uint32 | Kind::Fixed32 => whole(is_lenient, "uint32", 0, u32::MAX.into(), 9),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 if direction != Direction::Out => {
-                whole(is_lenient, "int64", i64::MIN.into(), i64::MAX.into(), 18)
+                whole(is_lenient, "int64", i64::MIN, i64::MAX.unsigned_abs(), 18)
             }
-            Kind::Uint64 | Kind::Fixed64 if direction != Direction::Out => {
-                whole(is_lenient, "uint64", 0.into(), u64::MAX.into(), 18)
-            }
+            Kind::Uint64 | Kind::Fixed64 if direction != Direction::Out => whole(is_lenient, "uint64", 0, u64::MAX, 18),
             Kind::Int64 | Kind::Sint64 | Kind::Sfixed64 => {
                 json!({ "type": "string", "format": "int64", "pattern": "^-?[0-9]+$" })
             }
@@ -231,8 +229,8 @@ fn nullable(mut schema: Value, direction: Direction) -> Value {
 }
 
 /// A whole number; as text it may be a little shorter than the largest.
-fn whole(is_lenient: bool, format: &str, minimum: Value, maximum: Value, n_digits: usize) -> Value {
-    let sign = if minimum == json!(0) { "" } else { "-?" };
+fn whole(is_lenient: bool, format: &str, minimum: i64, maximum: u64, n_digits: usize) -> Value {
+    let sign = if minimum == 0 { "" } else { "-?" };
     let mut schema = json!({ "type": "integer", "format": format, "minimum": minimum, "maximum": maximum });
     if is_lenient {
         schema["type"] = json!(["integer", "string"]);
