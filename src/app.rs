@@ -243,8 +243,8 @@ async fn serve(listener: TcpListener, engine: &Engine, doors: Doors, shutdown: &
     let (health, follow) = door::health(until_closing(engine, &tasks, drain.clone())).await;
     tasks.spawn("health", policy, follow);
     let Doors { chat, links, targets, cors } = doors;
-    let grpc = door::grpc_router(engine.clone(), chat, links.clone(), Arc::clone(&targets), health)?;
-    let http = door::http_router(engine.clone(), links, targets, engine.readiness(), grpc.clone());
+    let grpc = door::grpc_router(engine.clone(), chat.clone(), links.clone(), Arc::clone(&targets), health)?;
+    let http = door::http_router(engine.clone(), chat, links, targets, engine.readiness(), grpc.clone());
     let app = door::dispatch::dispatch(grpc, http, &cors, &Metrics::new());
     let own_tasks = tasks.clone();
     tasks.spawn("door", policy, async move {

@@ -9,6 +9,8 @@ mod optimize;
 mod order;
 mod request;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use std::{
     pin::Pin,
@@ -196,6 +198,14 @@ impl Chat {
 fn failed(error: &ProviderError) -> Error {
     let failure = error.to_failure(FailurePhase::Provider, talk::charged(error));
     Error::Provider { failure: Box::new(failure), retry_after: error.retry_after }
+}
+
+#[cfg(test)]
+impl Answer {
+    /// An answer that a test gives.
+    pub(crate) fn of(said: BoxStream<'static, Result<Said, Error>>) -> Self {
+        Self(said)
+    }
 }
 
 impl Stream for Answer {

@@ -19,8 +19,8 @@ use crate::{
     app::Running,
     pb::v1::{
         artifact_service_client::ArtifactServiceClient, budget_service_client::BudgetServiceClient,
-        generation_service_client::GenerationServiceClient, model_service_client::ModelServiceClient,
-        session_service_client::SessionServiceClient,
+        chat_service_client::ChatServiceClient, generation_service_client::GenerationServiceClient,
+        model_service_client::ModelServiceClient, session_service_client::SessionServiceClient,
     },
 };
 
@@ -113,6 +113,10 @@ impl Connection {
 
     pub(super) fn sessions(&self) -> SessionServiceClient<Calls> {
         SessionServiceClient::with_interceptor(self.channel.clone(), self.tenant.clone())
+    }
+
+    pub(super) fn chats(&self) -> ChatServiceClient<Calls> {
+        ChatServiceClient::with_interceptor(self.channel.clone(), self.tenant.clone())
     }
 
     pub(super) fn budgets(&self) -> BudgetServiceClient<Calls> {

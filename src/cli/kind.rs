@@ -11,6 +11,28 @@ pub(super) enum KindArg {
     Music,
 }
 
+/// As [`KindArg`], where text of chats may be asked for as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum MadeArg {
+    Video,
+    Image,
+    Speech,
+    Music,
+    Text,
+}
+
+impl From<MadeArg> for v1::Kind {
+    fn from(made: MadeArg) -> Self {
+        match made {
+            MadeArg::Video => Self::Video,
+            MadeArg::Image => Self::Image,
+            MadeArg::Speech => Self::Speech,
+            MadeArg::Music => Self::Music,
+            MadeArg::Text => Self::Text,
+        }
+    }
+}
+
 impl From<KindArg> for v1::Kind {
     fn from(kind: KindArg) -> Self {
         match kind {

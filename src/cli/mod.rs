@@ -5,6 +5,7 @@
 //! `Terminal`; it returns how to exit, and never ends the process itself.
 
 mod callbacks;
+mod chat;
 mod check;
 mod connect;
 mod download;
@@ -87,6 +88,8 @@ enum Command {
     Speech(Box<Client<generate::Generate<generate::SpeechFlags>>>),
     /// Make music and save it.
     Music(Box<Client<generate::Generate<generate::MusicFlags>>>),
+    /// Talk with a language model.
+    Chat(Client<chat::Chat>),
     /// Tell what an order would cost, without ordering.
     Estimate(Box<Client<generate::Estimate>>),
     /// Go on watching a generation.
@@ -253,6 +256,7 @@ async fn dispatch(cli: Cli, surroundings: Surroundings<'_>) -> Result<Exit, Fail
         Command::Image(client) => server.run(*client, surroundings).await,
         Command::Speech(client) => server.run(*client, surroundings).await,
         Command::Music(client) => server.run(*client, surroundings).await,
+        Command::Chat(client) => server.run(client, surroundings).await,
         Command::Estimate(client) => server.run(*client, surroundings).await,
         Command::Watch(client) => server.run(client, surroundings).await,
         Command::Get(client) => server.run(client, surroundings).await,

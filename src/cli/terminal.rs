@@ -63,6 +63,11 @@ impl Terminal {
             .map_err(|error| Failure::of_stdout(&error))
     }
 
+    /// Writes a piece of text for people to stdout, at once.
+    pub(super) fn part(&mut self, text: &str) -> Result<(), Failure> {
+        write!(self.out, "{}", clean(text)).and_then(|()| self.out.flush()).map_err(|error| Failure::of_stdout(&error))
+    }
+
     /// Writes one JSON value as a line to stdout.
     pub(super) fn json_line(&mut self, value: &Value) -> Result<(), Failure> {
         writeln!(self.out, "{value}").and_then(|()| self.out.flush()).map_err(|error| Failure::of_stdout(&error))

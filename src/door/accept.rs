@@ -22,7 +22,7 @@ use std::{collections::BTreeMap, str::FromStr, time::Duration};
 pub(super) use self::{
     chat::chat,
     estimate::{ToEstimate, estimates},
-    inputs::data_uri,
+    inputs::{bare_base64, data_uri},
     link::link,
     ordered::Ordering,
     prompt::prompt,

@@ -1,11 +1,19 @@
 //! Which web pages may call: cross-origin rules (CORS) for every door at once, gRPC-Web included.
+//!
+//! Browsers ask first (a preflight) before some calls only. A form or a text is sent to any address unasked, so a page that may not call
+//! could still order and spend, and only not read the answer. Therefore such calls are refused here.
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, header};
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{dispatch, request_id};
+use super::{dispatch, request_id, which::Door};
 use crate::config::CorsConfig;
 
 /// How long a browser remembers what it was told. Two hours is the most that any of them does.
@@ -35,6 +43,9 @@ const EXPOSED: [HeaderName; 20] = [
     header::RETRY_AFTER,
 ];
 
+/// What a browser, and no page, says of where a call comes from.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// The rules in force; none if no page may call.
 pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
     let rules = CorsLayer::new()
@@ -53,10 +64,41 @@ pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
     }
 }
 
+/// Refuses calls that change something and come from a page that may not call.
+pub(super) async fn refuse_foreign(State(config): State<CorsConfig>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() || !is_foreign(&request, &config) {
+        return next.run(request).await;
+    }
+    let message = "the page's origin may not call this server; its operator can name it in cors_origins";
+    Door::of(&request).refuse(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message)
+}
+
+/// Whether a page of another origin calls that the settings do not name. Programs send no origin.
+fn is_foreign(request: &Request, config: &CorsConfig) -> bool {
+    let headers = request.headers();
+    let Some(origin) = text(headers, header::ORIGIN) else { return headers.contains_key(header::ORIGIN) };
+    let is_named = match config {
+        CorsConfig::Any => true,
+        CorsConfig::Origins(origins) => origins.iter().any(|one| one == origin),
+        CorsConfig::Off => false,
+    };
+    // A page that was served from here, maybe by a proxy in front that also says where it was called.
+    let is_own = || {
+        let host = request.uri().authority().map(http::uri::Authority::as_str).or_else(|| text(headers, header::HOST));
+        let of_page = origin.split_once("://").map(|(_, authority)| authority);
+        of_page.is_some() && of_page == host || text(headers, FETCH_SITE) == Some("same-origin")
+    };
+    !is_named && !is_own()
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use axum::{Router, body::Body, routing::get};
-    use http::{HeaderMap, Request};
+    use http::Request;
     use tower::ServiceExt;
 
     use super::*;
@@ -89,6 +131,29 @@ mod tests {
         assert!(read["access-control-expose-headers"].to_str().unwrap().contains("grpc-status-details-bin"));
         let vary: Vec<_> = read.get_all(header::VARY).iter().collect();
         assert!(vary.contains(&&HeaderValue::from_static("x-filmgate-tenant")) && vary.len() > 1, "{vary:?}");
+    }
+
+    #[test]
+    fn a_page_is_foreign_unless_it_is_named_or_ours() {
+        let listed = CorsConfig::Origins(vec!["https://a.example".to_owned()]);
+        for (headers, config, foreign) in [
+            (&[][..], &CorsConfig::Off, false),
+            (&[("origin", "https://b.example")], &CorsConfig::Off, true),
+            (&[("origin", "https://b.example")], &listed, true),
+            (&[("origin", "null")], &listed, true),
+            (&[("origin", "https://a.example.evil")], &listed, true),
+            (&[("origin", "https://a.example")], &listed, false),
+            (&[("origin", "https://b.example")], &CorsConfig::Any, false),
+            (&[("origin", "http://films.local:8080"), ("host", "films.local:8080")], &CorsConfig::Off, false),
+            (&[("origin", "http://films.local:8080"), ("host", "films.local")], &CorsConfig::Off, true),
+            (&[("origin", "https://b.example"), ("sec-fetch-site", "same-origin")], &CorsConfig::Off, false),
+            (&[("origin", "https://b.example"), ("sec-fetch-site", "cross-site")], &CorsConfig::Off, true),
+        ] {
+            let request = headers
+                .iter()
+                .fold(Request::post("/v1/videos"), |request, (name, value)| request.header(*name, *value));
+            assert_eq!(is_foreign(&request.body(Body::empty()).unwrap(), config), foreign, "{headers:?} {config:?}");
+        }
     }
 
     #[tokio::test]

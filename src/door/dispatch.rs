@@ -43,14 +43,20 @@ pub fn dispatch(grpc: Router, http: Router, cors: &CorsConfig, metrics: &Metrics
             request.extensions_mut().insert(door);
             match door {
                 Door::Grpc => grpc.oneshot(request).await,
-                Door::GrpcWeb => web.oneshot(plainly(request)).await.map(|answer| answer.map(Body::new)),
+                Door::GrpcWeb => match plainly(request) {
+                    Ok(request) => web.oneshot(request).await.map(|answer| answer.map(Body::new)),
+                    Err(refused) => Ok(refused),
+                },
                 Door::Json | Door::OpenAi | Door::Files | Door::Webhooks | Door::Probes | Door::Unknown => {
                     http.oneshot(request).await
                 }
             }
         }
     });
-    by_door.layer(option_layer(cors::layer(cors))).layer(from_fn(envelope))
+    by_door
+        .layer(from_fn_with_state(cors.clone(), cors::refuse_foreign))
+        .layer(option_layer(cors::layer(cors)))
+        .layer(from_fn(envelope))
 }
 
 /// What every call gets and every answer carries.
@@ -84,27 +90,31 @@ fn bounded(request: Request, door: Door) -> (Request, Fate) {
     (request.map(|body| Body::new(Bounded::new(body, patience, of_body))), fate)
 }
 
-/// The call with its types as the translator knows them: it compares letter by letter, and answers binary whoever asks for nothing.
-fn plainly(mut request: Request) -> Request {
-    let is_text = |kind: &str| kind.starts_with("application/grpc-web-text");
-    let kind = |is_text| {
-        let kind = if is_text { "application/grpc-web-text+proto" } else { "application/grpc-web+proto" };
-        HeaderValue::from_static(kind)
+/// The call with its types as the translator knows them: it compares letter by letter, and answers in binary whoever does not ask.
+///
+/// # Errors
+/// The messages are in another form than protobuf.
+fn plainly(mut request: Request) -> Result<Request, Response> {
+    let binary = HeaderValue::from_static("application/grpc-web+proto");
+    let text = HeaderValue::from_static("application/grpc-web-text+proto");
+    let sent = match essence(request.headers()).as_deref() {
+        Some("application/grpc-web" | "application/grpc-web+proto") => &binary,
+        Some("application/grpc-web-text" | "application/grpc-web-text+proto") => &text,
+        Some(_) | None => {
+            let message =
+                "of gRPC-Web application/grpc-web and application/grpc-web-text are served, both with protobuf";
+            return Err(Door::GrpcWeb.refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "DIALECT_UNSUPPORTED", message));
+        }
     };
-    let sent = essence(request.headers()).unwrap_or_default();
-    let asked = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).map(str::to_ascii_lowercase);
-    let asked = asked.and_then(|accept| {
-        accept.split(',').map(str::trim).find(|kind| kind.starts_with("application/grpc-web")).map(is_text)
+    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok()).map(str::to_ascii_lowercase);
+    let asked = accept.and_then(|accept| {
+        let web = accept.split(',').map(str::trim).find(|kind| kind.starts_with("application/grpc-web"))?;
+        Some(if web.starts_with("application/grpc-web-text") { &text } else { &binary })
     });
-    let headers = request.headers_mut();
-    // Other forms of messages than protobuf are nobody's; the translator refuses them.
-    if matches!(sent.as_str(), "application/grpc-web" | "application/grpc-web+proto")
-        || matches!(sent.as_str(), "application/grpc-web-text" | "application/grpc-web-text+proto")
-    {
-        headers.insert(CONTENT_TYPE, kind(is_text(&sent)));
-        headers.insert(ACCEPT, kind(asked.unwrap_or_else(|| is_text(&sent))));
-    }
-    request
+    let asked = asked.unwrap_or(sent).clone();
+    request.headers_mut().insert(CONTENT_TYPE, sent.clone());
+    request.headers_mut().insert(ACCEPT, asked);
+    Ok(request)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::{fmt, net::SocketAddr, sync::Arc};
 
 use aws_lc_rs::hmac;
+use http::uri::Authority;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use url::{Url, form_urlencoded};
@@ -26,6 +27,8 @@ struct Inner {
     key: hmac::Key,
     /// What a path is put behind; ends without a slash.
     base: String,
+    /// Whether the settings say where clients reach the server.
+    is_public: bool,
 }
 
 /// What a link gives to whoever has it.
@@ -56,18 +59,30 @@ impl Links {
     pub fn new(key: &SecretString, public: Option<&Url>, listens: SocketAddr) -> Self {
         let base = public.map_or_else(|| format!("http://{}", dialled(listens)), ToString::to_string);
         let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret().as_bytes());
-        Self(Arc::new(Inner { key, base: base.trim_end_matches('/').to_owned() }))
+        Self(Arc::new(Inner { key, base: base.trim_end_matches('/').to_owned(), is_public: public.is_some() }))
     }
 
     /// The whole address.
     pub(super) fn sign(&self, grant: &Grant) -> String {
+        self.sign_below(&self.0.base, grant)
+    }
+
+    /// The whole address, for a caller that reached the server as `host`. Where the settings name a public address, that one counts.
+    pub(super) fn sign_at(&self, host: Option<&Authority>, grant: &Grant) -> String {
+        match host.filter(|_| !self.0.is_public) {
+            Some(host) => self.sign_below(&format!("http://{host}"), grant),
+            None => self.sign(grant),
+        }
+    }
+
+    fn sign_below(&self, base: &str, grant: &Grant) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair(TENANT, grant.tenant.id()).append_pair(EXPIRES, &grant.expires.to_string());
         if !grant.file_name.is_empty() {
             query.append_pair(FILE_NAME, &grant.file_name);
         }
         query.append_pair(SIGNATURE, &hex::encode(hmac::sign(&self.0.key, &signed(grant))));
-        format!("{}/artifacts/{}?{}", self.0.base, grant.artifact.id(), query.finish())
+        format!("{base}/artifacts/{}?{}", grant.artifact.id(), query.finish())
     }
 
     /// What the query of a request for `artifact` grants at `now`; none if it is not that of a link.
@@ -215,5 +230,19 @@ mod tests {
             assert!(url.starts_with(start), "{url}");
         }
         assert!(!format!("{:?}", links(None, "127.0.0.1:1")).contains("kkk"));
+    }
+
+    #[test]
+    fn a_link_begins_with_the_host_that_was_called_unless_a_public_address_is_set() {
+        let host = Authority::from_static("films.lan:8080");
+        for (public, start) in [
+            (None, "http://films.lan:8080/artifacts/a-0?"),
+            (Some("https://films.example"), "https://films.example/artifacts/a-0?"),
+        ] {
+            let url = links(public, "127.0.0.1:1").sign_at(Some(&host), &of_noon());
+            assert!(url.starts_with(start), "{url}");
+        }
+        let url = links(None, "127.0.0.1:1").sign_at(None, &of_noon());
+        assert!(url.starts_with("http://127.0.0.1:1/artifacts/"), "{url}");
     }
 }

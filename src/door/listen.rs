@@ -3,6 +3,7 @@
 //! An own loop, because neither axum's nor tonic's server lets one set all of: HTTP/2 windows and streams, timers, a cap on connections,
 //! and an end that is bounded also when a peer never closes.
 
+mod awaiting;
 mod peer;
 
 use std::{io, sync::Arc, time::Duration};
@@ -27,7 +28,10 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use self::peer::Peer;
+use self::{
+    awaiting::{Awaiting, UnderWay},
+    peer::Peer,
+};
 use super::patience::Mark;
 use crate::lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks};
 
@@ -145,13 +149,23 @@ impl Connection {
             },
         }
         let unread = Mark::default();
-        let peer = Peer::new(self.stream, unread.clone(), limits.write_timeout);
+        let call = UnderWay::default();
+        let answered = call.clone();
+        let peer = Peer::new(self.stream, unread.clone(), Awaiting::new(call.clone()), limits.write_timeout);
         // On HTTP/2 a stream ends by itself; only on HTTP/1.1 an unread body is in the way of everything.
         let service = app.map_request(move |mut request: Request<Incoming>| {
             if request.version() < Version::HTTP_2 {
                 request.extensions_mut().insert(unread.clone());
             }
+            // HTTP/1.0 knows no interim answers.
+            if request.version() == Version::HTTP_11 {
+                call.begin();
+            }
             request
+        });
+        let service = service.map_response(move |response| {
+            answered.end();
+            response
         });
         let connection = builder.serve_connection(TokioIo::new(peer), TowerToHyperService::new(service)).into_owned();
         match self.cut.run_until_cancelled(watcher.watch(connection)).await {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
-use tracing::{Instrument, Span, debug, info_span};
+use tracing::{Instrument, Span, debug, debug_span, field, info_span};
 
 use super::{
     request_id::RequestId,
@@ -72,21 +72,27 @@ pub(super) async fn http(State(metrics): State<Metrics>, request: Request, next:
     let method = method(request.method());
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or_else(unknown, |path| format!("{method} {}", path.as_str()).into());
-    let span = span(&request, method, &route);
+    let span = span(&request, method);
     let mut measured = Measured::start(metrics, door, route);
     let answer = next.run(request).instrument(span.clone()).await;
     if let Some(Template(route)) = answer.extensions().get() {
         measured.route = Arc::clone(route);
     }
     measured.status = digits(answer.status());
-    span.in_scope(|| debug!(status = answer.status().as_u16(), route = &*measured.route, "answered"));
+    span.record("http.route", &*measured.route);
+    span.in_scope(|| debug!(status = answer.status().as_u16(), "answered"));
     answer.map(|body| Body::new(Told { body, measured }))
 }
 
-fn span(request: &Request, method: &'static str, route: &str) -> Span {
+fn span(request: &Request, method: &'static str) -> Span {
     let id = RequestId::current();
+    let id = id.as_str();
+    // Probes come every few seconds and tell no story.
+    if Door::of(request) == Door::Probes {
+        return debug_span!("http", http.method = method, http.route = field::Empty, request_id = id);
+    }
     let span =
-        info_span!("http", otel.kind = "server", http.method = method, http.route = route, request_id = id.as_str());
+        info_span!("http", otel.kind = "server", http.method = method, http.route = field::Empty, request_id = id);
     telemetry::join_trace(&span, request.headers());
     span
 }

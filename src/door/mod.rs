@@ -64,13 +64,14 @@ pub fn grpc_router(
 /// the calls of `grpc` as HTTP and JSON. Any other path is a 404 in JSON.
 pub fn http_router(
     engine: Engine,
+    chat: Chat,
     links: Links,
     targets: Arc<Targets>,
     readiness: watch::Receiver<bool>,
     grpc: Router,
 ) -> Router {
-    files::router(engine.clone(), links)
-        .merge(openai::router(engine.clone(), targets))
+    files::router(engine.clone(), links.clone())
+        .merge(openai::router(engine.clone(), chat, links, targets))
         .merge(hooks::router(engine))
         .merge(probes::router(readiness))
         .merge(json::router(grpc))

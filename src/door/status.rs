@@ -136,7 +136,10 @@ pub(super) fn tell(refusal: Refusal) -> Result<Told, Status> {
 pub(super) fn unreadable(status: &Status) -> Option<Refusal> {
     let why = match status.code() {
         _ if !status.details().is_empty() => return None,
-        Code::OutOfRange => format!("is larger than {MAX_MESSAGE_BYTES} bytes; large files go through UploadArtifact"),
+        // The second is of one that was packed.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            format!("is larger than {MAX_MESSAGE_BYTES} bytes; large files go through UploadArtifact")
+        }
         Code::Internal => format!("is not a message of the contract: {}", status.message()),
         Code::Ok
         | Code::Cancelled
@@ -146,7 +149,6 @@ pub(super) fn unreadable(status: &Status) -> Option<Refusal> {
         | Code::NotFound
         | Code::AlreadyExists
         | Code::PermissionDenied
-        | Code::ResourceExhausted
         | Code::FailedPrecondition
         | Code::Aborted
         | Code::Unimplemented

@@ -32,6 +32,7 @@ described!(
     Artifact,
     Budget,
     Callback,
+    ChatResponse,
     CreateArtifactLinkResponse,
     EstimateCostResponse,
     GenerateImageRequest,

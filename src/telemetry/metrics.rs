@@ -103,7 +103,7 @@ impl Metrics {
                 .with_description("Webhooks of providers, genuine or not, by provider and outcome")
                 .build(),
             artifact_bytes: meter
-                .u64_counter("filmgate.artifact.bytes")
+                .u64_counter("filmgate.artifacts.stored")
                 .with_unit("By")
                 .with_description("Bytes of artifacts stored")
                 .build(),

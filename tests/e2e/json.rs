@@ -90,7 +90,10 @@ async fn a_video_is_ordered_watched_read_and_deleted_with_nothing_but_http() {
     assert_eq!((gone.status(), gone.text().await.unwrap().as_str()), (StatusCode::OK, "{}"));
     let (status, code, details) = refused(get(&server, &format!("/api/v1/{name}")).await).await;
     assert_eq!((status, code.as_str(), &details["reason"]), (404, "TASK_NOT_FOUND", &json!("GENERATION_NOT_FOUND")));
-    assert_eq!((&details["charged"], &details["nextStep"]), (&json!("NO"), &json!("Check the name, or list generations.")));
+    assert_eq!(
+        (&details["charged"], &details["nextStep"]),
+        (&json!("NO"), &json!("Check the name, or list generations."))
+    );
 }
 
 #[tokio::test]
@@ -156,21 +159,33 @@ async fn bytes_go_in_and_out_as_they_are() {
     assert_eq!(stored["artifact"]["sizeBytes"], PICTURE.len().to_string());
     let name = stored["artifact"]["name"].as_str().unwrap();
     let down = get(&server, &format!("/api/v1/{name}:download")).await;
-    assert_eq!((&down.headers()[CONTENT_TYPE], &down.headers()["x-content-type-options"]), (&"image/jpeg".parse().unwrap(), &"nosniff".parse().unwrap()));
+    assert_eq!(
+        (&down.headers()[CONTENT_TYPE], &down.headers()["x-content-type-options"]),
+        (&"image/jpeg".parse().unwrap(), &"nosniff".parse().unwrap())
+    );
     assert_eq!(down.bytes().await.unwrap(), PICTURE);
     let part = get(&server, &format!("/api/v1/{name}:download?readOffset=10&readLimit=5")).await;
     assert_eq!(part.bytes().await.unwrap(), PICTURE[10..15]);
 
     let (status, code, details) = refused(upload("video/mp4", "").await.unwrap()).await;
-    assert_eq!((status, code.as_str(), details["fieldViolations"].as_array().unwrap().len()), (400, "VALIDATION_ERROR", 1));
+    assert_eq!(
+        (status, code.as_str(), details["fieldViolations"].as_array().unwrap().len()),
+        (400, "VALIDATION_ERROR", 1)
+    );
     let wrong_hash = format!("?header.sha256={}", "0".repeat(64));
     assert_eq!(upload("image/jpeg", &wrong_hash).await.unwrap().status(), StatusCode::BAD_REQUEST);
-    assert_eq!(upload("application/octet-stream", "?header.mediaType=image/jpeg").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(
+        upload("application/octet-stream", "?header.mediaType=image/jpeg").await.unwrap().status(),
+        StatusCode::OK
+    );
 
     // Half of a file is not a file.
     let before: Value = get(&server, "/api/v1/artifacts").await.json().await.unwrap();
     let mut socket = tokio::net::TcpStream::connect(server.addr()).await.unwrap();
-    let head = format!("POST /api/v1/artifacts:upload HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", PICTURE.len());
+    let head = format!(
+        "POST /api/v1/artifacts:upload HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n",
+        PICTURE.len()
+    );
     socket.write_all(head.as_bytes()).await.unwrap();
     socket.write_all(&PICTURE[..700]).await.unwrap();
     socket.shutdown().await.unwrap();
@@ -184,7 +199,8 @@ async fn bytes_go_in_and_out_as_they_are() {
 async fn headers_go_to_the_call_and_heads_and_options_are_answered() {
     let server = Setup::sample().start().await;
     let http = Client::new();
-    let tenant = |tenant: &'static str, path: &str| http.get(url(&server, path)).header("x-filmgate-tenant", tenant).send();
+    let tenant =
+        |tenant: &'static str, path: &str| http.get(url(&server, path)).header("x-filmgate-tenant", tenant).send();
     let mine = http.post(url(&server, "/api/v1/sessions")).header("x-filmgate-tenant", "a").send().await.unwrap();
     let mine: Value = mine.json().await.unwrap();
     let path = format!("/api/v1/{}", mine["session"]["name"].as_str().unwrap());
@@ -195,7 +211,10 @@ async fn headers_go_to_the_call_and_heads_and_options_are_answered() {
     let head = http.head(url(&server, &path)).header("x-filmgate-tenant", "a").send().await.unwrap();
     assert_eq!((head.status(), head.text().await.unwrap().as_str()), (StatusCode::OK, ""));
     let options = http.request(Method::OPTIONS, url(&server, &path)).send().await.unwrap();
-    assert_eq!((options.status(), &options.headers()["allow"]), (StatusCode::NO_CONTENT, &"DELETE, GET, HEAD, OPTIONS".parse().unwrap()));
+    assert_eq!(
+        (options.status(), &options.headers()["allow"]),
+        (StatusCode::NO_CONTENT, &"DELETE, GET, HEAD, OPTIONS".parse().unwrap())
+    );
 }
 
 #[tokio::test]

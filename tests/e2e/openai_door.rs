@@ -30,7 +30,7 @@ pub(crate) enum Client {
 }
 
 impl Client {
-    const PYTHON: [Self; 3] = [Self::Python3_51, Self::Python2_54, Self::Python2_6];
+    pub(crate) const PYTHON: [Self; 3] = [Self::Python3_51, Self::Python2_54, Self::Python2_6];
 
     /// Runs a topic against the server at `base_url`; what it printed.
     pub(crate) async fn run(self, topic: &str, base_url: &str, simulator: &Simulator) -> String {

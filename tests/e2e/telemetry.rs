@@ -47,7 +47,7 @@ async fn a_real_collector_receives_spans_links_and_metrics() {
         "filmgate_generations_accepted_total{kind=\"video\"} 1",
         "filmgate_requests_total{door=\"grpc\",route=\"a.B/C\",status=\"OK\"} 1",
         "filmgate_watchers 1",
-        "filmgate_artifact_bytes_total 4096",
+        "filmgate_artifacts_stored_bytes_total 4096",
     ] {
         assert!(page.lines().any(|told| told == line), "{line}:\n{page}");
     }
@@ -67,7 +67,7 @@ async fn a_real_collector_receives_spans_links_and_metrics() {
             "-> Name: filmgate.generations.finished",
             "-> Name: filmgate.provider.calls",
             "-> Name: filmgate.provider.call.duration",
-            "-> Name: filmgate.artifact.bytes",
+            "-> Name: filmgate.artifacts.stored",
             "-> Name: filmgate.watchers",
             "-> Name: filmgate.queue.depth",
             "-> Name: filmgate.callbacks.sent",

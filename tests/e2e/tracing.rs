@@ -146,7 +146,7 @@ async fn metrics_of_a_server_at_work_arrive() {
         n_bytes += server.end_of(name).await.artifacts[0].size_bytes.unsigned_abs();
     }
     collector.metric("filmgate.watchers", 0).await;
-    collector.metric("filmgate.artifact.bytes", n_bytes).await;
+    collector.metric("filmgate.artifacts.stored", n_bytes).await;
 
     // An answer from the cache ends without an event of its own, and is counted too.
     let cached = server.generate(video("at work")).await.unwrap();

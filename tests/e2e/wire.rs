@@ -45,9 +45,11 @@ async fn both_versions_of_http_are_answered_on_one_port() {
             let answer = client.post(&call).header(CONTENT_TYPE, content_type).body("{}").send().await.unwrap();
             assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{content_type}");
         }
-        // One that says it does in a dialect that is not served.
+        // One of the browsers' dialect without a message, and one in a form of it that is not served.
         let web = client.post(&call).header(CONTENT_TYPE, "application/grpc-web+proto").send().await.unwrap();
-        assert!(web.status().is_client_error() || web.headers()["grpc-status"] != "0", "{web:?}");
+        assert_eq!(web.headers()["grpc-status"], "3", "{web:?}");
+        let json = client.post(&call).header(CONTENT_TYPE, "application/grpc-web+json").send().await.unwrap();
+        assert!(json.status().is_client_error(), "{json:?}");
         // And one that says it does, of a method that is not there, and with bytes that are no frame.
         let unknown = client.post(url("/filmgate.v1.ModelService/Nothing")).header(CONTENT_TYPE, "application/grpc");
         let answer = unknown.send().await.unwrap();

@@ -109,7 +109,7 @@ fn address(uri: &str) -> Result<AskedSource, String> {
 }
 
 /// The bytes of a text that is base64 and nothing else: no URL is, and no path or word begins like a media file.
-fn bare_base64(text: &str) -> Option<Vec<u8>> {
+pub(in crate::door) fn bare_base64(text: &str) -> Option<Vec<u8>> {
     let start: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).take(LEAST_BASE64).collect();
     if start.len() < LEAST_BASE64 || !infer_media(&BASE64.decode(&start).ok()?) {
         return None;

@@ -5,9 +5,10 @@ use tonic::{Request, Response, Status};
 use super::{Door, call, caller, span};
 use crate::{
     domain::{
-        artifact::Kind,
+        artifact::Made,
         card::ModelCard,
         catalog::{Catalog, ProviderEntry},
+        chat::{ChatCard, TokenUsage},
         money::MicroUsd,
         names::{ModelName, ProviderId, RouteName},
         order::{InputRole, OptionName, Violation},
@@ -70,17 +71,40 @@ impl ModelService for Door {
 struct Row<'a> {
     provider: &'a ProviderId,
     entry: &'a ProviderEntry,
-    card: &'a ModelCard,
+    card: Card<'a>,
+}
+
+/// A card of either sort.
+#[derive(Clone, Copy)]
+enum Card<'a> {
+    Media(&'a ModelCard),
+    Chat(&'a ChatCard),
+}
+
+impl Card<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Media(card) => &card.name,
+            Self::Chat(card) => &card.name,
+        }
+    }
+
+    fn made(&self) -> Made {
+        match self {
+            Self::Media(card) => Made::Media(card.kind),
+            Self::Chat(_) => Made::Text,
+        }
+    }
 }
 
 impl Row<'_> {
     fn key(&self) -> (String, String) {
-        (self.provider.id().to_owned(), self.card.name.clone())
+        (self.provider.id().to_owned(), self.card.name().to_owned())
     }
 
-    /// Whether it has an option, a mode or an input role of this name.
+    /// Whether it has an option, a mode or an input role of this name; a language model has none.
     fn can(&self, capability: &str) -> bool {
-        let card = self.card;
+        let Card::Media(card) = self.card else { return false };
         let sized = card.size.is_some()
             && [OptionName::Width, OptionName::Height].iter().any(|side| side.as_str() == capability);
         sized
@@ -90,11 +114,19 @@ impl Row<'_> {
     }
 
     /// Whether the price of an order that sets nothing is known and no more than `most`. Of a video from pictures that is one picture, of a
-    /// price by character one character.
+    /// price by character one character, and of a language model one token each way.
     fn costs_at_most(&self, most: MicroUsd) -> bool {
-        let needed: Vec<_> =
-            self.card.inputs.iter().filter(|(_, input)| input.required).map(|(role, _)| *role).collect();
-        self.card.estimate(&self.card.defaults(), "x", &needed).is_some_and(|price| price <= most)
+        let price = match self.card {
+            Card::Media(card) => {
+                let needed: Vec<_> =
+                    card.inputs.iter().filter(|(_, input)| input.required).map(|(role, _)| *role).collect();
+                card.estimate(&card.defaults(), "x", &needed)
+            }
+            Card::Chat(card) => {
+                card.price.map(|price| price.of(&TokenUsage { input: 1, output: 1, ..TokenUsage::default() }))
+            }
+        };
+        price.is_some_and(|price| price <= most)
     }
 }
 
@@ -128,7 +160,7 @@ fn most(micro_usd: Option<i64>) -> Result<Option<MicroUsd>, Refusal> {
 }
 
 fn list_models(catalog: &Catalog, request: &v1::ListModelsRequest) -> Result<v1::ListModelsResponse, Refusal> {
-    let filters = both(accept::kind_filter(request.kind), accept::filter::<ProviderId>(&request.provider, "provider"));
+    let filters = both(accept::made_filter(request.kind), accept::filter::<ProviderId>(&request.provider, "provider"));
     let filters = both(filters, capabilities(&request.capabilities));
     let filters = both(filters, most(request.max_micro_usd));
     // The page token belongs to this filter too.
@@ -148,30 +180,45 @@ fn list_models(catalog: &Catalog, request: &v1::ListModelsRequest) -> Result<v1:
 }
 
 /// A card with what is known of the model just now.
-fn shown(catalog: &Catalog, provider: &ProviderId, entry: &ProviderEntry, card: &ModelCard) -> v1::Model {
-    let model = ModelName { provider: provider.clone(), name: card.name.clone() };
+fn shown(catalog: &Catalog, provider: &ProviderId, entry: &ProviderEntry, card: Card<'_>) -> v1::Model {
+    let model = ModelName { provider: provider.clone(), name: card.name().to_owned() };
     let measured_time = catalog.outlook.usual_time(&model).map(present::duration);
     let ready = entry.missing.is_none() && catalog.outlook.takes_work(&model);
-    v1::Model { measured_time, ready, ..present::model(provider, entry, card) }
+    let shown = match card {
+        Card::Media(card) => present::model(provider, entry, card),
+        Card::Chat(card) => present::chat_model(provider, entry, card),
+    };
+    v1::Model { measured_time, ready, ..shown }
 }
 
-fn rows<'a>(catalog: &'a Catalog, kind: Option<Kind>, provider: Option<&ProviderId>) -> Vec<Row<'a>> {
+fn rows<'a>(catalog: &'a Catalog, kind: Option<Made>, provider: Option<&ProviderId>) -> Vec<Row<'a>> {
     let providers = catalog.providers.iter().filter(|(id, _)| provider.is_none_or(|wanted| wanted == *id));
     let cards = providers
-        .flat_map(|(provider, entry)| entry.cards.iter().map(move |card| Row { provider, entry, card }))
-        .filter(|row| kind.is_none_or(|wanted| wanted == row.card.kind));
+        .flat_map(|(provider, entry)| {
+            let media = entry.cards.iter().map(|card| Card::Media(card));
+            let chat = entry.chat_cards.iter().map(|card| Card::Chat(card));
+            media.chain(chat).map(move |card| Row { provider, entry, card })
+        })
+        .filter(|row| kind.is_none_or(|wanted| wanted == row.card.made()));
     let mut rows: Vec<Row<'_>> = cards.collect();
     rows.sort_by_key(Row::key);
     rows
 }
 
 fn get_model(catalog: &Catalog, name: &str) -> Result<v1::Model, Refusal> {
-    let model = match catalog.named(name, None) {
+    let model = match catalog.named(name, None).or_else(|| catalog.named_chat(name)) {
         Some(model) => model,
         None => accept::name(name, "name")?,
     };
-    let entry = catalog.providers.get(&model.provider);
-    let found = entry.zip(catalog.card(&model)).map(|(entry, card)| shown(catalog, &model.provider, entry, card));
+    let media = || catalog.card(&model).map(|card| (model.clone(), Card::Media(card)));
+    let chat = || {
+        let model = catalog.named_chat(name)?;
+        catalog.chat_card(&model).map(|card| (model.clone(), Card::Chat(card)))
+    };
+    let found = media().or_else(chat).and_then(|(model, card)| {
+        let entry = catalog.providers.get(&model.provider)?;
+        Some(shown(catalog, &model.provider, entry, card))
+    });
     found.ok_or_else(|| Refusal::NotFound(Resource::Model, model.to_string()))
 }
 

@@ -107,10 +107,10 @@ impl Refused {
         refused
     }
 
-    /// The same refusal, where the only thing wrong is that `field`, which is the path, names nothing of `collection`: then nothing is there.
+    /// The same refusal, unless `field`, which is the path, names nothing of `collection`: then nothing is there, whatever else is wrong.
     pub(super) fn in_path(self, field: &str, collection: &str) -> Self {
         let violations = self.details.get("fieldViolations").and_then(Value::as_array);
-        let is_of_path = violations.is_some_and(|all| matches!(all.as_slice(), [one] if one["field"] == field));
+        let is_of_path = violations.is_some_and(|all| all.iter().any(|one| one["field"] == field));
         if self.status != StatusCode::BAD_REQUEST || !is_of_path {
             return self;
         }

@@ -38,12 +38,14 @@ use self::{
 
 /// The calls of `grpc` by their paths, `/openapi.json`, and a refusal for every other path.
 pub(super) fn router(grpc: Router) -> Router {
-    Router::new().route("/openapi.json", get(openapi::serve)).fallback(async move |request: Request| {
-        let is_head = request.method() == Method::HEAD;
-        let response = answer(grpc, request).await.unwrap_or_else(Refused::into_response);
-        // A HEAD gets what GET would, and no bytes. Dropping the body ends a stream.
-        if is_head { response.map(|_| HttpBody::empty()) } else { response }
-    })
+    Router::new()
+        .route("/openapi.json", get(openapi::serve).fallback(async || Refused::method(&[Method::GET])))
+        .fallback(async move |request: Request| {
+            let is_head = request.method() == Method::HEAD;
+            let response = answer(grpc, request).await.unwrap_or_else(Refused::into_response);
+            // A HEAD gets what GET would, and no bytes. Dropping the body ends a stream.
+            if is_head { response.map(|_| HttpBody::empty()) } else { response }
+        })
 }
 
 /// Says that nothing is there, for other doors.
@@ -58,8 +60,14 @@ async fn answer(grpc: Router, request: Request) -> Result<Response, Refused> {
     let (route, variables) = match routes.find(&parts.method, &path) {
         Found::Route(route, variables) => (route, variables),
         Found::OtherMethods(methods) if parts.method == Method::OPTIONS => return Ok(options(&methods)),
-        Found::OtherMethods(methods) => return Err(Refused::method(&methods)),
-        Found::Nothing => return Err(Refused::path()),
+        Found::OtherMethods(methods) => {
+            request::discard_all(&parts.headers, body).await;
+            return Err(Refused::method(&methods));
+        }
+        Found::Nothing => {
+            request::discard_all(&parts.headers, body).await;
+            return Err(Refused::path());
+        }
     };
     let call = Call { grpc, route, headers: metadata::of(&parts.headers), extensions: parts.extensions.clone() };
     if let Body::Bytes(field) = &route.body {

@@ -1,5 +1,6 @@
 //! `/openapi.json`: the contract as an OpenAPI 3.1 document, made from the same descriptors that the calls are served by.
 
+mod limits;
 mod operation;
 mod schema;
 

@@ -2,10 +2,14 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use axum::body::{Body as HttpBody, HttpBody as _};
+use axum::body::{Body as HttpBody, BodyDataStream, HttpBody as _};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use http::{HeaderMap, header::CONTENT_TYPE, request::Parts};
+use http::{
+    HeaderMap,
+    header::{CONTENT_TYPE, EXPECT},
+    request::Parts,
+};
 use prost::Message;
 use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use serde::de::DeserializeSeed;
@@ -24,6 +28,9 @@ const MAX_JSON_BYTES: usize = 6 << 20;
 const MAX_JSON_VALUES: usize = 100_000;
 /// How long the JSON of a request may take to come.
 const MAX_WAIT: Duration = Duration::from_secs(60);
+/// How much of a refused body is read, and for how long, so that its sender gets to read why.
+const MAX_DISCARDED_BYTES: usize = 64 << 20;
+const MAX_DISCARD: Duration = Duration::from_secs(10);
 
 /// The message that a request stands for. A body of bytes is not part of it and stays unread.
 pub(super) async fn message(
@@ -95,28 +102,53 @@ fn set_from_json(message: &mut DynamicMessage, field: &FieldDescriptor, json: &[
 
 /// The whole body, if it is JSON by its own word.
 async fn read_json(headers: &HeaderMap, body: HttpBody) -> Result<Bytes, Refused> {
-    let bytes = timeout(MAX_WAIT, read(body, MAX_JSON_BYTES)).await.map_err(|_| Refused::slow(MAX_WAIT))??;
+    let bytes = timeout(MAX_WAIT, read(headers, body, MAX_JSON_BYTES)).await.map_err(|_| Refused::slow(MAX_WAIT))??;
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Refused::media_type("JSON (application/json)"));
     }
     Ok(bytes)
 }
 
-async fn read(body: HttpBody, max_bytes: usize) -> Result<Bytes, Refused> {
-    let announced = body.size_hint().lower();
-    if announced > max_bytes as u64 {
-        return Err(Refused::too_large(max_bytes));
-    }
+async fn read(headers: &HeaderMap, body: HttpBody, max_bytes: usize) -> Result<Bytes, Refused> {
+    let is_announced = body.size_hint().lower() > max_bytes as u64;
     let mut bytes = BytesMut::new();
     let mut frames = body.into_data_stream();
+    // Whoever asks before sending is told before sending.
+    if is_announced && headers.contains_key(EXPECT) {
+        return Err(Refused::too_large(max_bytes));
+    }
     while let Some(frame) = frames.next().await {
         let frame = frame.map_err(|_| Refused::field("request", "the body broke off"))?;
-        if bytes.len() + frame.len() > max_bytes {
+        if is_announced || bytes.len() + frame.len() > max_bytes {
+            discard(frames).await;
             return Err(Refused::too_large(max_bytes));
         }
         bytes.extend_from_slice(&frame);
     }
     Ok(bytes.freeze())
+}
+
+/// Lets the sender of a body that nobody wants finish, within bounds.
+pub(super) async fn discard_all(headers: &HeaderMap, body: HttpBody) {
+    // Whoever asks before sending is told before sending.
+    if !body.is_end_stream() && !headers.contains_key(EXPECT) {
+        discard(body.into_data_stream()).await;
+    }
+}
+
+/// Reads on for a while and keeps nothing: a connection that is closed in the face of a sender loses the answer, too.
+async fn discard(mut frames: BodyDataStream) {
+    let mut n_bytes = 0;
+    let read = async {
+        while let Some(Ok(frame)) = frames.next().await {
+            n_bytes += frame.len();
+            if n_bytes > MAX_DISCARDED_BYTES {
+                return;
+            }
+        }
+    };
+    // Too slow is as good as too long: the answer is on its way either way.
+    drop(timeout(MAX_DISCARD, read).await);
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -133,6 +165,7 @@ async fn refuse_body(body: HttpBody) -> Result<(), Refused> {
             None => return Ok(()),
             Some(Ok(frame)) if frame.is_empty() => {}
             Some(Ok(_)) => {
+                discard(frames).await;
                 return Err(Refused::field("request", "this call takes no body; its fields go into path and query"));
             }
             Some(Err(_)) => return Err(Refused::field("request", "the body broke off")),

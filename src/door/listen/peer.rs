@@ -13,6 +13,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::awaiting::Awaiting;
 use crate::door::patience::Mark;
 
 /// Longest silence of a peer that is still sending after it was answered, and longest time for all of that.
@@ -28,6 +29,7 @@ pub(super) struct Peer {
     stream: TcpStream,
     /// Set if the peer may still be sending a body that nobody reads.
     unread: Mark,
+    awaiting: Awaiting,
     /// Longest time for which the peer may take nothing.
     write_timeout: Duration,
     blocked: Option<Timer>,
@@ -41,8 +43,8 @@ struct Lingering {
 }
 
 impl Peer {
-    pub(super) fn new(stream: TcpStream, unread: Mark, write_timeout: Duration) -> Self {
-        Self { stream, unread, write_timeout, blocked: None, lingering: None }
+    pub(super) fn new(stream: TcpStream, unread: Mark, awaiting: Awaiting, write_timeout: Duration) -> Self {
+        Self { stream, unread, awaiting, write_timeout, blocked: None, lingering: None }
     }
 
     /// What became of a write, which fails if the peer has taken nothing for too long.
@@ -115,7 +117,10 @@ impl AsyncWrite for Peer {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // Hyper flushes whenever it has looked at a connection, and reads nothing while a call is under way.
+        let this = &mut *self;
+        Poll::Ready(this.awaiting.check(&this.stream, cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -1,5 +1,7 @@
 //! Real sockets on port 0.
 
+mod gone;
+
 use std::net::SocketAddr;
 
 use axum::routing::get;
@@ -20,6 +22,9 @@ use crate::{
 /// Longer than any step here takes; reaching it fails a test.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// More than any socket takes ahead.
+const LARGE: usize = 64 << 20;
+
 struct House {
     address: SocketAddr,
     /// One permit for each call of `/never` that has come.
@@ -34,7 +39,8 @@ async fn house(limits: Limits) -> House {
     let address = listener.local_addr().unwrap();
     let arrived = Arc::new(Semaphore::new(0));
     let call_arrived = Arc::clone(&arrived);
-    let http = Router::new().route("/livez", get(async || "alive")).route(
+    let http = Router::new().route("/livez", get(async || "alive"));
+    let http = http.route("/large", get(async || vec![0_u8; LARGE])).route(
         "/never",
         get(async move || {
             call_arrived.add_permits(1);
@@ -134,6 +140,21 @@ async fn a_peer_that_never_says_what_it_speaks_is_dropped() {
         assert!(!rest.starts_with(b"HTTP/1.1 2"), "{start:?}");
     }
     assert_eq!(house.stop().await, Exit::Clean);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_nothing_is_dropped_and_one_that_pauses_is_not() {
+    for (write_timeout, is_whole) in [(Duration::from_millis(50), false), (PATIENCE, true)] {
+        let house = house(Limits { write_timeout, ..Limits::default() }).await;
+        let mut peer = TcpStream::connect(house.address).await.unwrap();
+        peer.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+        time::sleep(Duration::from_millis(300)).await;
+        let mut said = Vec::new();
+        // What was sent before may be followed by a reset.
+        let _ = time::timeout(PATIENCE, peer.read_to_end(&mut said)).await.expect("the answer ends");
+        assert_eq!(said.len() > LARGE, is_whole);
+        assert_eq!(house.stop().await, Exit::Clean);
+    }
 }
 
 #[tokio::test]

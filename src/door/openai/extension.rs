@@ -22,6 +22,11 @@ const FILLED: [&str; 3] = ["prompt", "model", "options"];
 
 /// A request made of the parameters that are left. What OpenAI's own say is set on it by the caller.
 pub(super) fn request<R: Ordering + Default>(params: &mut Params) -> Result<R, Problem> {
+    if params.names().is_empty() {
+        // As most calls of an SDK are.
+        params.none_left()?;
+        return Ok(R::default());
+    }
     let defect = |why: String| Problem::from(Refusal::from(Error::Storage(why.into())));
     let descriptor = json::dynamic(&R::default()).map_err(defect)?.descriptor();
     let options_field = descriptor.get_field_by_name("options");

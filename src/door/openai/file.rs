@@ -11,7 +11,12 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    door::{accept::data_uri, caller::Caller, refusal::Refusal},
+    domain::names::GenerationId,
+    door::{
+        accept::{bare_base64, data_uri},
+        caller::Caller,
+        refusal::Refusal,
+    },
     engine::{MAX_INPUT_BYTES, UploadError},
     pb::v1::input::Source,
 };
@@ -88,14 +93,32 @@ fn artifact_name(id: &str) -> String {
     if id.starts_with("artifacts/") { id.to_owned() } else { format!("artifacts/{id}") }
 }
 
-/// An address goes on as it is; the bytes of a long data URL are stored first.
+/// An address goes on as it is, and so does the name of an artifact; the bytes of a long data URL, or of long base64 alone, are stored first.
 async fn address(door: &Door, caller: &Caller, name: &str, url: String) -> Result<Source, Problem> {
-    if url.len() <= MAX_INLINE_URL || !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+    if let Some(artifact) = artifact(&url) {
+        return Ok(Source::Artifact(artifact));
+    }
+    if url.len() <= MAX_INLINE_URL {
         return Ok(Source::Uri(url));
     }
-    let bytes = data_uri(url.get(5..).unwrap_or_default()).map_err(|why| Problem::wrong_value(name, why))?;
+    let bytes = if url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+        data_uri(url.get(5..).unwrap_or_default()).map_err(|why| Problem::wrong_value(name, why))?
+    } else {
+        let why = "it is no data URL and no base64 of an image, and too long for an address";
+        bare_base64(&url).ok_or_else(|| Problem::wrong_value(name, why))?
+    };
     let chunks = stream::iter([Ok(Bytes::from(bytes))]);
     Receiver::new(door, caller).store(name, chunks).await
+}
+
+/// The artifact that a text names: `artifacts/{id}`, or the id of one that a generation made. Nothing else is written like these.
+fn artifact(text: &str) -> Option<String> {
+    if text.starts_with("artifacts/") {
+        return Some(text.to_owned());
+    }
+    let (generation, index) = text.rsplit_once('-')?;
+    let is_output = GenerationId::from_id(generation).is_ok() && index.parse::<u32>().is_ok();
+    is_output.then(|| artifact_name(text))
 }
 
 /// Takes in the files of one call.

@@ -12,16 +12,27 @@
 //! 4. `door.order(caller, request, names)` orders, `names` being how fields of the contract are called here. Anything else that can be refused goes
 //!    through `Problem::of(refusal, names)` or `?`.
 //!
-//! A generation that failed while its caller waited is told by [`Problem::failed`].
+//! A call that answers with the outputs themselves orders with `door.make` and waits with [`wait::Made::end`]; a generation that failed while
+//! its caller waited is told by [`Problem::failed`].
 
 mod body;
+mod chat;
+mod edits;
+mod encode;
+mod events;
 mod extension;
 mod file;
 mod form;
+mod images;
+mod key;
 mod models;
+mod names;
 mod params;
+mod pictures;
 mod problem;
+mod speech;
 mod videos;
+mod wait;
 
 use std::sync::Arc;
 
@@ -34,12 +45,13 @@ use axum::{
 };
 use http::{HeaderMap, Uri};
 use tokio::sync::Semaphore;
-use tracing::{Instrument, Span, info_span};
+use tracing::{Instrument, Span, field, info_span};
 
 use self::problem::Problem;
-use super::{accept::Ordering, caller::Caller, order};
+use super::{accept::Ordering, caller::Caller, links::Links, order};
 use crate::{
     callback::Targets,
+    chat::Chat,
     engine::{Admitted, Engine},
     telemetry,
 };
@@ -48,15 +60,22 @@ use crate::{
 #[derive(Debug, Clone)]
 struct Door {
     engine: Engine,
+    chat: Chat,
+    links: Links,
     targets: Arc<Targets>,
     /// Places for bodies that are long enough to matter.
     long_bodies: Arc<Semaphore>,
 }
 
 /// Everything below `/v1`; a path that is not known is refused in OpenAI's words too.
-pub(super) fn router(engine: Engine, targets: Arc<Targets>) -> Router {
-    let door = Door { engine, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
-    let routes = Router::new().merge(models::router()).merge(videos::router());
+pub(super) fn router(engine: Engine, chat: Chat, links: Links, targets: Arc<Targets>) -> Router {
+    let door = Door { engine, chat, links, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
+    let routes = Router::new()
+        .merge(models::router())
+        .merge(chat::router())
+        .merge(images::router())
+        .merge(speech::router())
+        .merge(videos::router());
     let under = routes
         .fallback(async |request: Request| Problem::no_such_path(request.method(), request.uri()))
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
@@ -71,7 +90,8 @@ pub(super) fn router(engine: Engine, targets: Arc<Targets>) -> Router {
 
 /// Runs a call in a span that belongs to the caller's trace.
 async fn in_its_span(request: Request, next: Next) -> Response {
-    let span = info_span!("http", otel.kind = "server", http.method = %request.method());
+    let span =
+        info_span!("http", otel.kind = "server", http.method = %request.method(), generation.name = field::Empty);
     telemetry::join_trace(&span, request.headers());
     next.run(request).instrument(span).await
 }

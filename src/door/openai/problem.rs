@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     domain::{
@@ -191,6 +191,12 @@ impl Problem {
         Self { again: Again::Never, ..self }
     }
 
+    /// Its body, which also ends a stream that has begun.
+    pub(super) fn envelope(&self) -> Value {
+        let Self { kind, code, param, message, .. } = self;
+        json!({ "error": { "message": message, "type": kind.as_str(), "param": param, "code": code } })
+    }
+
     /// What each reason of the contract is called by OpenAI. Where it has no code, ours says more.
     fn because(reason: ErrorReason) -> Self {
         use ErrorReason as R;
@@ -263,10 +269,8 @@ impl From<Refusal> for Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let Self { status, kind, code, param, message, again } = self;
-        let body = json!({ "error": { "message": message, "type": kind.as_str(), "param": param, "code": code } });
-        let mut response = (status, Json(body)).into_response();
-        match again {
+        let mut response = (self.status, Json(self.envelope())).into_response();
+        match self.again {
             Again::May => {}
             Again::After(wait) => {
                 let seconds = wait.min(LONGEST_WAIT).as_secs().max(1);
@@ -314,7 +318,6 @@ fn cut(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use axum::body::to_bytes;
-    use serde_json::Value;
 
     use super::*;
     use crate::domain::failure::{FailurePhase, FailureReason};

@@ -45,7 +45,8 @@ pub(super) fn structure(map: &Map<String, Value>) -> Struct {
     Struct { fields: map.iter().map(|(key, value)| (key.clone(), value_of(value))).collect() }
 }
 
-fn value_of(value: &Value) -> Wire {
+/// Any JSON value.
+pub(in crate::door) fn value_of(value: &Value) -> Wire {
     let kind = match value {
         Value::Null => Kind::NullValue(0),
         Value::Bool(value) => Kind::BoolValue(*value),

@@ -17,18 +17,25 @@ use crate::{
 /// When to ask again if the provider does not say.
 const RETRY_PROVIDER: Duration = Duration::from_secs(5);
 
+/// What to do about an answer that was lost.
+const LOOK_FIRST: &str =
+    "it may have been answered and charged; look at the provider's own account before sending it again";
+
 /// What the provider said of a chat, with its reason as a generation would have it.
 pub(super) fn tell_chat(failure: Failure, retry_after: Option<Duration>) -> Told {
     let lost = failure.reason == FailureReason::ProviderUnreachable && failure.charged != Charged::No;
     // Only what certainly had no effect may be called unreachable: callers send that again.
     let reason = if lost { ErrorReason::SubmitAnswerLost } else { failure_reason(failure.reason) };
     let (message, retryable) = (failure.message.clone(), failure.retryable && !lost);
-    let mut told = match &failure.field {
+    let code = code(failure.reason);
+    // Whatever is invalid says where; nothing but the conversation is left if the provider does not.
+    let field = failure.field.clone().or_else(|| (code == Code::InvalidArgument).then(|| "messages".to_owned()));
+    let mut told = match field {
         Some(field) => {
-            let violation = Violation::new(field.clone(), failure.message.clone());
-            Told { code: code(failure.reason), reason, message, ..tell_invalid(vec![violation]) }
+            let violation = Violation::new(field, failure.message.clone());
+            Told { code, reason, message, ..tell_invalid(vec![violation]) }
         }
-        None => Told::new(code(failure.reason), reason, message),
+        None => Told::new(code, reason, message),
     };
     if let Some(provider) = &failure.provider {
         told = told.with("provider", provider.to_string());
@@ -41,7 +48,7 @@ pub(super) fn tell_chat(failure: Failure, retry_after: Option<Duration>) -> Told
     let told = told
         .with("charged", charged.to_owned())
         .with("retryable", retryable.to_string())
-        .with("next_step", failure.reason.next_step().to_owned());
+        .with("next_step", if lost { LOOK_FIRST } else { failure.reason.next_step() }.to_owned());
     if retryable { told.retry_in(retry_after.unwrap_or(RETRY_PROVIDER)) } else { told }
 }
 
@@ -51,9 +58,9 @@ fn code(reason: FailureReason) -> Code {
         FailureReason::ProviderUnauthenticated | FailureReason::ProviderOutOfCredit => Code::FailedPrecondition,
         FailureReason::ProviderModelNotFound => Code::NotFound,
         FailureReason::ProviderOverloaded => Code::ResourceExhausted,
-        FailureReason::ProviderUnreachable => Code::Unavailable,
-        // The others are of generations, which have outputs and jobs.
-        FailureReason::ProviderProtocol
+        // All but the first two are of generations, which have outputs and jobs.
+        FailureReason::ProviderUnreachable
+        | FailureReason::ProviderProtocol
         | FailureReason::NoProviderJobId
         | FailureReason::ProviderJobFailed
         | FailureReason::ProviderJobCancelled
@@ -63,6 +70,6 @@ fn code(reason: FailureReason) -> Code {
         | FailureReason::ArtifactLost
         | FailureReason::DeadlineExceeded
         | FailureReason::UnresolvedExpired
-        | FailureReason::ResolvedByPerson => Code::Unknown,
+        | FailureReason::ResolvedByPerson => Code::Unavailable,
     }
 }

@@ -19,7 +19,12 @@ async fn the_document_is_valid_and_every_operation_answers_as_it_says() {
     let mut check = Command::new(python);
     check.arg(script).arg(format!("http://{}", server.addr())).stdin(Stdio::null()).kill_on_drop(true);
     let said = timeout(SOON, check.output()).await.expect("the check ends").expect("Python starts");
-    assert!(said.status.success(), "{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr)
+    );
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ async fn wrong_json_is_refused_by_the_name_of_the_field_or_the_place() {
         ("{\"options\": {\"width\": 99999999999}}", "options.width", ""),
         ("{\"inputs\": [{\"role\": \"INPUT_ROLE_HERO\"}]}", "inputs[0].role", "INPUT_ROLE_HERO"),
         ("{\"inputs\": [{\"data\": \"!\"}]}", "inputs[0].data", "base64"),
-        ("{\"inputs\": [{\"uri\": \"a\", \"artifact\": \"b\"}]}", "inputs[0].artifact", "oneof"),
+        ("{\"inputs\": [{\"uri\": \"a\", \"artifact\": \"b\"}]}", "inputs[0]", "oneof"),
         ("{\"maxDuration\": \"soon\"}", "maxDuration", ""),
         ("{\"labels\": {\"a\": 1}}", "labels.a", "expected a string"),
     ] {
@@ -67,6 +67,8 @@ async fn a_body_that_is_deep_large_or_of_another_type_is_refused_and_harms_nobod
         let (status, code, _) = send(&server, JSON, json!({ "prompt": "x".repeat(size) }).to_string()).await;
         assert_eq!((status, code.as_str()), (413, "VALIDATION_ERROR"), "{size}");
     }
+    let large = Client::new().post(url(&server, "/api/v1/films")).body("x".repeat(7 << 20)).send().await.unwrap();
+    assert_eq!(refused(large).await.0, 404);
     for content_type in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
         let (status, code, _) = send(&server, content_type, "{\"prompt\": \"a\"}").await;
         assert_eq!((status, code.as_str()), (415, "VALIDATION_ERROR"), "{content_type}");
@@ -111,7 +113,8 @@ async fn paths_methods_and_queries_are_refused_in_the_same_form() {
         let (status, code, details) = refused(get(&server, &format!("/api/v1/generations?{query}")).await).await;
         assert_eq!((status, code.as_str(), violation(&details).0), (400, "VALIDATION_ERROR", field), "{query}");
     }
-    let usage = "/api/v1/usage?labels[team]=film&labels.other=b&startTime=2025-01-01T00:00:00Z&groupBy=day&groupBy=model";
+    let usage =
+        "/api/v1/usage?labels[team]=film&labels.other=b&startTime=2025-01-01T00:00:00Z&groupBy=day&groupBy=model";
     assert_eq!(get(&server, usage).await.status(), 200);
     for query in ["labels=a", "startTime=yesterday"] {
         let (status, ..) = refused(get(&server, &format!("/api/v1/usage?{query}")).await).await;
@@ -132,14 +135,21 @@ async fn refusals_of_the_services_keep_their_details() {
     let order = json!({ "prompt": " ", "options": { "fps": 0 }, "requestId": "é" });
     let (status, code, details) = refused(post(&server, "/api/v1/videos:generate", &order).await).await;
     assert_eq!((status, code.as_str()), (400, "VALIDATION_ERROR"));
-    let fields: Vec<&str> = details["fieldViolations"].as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
+    let fields: Vec<&str> =
+        details["fieldViolations"].as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
     assert!(fields.contains(&"options.fps") && fields.contains(&"request_id"), "{details}");
-    assert_eq!((&details["reason"], &details["charged"], &details["retryable"]), (&json!("INVALID_REQUEST"), &json!("NO"), &json!(false)));
+    assert_eq!(
+        (&details["reason"], &details["charged"], &details["retryable"]),
+        (&json!("INVALID_REQUEST"), &json!("NO"), &json!(false))
+    );
     assert!(details["nextStep"].as_str().unwrap().starts_with("Correct the named fields"), "{details}");
 
     let order = json!({ "prompt": "a fox", "model": "replicate/minimax/video-01" });
     let (status, code, details) = refused(post(&server, "/api/v1/videos:generate", &order).await).await;
-    assert_eq!((status, code.as_str(), &details["reason"]), (409, "CONFIGURATION_ERROR", &json!("PROVIDER_NOT_CONFIGURED")));
+    assert_eq!(
+        (status, code.as_str(), &details["reason"]),
+        (409, "CONFIGURATION_ERROR", &json!("PROVIDER_NOT_CONFIGURED"))
+    );
     assert_eq!(details["metadata"]["provider"], "replicate");
 
     let order = |prompt: &str| json!({ "prompt": prompt, "requestId": "one" });
@@ -162,7 +172,8 @@ async fn requests_that_follow_each_other_on_one_connection_are_answered_in_order
     let mut answers = Vec::new();
     timeout(SOON, socket.read_to_end(&mut answers)).await.expect("the server closes").unwrap();
     let answers = String::from_utf8(answers).unwrap();
-    let statuses: Vec<&str> = answers.match_indices("HTTP/1.1 ").map(|(at, mark)| &answers[at + mark.len()..][..3]).collect();
+    let statuses: Vec<&str> =
+        answers.match_indices("HTTP/1.1 ").map(|(at, mark)| &answers[at + mark.len()..][..3]).collect();
     assert_eq!(statuses, ["200", "404", "200", "200"]);
     assert!(answers.contains("event: end"), "{answers}");
 }

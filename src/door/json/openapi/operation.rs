@@ -153,7 +153,7 @@ fn body(route: &Route, taken: &[&str], schemas: &mut Schemas) -> Option<Value> {
             let schema = schemas.body(&input, taken);
             ("application/json", schema, schemas.has_required(&input, taken))
         }
-        Body::Field(field) => ("application/json", schemas.field(field, Direction::Both), false),
+        Body::Field(field) => ("application/json", schemas.field(field, Direction::In), false),
         Body::Bytes(field) => {
             let description = schema::comment_of(field);
             let content = json!({ "application/octet-stream": { "schema": { "type": "string", "format": "binary" } } });
@@ -190,7 +190,7 @@ fn responses(route: &Route, schemas: &mut Schemas) -> Value {
 }
 
 fn success(route: &Route, output: &MessageDescriptor, schemas: &mut Schemas) -> Value {
-    let message = schemas.message(output);
+    let message = schemas.message(output, Direction::Out);
     let comment = comments::of(&output.parent_file(), output.path());
     let content = match &route.answer {
         Answer::Message => json!({ "application/json": { "schema": message } }),

@@ -8,10 +8,8 @@ use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{
-        comments,
-        routes::{Body, Route},
-    },
+    super::{comments, routes::Route},
+    limits::Limits,
     reference,
 };
 
@@ -25,34 +23,26 @@ const DECIMAL: &str = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$";
 pub(super) enum Direction {
     /// Only out: one form.
     Out,
-    /// In, and perhaps out: every form that is read.
-    Both,
+    /// In: every form that is read.
+    In,
     /// As a parameter: a text that is read by its kind.
     Query,
 }
 
 /// The schemas that were referred to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Schemas {
-    /// Messages that callers send.
-    inbound: BTreeSet<String>,
+    /// Messages that are answered, which keep their name. What is also sent has a second schema.
+    outbound: BTreeSet<String>,
     made: BTreeMap<String, Value>,
 }
 
 impl Schemas {
     /// None yet, of the messages of these routes.
     pub(super) fn of(routes: &[Route]) -> Self {
-        let mut inbound = BTreeSet::new();
-        for route in routes {
-            match &route.body {
-                Body::Message => reach(&route.rpc.input(), &mut inbound),
-                Body::Field(field) => {
-                    field.kind().as_message().into_iter().for_each(|inner| reach(inner, &mut inbound));
-                }
-                Body::None | Body::Bytes(_) => {}
-            }
-        }
-        Self { inbound, made: BTreeMap::new() }
+        let mut outbound = BTreeSet::new();
+        routes.iter().for_each(|route| reach(&route.rpc.output(), &mut outbound));
+        Self { outbound, made: BTreeMap::new() }
     }
 
     /// All of them, and the one of errors.
@@ -63,23 +53,27 @@ impl Schemas {
     }
 
     /// A reference to the schema of a message.
-    pub(super) fn message(&mut self, message: &MessageDescriptor) -> Value {
+    pub(super) fn message(&mut self, message: &MessageDescriptor, direction: Direction) -> Value {
         if let Some(known) = well_known(message) {
             return known;
         }
-        let name = message.name();
-        if !self.made.contains_key(name) {
+        let is_second = direction != Direction::Out && self.outbound.contains(message.full_name());
+        let name = if is_second { format!("{}Input", message.name()) } else { message.name().to_owned() };
+        if !self.made.contains_key(&name) {
             // Held before it is made, since messages may hold themselves.
-            self.made.insert(name.to_owned(), Value::Null);
-            let schema = self.object(message, &[]);
-            self.made.insert(name.to_owned(), schema);
+            self.made.insert(name.clone(), Value::Null);
+            let schema = self.object(message, &[], direction);
+            self.made.insert(name.clone(), schema);
         }
-        reference(name)
+        reference(&name)
     }
 
     /// The schema of a message as a body, without the fields that come from elsewhere.
     pub(super) fn body(&mut self, message: &MessageDescriptor, without: &[&str]) -> Value {
-        if without.is_empty() { self.message(message) } else { self.object(message, without) }
+        match without {
+            [] => self.message(message, Direction::In),
+            _ => self.object(message, without, Direction::In),
+        }
     }
 
     /// Whether a message as a body must say something.
@@ -87,9 +81,7 @@ impl Schemas {
         message.fields().any(|field| !without.contains(&field.name()) && is_required(&field))
     }
 
-    fn object(&mut self, message: &MessageDescriptor, without: &[&str]) -> Value {
-        let is_inbound = self.inbound.contains(message.full_name());
-        let direction = if is_inbound { Direction::Both } else { Direction::Out };
+    fn object(&mut self, message: &MessageDescriptor, without: &[&str], direction: Direction) -> Value {
         let fields: Vec<FieldDescriptor> = message.fields().filter(|field| !without.contains(&field.name())).collect();
         let mut properties = Map::new();
         for field in &fields {
@@ -103,7 +95,7 @@ impl Schemas {
         if !comment.is_empty() {
             object["description"] = comment.into();
         }
-        if !is_inbound {
+        if direction == Direction::Out {
             return object;
         }
         object["additionalProperties"] = false.into();
@@ -123,20 +115,32 @@ impl Schemas {
     /// The schema of a field.
     pub(super) fn field(&mut self, field: &FieldDescriptor, direction: Direction) -> Value {
         let kind = field.kind();
-        if field.is_map() {
-            let value = kind.as_message().map(MessageDescriptor::map_entry_value_field);
-            let value = value.map(|value| self.kind(&value.kind(), direction)).unwrap_or_default();
-            return nullable(json!({ "type": "object", "additionalProperties": value }), direction);
+        // What is only answered keeps its limits anyway, and may outlive them.
+        let limits = if direction == Direction::Out { None } else { Limits::of(field) };
+        let value = match kind.as_message().filter(|_| field.is_map()) {
+            Some(entry) => entry.map_entry_value_field().kind(),
+            None => kind,
+        };
+        let mut one = self.kind(&value, direction);
+        if let (Kind::Enum(known), true) = (&value, is_required(field)) {
+            one = set_values(known, direction);
         }
-        let one = self.kind(&kind, direction);
-        if field.is_list() {
-            return nullable(json!({ "type": "array", "items": one }), direction);
+        if let Some(limits) = &limits {
+            limits.narrow(&mut one);
         }
-        if is_required(field) { one } else { nullable(one, direction) }
+        let mut schema = match (field.is_map(), field.is_list()) {
+            (true, _) => json!({ "type": "object", "additionalProperties": one }),
+            (false, true) => json!({ "type": "array", "items": one }),
+            (false, false) => one,
+        };
+        if let Some(limits) = limits.filter(|_| field.is_map() || field.is_list()) {
+            limits.narrow_all(&mut schema, field.is_map());
+        }
+        if is_required(field) { schema } else { nullable(schema, direction) }
     }
 
     fn kind(&mut self, kind: &Kind, direction: Direction) -> Value {
-        let is_lenient = direction == Direction::Both;
+        let is_lenient = direction == Direction::In;
         match kind {
             Kind::String => json!({ "type": "string" }),
             Kind::Bool => json!({ "type": "boolean" }),
@@ -161,7 +165,7 @@ impl Schemas {
             }
             Kind::Uint64 | Kind::Fixed64 => json!({ "type": "string", "format": "uint64", "pattern": "^[0-9]+$" }),
             Kind::Enum(one) => self.enumeration(one, is_lenient),
-            Kind::Message(message) => self.message(message),
+            Kind::Message(message) => self.message(message, direction),
         }
     }
 
@@ -184,7 +188,15 @@ impl Schemas {
     }
 }
 
-/// All messages that are part of one that callers send.
+/// The values of an enum that say something, where one must.
+fn set_values(known: &EnumDescriptor, direction: Direction) -> Value {
+    let said = || known.values().filter(|value| value.number() != 0);
+    let names = said().map(|value| Value::from(value.name()));
+    let numbers = said().filter(|_| direction == Direction::In).map(|value| Value::from(value.number()));
+    json!({ "enum": names.chain(numbers).collect::<Vec<_>>() })
+}
+
+/// A message and all that are part of it.
 fn reach(message: &MessageDescriptor, found: &mut BTreeSet<String>) {
     if found.insert(message.full_name().to_owned()) {
         message.fields().filter_map(|field| field.kind().as_message().cloned()).for_each(|inner| reach(&inner, found));
@@ -203,7 +215,7 @@ pub(super) fn comment_of(field: &FieldDescriptor) -> String {
 
 /// Null is read as unset.
 fn nullable(mut schema: Value, direction: Direction) -> Value {
-    if direction != Direction::Both {
+    if direction != Direction::In {
         return schema;
     }
     match schema.get("type") {

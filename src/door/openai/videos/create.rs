@@ -4,7 +4,6 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
-use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 
 use super::{
@@ -16,17 +15,14 @@ use crate::{
     domain::{artifact::Kind, generation::State as GenerationState, order::MAX_PROMPT},
     door::{
         caller::Caller,
-        openai::{Door, extension, file, params::Params, problem::Problem},
+        openai::{Door, extension, file, key, params::Params, problem::Problem},
     },
     engine::view::View,
     pb::v1::{self, InputRole, input::Source},
 };
 
-/// The caller's own key of a call, which other clients than the SDKs send.
-const KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
 pub(super) async fn create(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
-    let (caller, key) = caller_and_key(&door, request.headers())?;
+    let (caller, key) = (door.caller(request.headers())?, key::of(request.headers())?);
     let mut params = Params::read(&door, &caller, request).await?;
     let references = file::references(&door, &caller, &mut params, "input_reference").await?;
     if references.len() > 1 {
@@ -43,7 +39,7 @@ pub(super) async fn create(State(door): State<Door>, request: Request) -> Result
 
 /// A video changed by a prompt; the video is in the path.
 pub(super) async fn remix(State(door): State<Door>, id: Id, request: Request) -> Result<Response, Problem> {
-    let (caller, key) = caller_and_key(&door, request.headers())?;
+    let (caller, key) = (door.caller(request.headers())?, key::of(request.headers())?);
     let (id, view) = find(&door, &caller.tenant, id).await?;
     let from = From { param: "video_id", ..output_of(&id, &view)? };
     let params = Params::read(&door, &caller, request).await?;
@@ -52,7 +48,7 @@ pub(super) async fn remix(State(door): State<Door>, id: Id, request: Request) ->
 
 /// A video changed by a prompt; the video is a parameter.
 pub(super) async fn edit(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
-    let (caller, key) = caller_and_key(&door, request.headers())?;
+    let (caller, key) = (door.caller(request.headers())?, key::of(request.headers())?);
     let mut params = Params::read(&door, &caller, request).await?;
     let from = source(&door, &caller, &mut params).await?;
     order(&door, caller, key, params, Some(from)).await
@@ -133,26 +129,9 @@ async fn order(
         // Of these at most one is named, and the caller named another than the model.
         request.model.clear();
     }
-    match key {
-        Some(_) if !request.request_id.is_empty() => {
-            return Err(Problem::wrong_value("request_id", "it is set beside the Idempotency-Key header"));
-        }
-        Some(key) => request.request_id = key,
-        None => {}
-    }
+    key::give(&mut request.request_id, key)?;
     let admitted = door.order(caller, request, |field| name(field, param)).await?;
     Ok(object::answer(&admitted.view))
-}
-
-/// Whose call it is, and its key.
-fn caller_and_key(door: &Door, headers: &HeaderMap) -> Result<(Caller, Option<String>), Problem> {
-    let caller = door.caller(headers)?;
-    let key = headers.get(KEY).map(|value| value.to_str().map(str::to_owned));
-    let key = key.transpose().map_err(|_| Problem::wrong_value("Idempotency-Key", "it must be printable ASCII"))?;
-    if key.as_deref() == Some("") {
-        return Err(Problem::wrong_value("Idempotency-Key", "it is empty"));
-    }
-    Ok((caller, key))
 }
 
 fn prompt(params: &mut Params) -> Result<String, Problem> {

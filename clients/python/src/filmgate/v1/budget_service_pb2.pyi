@@ -2,6 +2,7 @@ import datetime
 
 from filmgate.v1 import artifact_pb2 as _artifact_pb2
 from filmgate.v1 import budget_pb2 as _budget_pb2
+from filmgate.v1 import limits_pb2 as _limits_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers

@@ -2,6 +2,7 @@ import datetime
 
 from filmgate.v1 import artifact_pb2 as _artifact_pb2
 from filmgate.v1 import error_reason_pb2 as _error_reason_pb2
+from filmgate.v1 import limits_pb2 as _limits_pb2
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2

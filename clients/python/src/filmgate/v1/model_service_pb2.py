@@ -23,17 +23,32 @@ _sym_db = _symbol_database.Default()
 
 
 from filmgate.v1 import artifact_pb2 as filmgate_dot_v1_dot_artifact__pb2
+from filmgate.v1 import limits_pb2 as filmgate_dot_v1_dot_limits__pb2
 from filmgate.v1 import model_pb2 as filmgate_dot_v1_dot_model__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66ilmgate/v1/model_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x17\x66ilmgate/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"\xc4\x01\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\x12\x1a\n\rmax_micro_usd\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tavailable\x18\x07 \x01(\x08\x42\x10\n\x0e_max_micro_usd\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.filmgate.v1.Model\":\n\x11ListRoutesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListRoutesResponse\x12\"\n\x06routes\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Route\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"=\n\x14ListProvidersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListProvidersResponse\x12(\n\tproviders\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xba\x03\n\x0cModelService\x12\x65\n\nListModels\x12\x1e.filmgate.v1.ListModelsRequest\x1a\x1f.filmgate.v1.ListModelsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/models\x12i\n\x08GetModel\x12\x1c.filmgate.v1.GetModelRequest\x1a\x1d.filmgate.v1.GetModelResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/{name=**}\x12\x65\n\nListRoutes\x12\x1e.filmgate.v1.ListRoutesRequest\x1a\x1f.filmgate.v1.ListRoutesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/routes\x12q\n\rListProviders\x12!.filmgate.v1.ListProvidersRequest\x1a\".filmgate.v1.ListProvidersResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/providersb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66ilmgate/v1/model_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x17\x66ilmgate/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"\xfd\x01\n\x11ListModelsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\x12)\n\rmax_micro_usd\x18\x06 \x01(\x03\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12\x11\n\tavailable\x18\x07 \x01(\x08\x42\x10\n\x0e_max_micro_usd\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.filmgate.v1.Model\"d\n\x11ListRoutesRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"Q\n\x12ListRoutesResponse\x12\"\n\x06routes\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Route\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x14ListProvidersRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"Z\n\x15ListProvidersResponse\x12(\n\tproviders\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xba\x03\n\x0cModelService\x12\x65\n\nListModels\x12\x1e.filmgate.v1.ListModelsRequest\x1a\x1f.filmgate.v1.ListModelsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/models\x12i\n\x08GetModel\x12\x1c.filmgate.v1.GetModelRequest\x1a\x1d.filmgate.v1.GetModelResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/{name=**}\x12\x65\n\nListRoutes\x12\x1e.filmgate.v1.ListRoutesRequest\x1a\x1f.filmgate.v1.ListRoutesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/routes\x12q\n\rListProviders\x12!.filmgate.v1.ListProvidersRequest\x1a\".filmgate.v1.ListProvidersResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/providersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'filmgate.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\242\237\031\025\020\200\010\032\020^[A-Za-z0-9_-]*$'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['max_micro_usd']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['max_micro_usd']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
+  _globals['_LISTROUTESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTROUTESREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
+  _globals['_LISTROUTESREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTROUTESREQUEST'].fields_by_name['page_token']._serialized_options = b'\242\237\031\025\020\200\010\032\020^[A-Za-z0-9_-]*$'
+  _globals['_LISTPROVIDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTPROVIDERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
+  _globals['_LISTPROVIDERSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTPROVIDERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\242\237\031\025\020\200\010\032\020^[A-Za-z0-9_-]*$'
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\020\022\016/api/v1/models'
   _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
@@ -42,22 +57,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['ListRoutes']._serialized_options = b'\202\323\344\223\002\020\022\016/api/v1/routes'
   _globals['_MODELSERVICE'].methods_by_name['ListProviders']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListProviders']._serialized_options = b'\202\323\344\223\002\023\022\021/api/v1/providers'
-  _globals['_LISTMODELSREQUEST']._serialized_start=132
-  _globals['_LISTMODELSREQUEST']._serialized_end=328
-  _globals['_LISTMODELSRESPONSE']._serialized_start=330
-  _globals['_LISTMODELSRESPONSE']._serialized_end=411
-  _globals['_GETMODELREQUEST']._serialized_start=413
-  _globals['_GETMODELREQUEST']._serialized_end=444
-  _globals['_GETMODELRESPONSE']._serialized_start=446
-  _globals['_GETMODELRESPONSE']._serialized_end=499
-  _globals['_LISTROUTESREQUEST']._serialized_start=501
-  _globals['_LISTROUTESREQUEST']._serialized_end=559
-  _globals['_LISTROUTESRESPONSE']._serialized_start=561
-  _globals['_LISTROUTESRESPONSE']._serialized_end=642
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=644
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=705
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=707
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=797
-  _globals['_MODELSERVICE']._serialized_start=800
-  _globals['_MODELSERVICE']._serialized_end=1242
+  _globals['_LISTMODELSREQUEST']._serialized_start=158
+  _globals['_LISTMODELSREQUEST']._serialized_end=411
+  _globals['_LISTMODELSRESPONSE']._serialized_start=413
+  _globals['_LISTMODELSRESPONSE']._serialized_end=494
+  _globals['_GETMODELREQUEST']._serialized_start=496
+  _globals['_GETMODELREQUEST']._serialized_end=527
+  _globals['_GETMODELRESPONSE']._serialized_start=529
+  _globals['_GETMODELRESPONSE']._serialized_end=582
+  _globals['_LISTROUTESREQUEST']._serialized_start=584
+  _globals['_LISTROUTESREQUEST']._serialized_end=684
+  _globals['_LISTROUTESRESPONSE']._serialized_start=686
+  _globals['_LISTROUTESRESPONSE']._serialized_end=767
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=769
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=872
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=874
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=964
+  _globals['_MODELSERVICE']._serialized_start=967
+  _globals['_MODELSERVICE']._serialized_end=1409
 # @@protoc_insertion_point(module_scope)

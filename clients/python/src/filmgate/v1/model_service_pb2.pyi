@@ -1,4 +1,5 @@
 from filmgate.v1 import artifact_pb2 as _artifact_pb2
+from filmgate.v1 import limits_pb2 as _limits_pb2
 from filmgate.v1 import model_pb2 as _model_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf.internal import containers as _containers

@@ -22,17 +22,26 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from filmgate.v1 import limits_pb2 as filmgate_dot_v1_dot_limits__pb2
 from filmgate.v1 import session_pb2 as filmgate_dot_v1_dot_session__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!filmgate/v1/session_service.proto\x12\x0b\x66ilmgate.v1\x1a\x19\x66ilmgate/v1/session.proto\x1a\x1cgoogle/api/annotations.proto\"\x16\n\x14\x43reateSessionRequest\">\n\x15\x43reateSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.filmgate.v1.Session\"!\n\x11GetSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.filmgate.v1.Session\"<\n\x13ListSessionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"W\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.filmgate.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse\"O\n\x18GetSessionHistoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"\x83\x01\n\x19GetSessionHistoryResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.filmgate.v1.Session\x12&\n\x08messages\x18\x02 \x03(\x0b\x32\x14.filmgate.v1.Message\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xf1\x04\n\x0eSessionService\x12s\n\rCreateSession\x12!.filmgate.v1.CreateSessionRequest\x1a\".filmgate.v1.CreateSessionResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/sessions:\x01*\x12p\n\nGetSession\x12\x1e.filmgate.v1.GetSessionRequest\x1a\x1f.filmgate.v1.GetSessionResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/{name=sessions/*}\x12m\n\x0cListSessions\x12 .filmgate.v1.ListSessionsRequest\x1a!.filmgate.v1.ListSessionsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/sessions\x12y\n\rDeleteSession\x12!.filmgate.v1.DeleteSessionRequest\x1a\".filmgate.v1.DeleteSessionResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/{name=sessions/*}\x12\x8d\x01\n\x11GetSessionHistory\x12%.filmgate.v1.GetSessionHistoryRequest\x1a&.filmgate.v1.GetSessionHistoryResponse\")\x82\xd3\xe4\x93\x02#\x12!/api/v1/{name=sessions/*}/historyb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!filmgate/v1/session_service.proto\x12\x0b\x66ilmgate.v1\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x19\x66ilmgate/v1/session.proto\x1a\x1cgoogle/api/annotations.proto\"\x16\n\x14\x43reateSessionRequest\">\n\x15\x43reateSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.filmgate.v1.Session\"!\n\x11GetSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\";\n\x12GetSessionResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.filmgate.v1.Session\"f\n\x13ListSessionsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"W\n\x14ListSessionsResponse\x12&\n\x08sessions\x18\x01 \x03(\x0b\x32\x14.filmgate.v1.Session\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"$\n\x14\x44\x65leteSessionRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteSessionResponse\"y\n\x18GetSessionHistoryRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12 \n\tpage_size\x18\x02 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x03 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"\x83\x01\n\x19GetSessionHistoryResponse\x12%\n\x07session\x18\x01 \x01(\x0b\x32\x14.filmgate.v1.Session\x12&\n\x08messages\x18\x02 \x03(\x0b\x32\x14.filmgate.v1.Message\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t2\xf1\x04\n\x0eSessionService\x12s\n\rCreateSession\x12!.filmgate.v1.CreateSessionRequest\x1a\".filmgate.v1.CreateSessionResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/sessions:\x01*\x12p\n\nGetSession\x12\x1e.filmgate.v1.GetSessionRequest\x1a\x1f.filmgate.v1.GetSessionResponse\"!\x82\xd3\xe4\x93\x02\x1b\x12\x19/api/v1/{name=sessions/*}\x12m\n\x0cListSessions\x12 .filmgate.v1.ListSessionsRequest\x1a!.filmgate.v1.ListSessionsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/sessions\x12y\n\rDeleteSession\x12!.filmgate.v1.DeleteSessionRequest\x1a\".filmgate.v1.DeleteSessionResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/{name=sessions/*}\x12\x8d\x01\n\x11GetSessionHistory\x12%.filmgate.v1.GetSessionHistoryRequest\x1a&.filmgate.v1.GetSessionHistoryResponse\")\x82\xd3\xe4\x93\x02#\x12!/api/v1/{name=sessions/*}/historyb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'filmgate.v1.session_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
+  _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_LISTSESSIONSREQUEST'].fields_by_name['page_token']._serialized_options = b'\242\237\031\025\020\200\010\032\020^[A-Za-z0-9_-]*$'
+  _globals['_GETSESSIONHISTORYREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_GETSESSIONHISTORYREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
+  _globals['_GETSESSIONHISTORYREQUEST'].fields_by_name['page_token']._loaded_options = None
+  _globals['_GETSESSIONHISTORYREQUEST'].fields_by_name['page_token']._serialized_options = b'\242\237\031\025\020\200\010\032\020^[A-Za-z0-9_-]*$'
   _globals['_SESSIONSERVICE'].methods_by_name['CreateSession']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['CreateSession']._serialized_options = b'\202\323\344\223\002\025\"\020/api/v1/sessions:\001*'
   _globals['_SESSIONSERVICE'].methods_by_name['GetSession']._loaded_options = None
@@ -43,26 +52,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSERVICE'].methods_by_name['DeleteSession']._serialized_options = b'\202\323\344\223\002\033*\031/api/v1/{name=sessions/*}'
   _globals['_SESSIONSERVICE'].methods_by_name['GetSessionHistory']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['GetSessionHistory']._serialized_options = b'\202\323\344\223\002#\022!/api/v1/{name=sessions/*}/history'
-  _globals['_CREATESESSIONREQUEST']._serialized_start=107
-  _globals['_CREATESESSIONREQUEST']._serialized_end=129
-  _globals['_CREATESESSIONRESPONSE']._serialized_start=131
-  _globals['_CREATESESSIONRESPONSE']._serialized_end=193
-  _globals['_GETSESSIONREQUEST']._serialized_start=195
-  _globals['_GETSESSIONREQUEST']._serialized_end=228
-  _globals['_GETSESSIONRESPONSE']._serialized_start=230
-  _globals['_GETSESSIONRESPONSE']._serialized_end=289
-  _globals['_LISTSESSIONSREQUEST']._serialized_start=291
-  _globals['_LISTSESSIONSREQUEST']._serialized_end=351
-  _globals['_LISTSESSIONSRESPONSE']._serialized_start=353
-  _globals['_LISTSESSIONSRESPONSE']._serialized_end=440
-  _globals['_DELETESESSIONREQUEST']._serialized_start=442
-  _globals['_DELETESESSIONREQUEST']._serialized_end=478
-  _globals['_DELETESESSIONRESPONSE']._serialized_start=480
-  _globals['_DELETESESSIONRESPONSE']._serialized_end=503
-  _globals['_GETSESSIONHISTORYREQUEST']._serialized_start=505
-  _globals['_GETSESSIONHISTORYREQUEST']._serialized_end=584
-  _globals['_GETSESSIONHISTORYRESPONSE']._serialized_start=587
-  _globals['_GETSESSIONHISTORYRESPONSE']._serialized_end=718
-  _globals['_SESSIONSERVICE']._serialized_start=721
-  _globals['_SESSIONSERVICE']._serialized_end=1346
+  _globals['_CREATESESSIONREQUEST']._serialized_start=133
+  _globals['_CREATESESSIONREQUEST']._serialized_end=155
+  _globals['_CREATESESSIONRESPONSE']._serialized_start=157
+  _globals['_CREATESESSIONRESPONSE']._serialized_end=219
+  _globals['_GETSESSIONREQUEST']._serialized_start=221
+  _globals['_GETSESSIONREQUEST']._serialized_end=254
+  _globals['_GETSESSIONRESPONSE']._serialized_start=256
+  _globals['_GETSESSIONRESPONSE']._serialized_end=315
+  _globals['_LISTSESSIONSREQUEST']._serialized_start=317
+  _globals['_LISTSESSIONSREQUEST']._serialized_end=419
+  _globals['_LISTSESSIONSRESPONSE']._serialized_start=421
+  _globals['_LISTSESSIONSRESPONSE']._serialized_end=508
+  _globals['_DELETESESSIONREQUEST']._serialized_start=510
+  _globals['_DELETESESSIONREQUEST']._serialized_end=546
+  _globals['_DELETESESSIONRESPONSE']._serialized_start=548
+  _globals['_DELETESESSIONRESPONSE']._serialized_end=571
+  _globals['_GETSESSIONHISTORYREQUEST']._serialized_start=573
+  _globals['_GETSESSIONHISTORYREQUEST']._serialized_end=694
+  _globals['_GETSESSIONHISTORYRESPONSE']._serialized_start=697
+  _globals['_GETSESSIONHISTORYRESPONSE']._serialized_end=828
+  _globals['_SESSIONSERVICE']._serialized_start=831
+  _globals['_SESSIONSERVICE']._serialized_end=1456
 # @@protoc_insertion_point(module_scope)

@@ -1,3 +1,4 @@
+from filmgate.v1 import limits_pb2 as _limits_pb2
 from filmgate.v1 import session_pb2 as _session_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf.internal import containers as _containers
