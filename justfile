@@ -36,6 +36,10 @@ build:
 bench *args:
     cargo bench --locked {{args}}
 
+# install what the benchmarks `downloads` and `gateways` measure beside, under target/peers
+bench-peers:
+    scripts/bench-peers
+
 # the documentation, without warnings
 doc:
     scripts/doc

@@ -1,6 +1,6 @@
 //! Gateways over HTTP in front of one vendor that answers at once: what each adds to a call, how many calls it carries, and its memory.
 //! filmgate is the release binary with everything on disk; its peers record nothing. Callers and vendor are kept on one core, the gateway
-//! under measurement on another. Peers that are not installed are left out, and the report says how to install them.
+//! under measurement on another. Peers that are not installed are left out; `scripts/bench-peers` installs them.
 //! Run: `cargo bench --bench gateways [-- SECONDS_A_ROUND ROUNDS] [chat] [images] [videos]`; it needs taskset (`util-linux`).
 
 mod support;
@@ -190,7 +190,7 @@ fn report(case: &Case, measured: Vec<Measured>) -> Result<()> {
             .note(format!("{what}, added p99: {:.2}; CPU a call: {cpu:.2}; memory: {memory:.2}", ours.p99 / peer.p99));
     }
     for (name, ..) in case.bars.iter().filter(|(name, ..)| !figures.iter().any(|figures| figures.name == *name)) {
-        report.note(format!("{name} is not measured; the peers are installed by\n{INSTALL}"));
+        report.note(format!("{name} is not measured; {INSTALL} installs it"));
     }
     Ok(())
 }

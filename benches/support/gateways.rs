@@ -20,10 +20,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How the peers are installed, from the root of the repository.
-pub(crate) const INSTALL: &str = "\
-python3 -m venv target/peers/litellm && target/peers/litellm/bin/pip install 'litellm[proxy]==1.100.5'
-npm install --prefix target/peers/portkey --no-save --ignore-scripts @portkey-ai/gateway@1.15.2
-cargo install crabllm --version 0.0.25 --locked --root target/peers/crabllm";
+pub(crate) const INSTALL: &str = "scripts/bench-peers";
 
 /// Something that answers OpenAI's paths.
 #[derive(Debug)]
