@@ -29,8 +29,8 @@ use crate::{
     engine::view::View,
     pb::v1,
 };
-pub(super) use values::{duration, value_of};
 use values::{count, timestamp};
+pub(super) use values::{duration, value_of};
 
 /// How much of a generation is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,16 @@ const ARROWS: [(&str, &[&str]); 15] = [
     (
         "door",
         &[
-            "artifact", "callback", "chat", "config", "domain", "engine", "lifecycle", "outbound", "pb", "store",
+            "artifact",
+            "callback",
+            "chat",
+            "config",
+            "domain",
+            "engine",
+            "lifecycle",
+            "outbound",
+            "pb",
+            "store",
             "telemetry",
         ],
     ),

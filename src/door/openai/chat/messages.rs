@@ -125,7 +125,8 @@ fn part(raw: &RawValue, at: &At<'_>) -> Result<ChatPart, Problem> {
         "image_url" => image(&mut fields, at)?,
         _ => {
             let shown: String = kind.chars().take(64).collect();
-            let what = format_args!("is a part of type '{shown}'; only parts of type text and image_url are taken here");
+            let what =
+                format_args!("is a part of type '{shown}'; only parts of type text and image_url are taken here");
             return Err(at.unsupported(what));
         }
     };
@@ -166,7 +167,8 @@ impl OldCalls {
 
     fn answered(&mut self, name: &str, at: &At<'_>) -> Result<String, Problem> {
         let called = self.last.take().filter(|(known, _)| known == name);
-        let called = called.ok_or_else(|| at.field("name").wrong_value("the message before it does not call this function"))?;
+        let called =
+            called.ok_or_else(|| at.field("name").wrong_value("the message before it does not call this function"))?;
         Ok(called.1)
     }
 }

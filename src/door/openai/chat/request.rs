@@ -101,7 +101,8 @@ fn max_tokens(fields: &mut Object<'_>) -> Result<(Option<u32>, &'static str), Pr
         if found.0.is_some() {
             return Err(At::Body.field(name).wrong_value("set it or max_completion_tokens, not both"));
         }
-        let limit = u32::try_from(limit).map_err(|_| At::Body.field(name).wrong_value("must be from 1 to 4294967295"))?;
+        let limit =
+            u32::try_from(limit).map_err(|_| At::Body.field(name).wrong_value("must be from 1 to 4294967295"))?;
         found = (Some(limit), name);
     }
     Ok(found)

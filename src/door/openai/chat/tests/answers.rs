@@ -29,8 +29,7 @@ fn finish(finish: Finish) -> ChatDelta {
 }
 
 fn call(index: u32, id: &str, name: &str, arguments: &str) -> ChatDelta {
-    let call =
-        ToolCallDelta { index, id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned() };
+    let call = ToolCallDelta { index, id: id.to_owned(), name: name.to_owned(), arguments: arguments.to_owned() };
     ChatDelta { tool_calls: vec![call], ..ChatDelta::default() }
 }
 
@@ -86,7 +85,8 @@ async fn a_completion_has_every_key() {
 #[tokio::test]
 async fn calls_refusals_thoughts_and_several_answers_are_put_together() {
     let thought = ChatDelta { reasoning: "hm".to_owned(), ..ChatDelta::default() };
-    let refusal = ChatDelta { choice: 1, refusal: "No.".to_owned(), finish: Some(Finish::Stop), ..ChatDelta::default() };
+    let refusal =
+        ChatDelta { choice: 1, refusal: "No.".to_owned(), finish: Some(Finish::Stop), ..ChatDelta::default() };
     let logprobs = |token: &str| extra(json!({ "logprobs": { "content": [{ "token": token }], "refusal": null } }));
     let all = whole(
         vec![
@@ -157,7 +157,8 @@ async fn usage_is_told_last_to_those_who_ask() {
 #[tokio::test]
 async fn pieces_of_calls_and_of_other_answers_keep_their_numbers() {
     let other = ChatDelta { choice: 1, ..text("B") };
-    let logprobs = ChatDelta { extra: json!({ "logprobs": { "content": [] } }).as_object().cloned().unwrap(), ..text("A") };
+    let logprobs =
+        ChatDelta { extra: json!({ "logprobs": { "content": [] } }).as_object().cloned().unwrap(), ..text("A") };
     let deltas = vec![call(2, "call_1", "f", ""), call(2, "", "", "{}"), other, logprobs];
     let told = data(&told(answer(deltas, Some(Ok(ended()))), Manner::default()).await);
     let deltas: Vec<&Value> = told.iter().map(|piece| &piece["choices"][0]["delta"]).collect();

@@ -103,7 +103,8 @@ fn the_old_way_of_calls_becomes_the_new_one() {
 
 #[test]
 fn schemas_keep_the_order_of_their_properties() {
-    let body = br#"{"model": "m", "messages": [], "tools": [{"type": "function", "function": {"name": "f", "strict": true,
+    let body =
+        br#"{"model": "m", "messages": [], "tools": [{"type": "function", "function": {"name": "f", "strict": true,
         "description": "d", "parameters": {"z": 1, "a": {"y": 2, "b": 3}}}}], "response_format": {"type": "json_schema",
         "json_schema": {"name": "n", "strict": true, "description": "e", "schema": {"type": "object", "a": []}}}}"#;
     let request = asked(body).unwrap().request;
@@ -143,13 +144,19 @@ fn plain_parameters_have_their_fields() {
         "stream_options": { "include_usage": true, "include_obfuscation": false }, "response_format": { "type": "text" },
     }));
     assert_eq!((request.temperature, request.top_p, request.max_tokens), (Some(1.0), Some(0.5), Some(7)));
-    assert_eq!((request.seed, request.parallel_tool_calls, request.stop), (Some(-9), Some(false), vec!["x".to_owned()]));
+    assert_eq!(
+        (request.seed, request.parallel_tool_calls, request.stop),
+        (Some(-9), Some(false), vec!["x".to_owned()])
+    );
     assert_eq!((request.labels["team"].as_str(), request.labels["job"].as_str()), ("a", "b"));
     assert_eq!((request.session.as_str(), request.provider_options), ("sessions/s", None));
     assert_eq!(manner, Manner { stream: true, include_usage: true, ..Manner::default() });
     assert_eq!((names.limit, names.labels), ("max_tokens", "metadata"));
     let both = read(&json!({ "max_completion_tokens": 9, "max_tokens": null, "stop": ["a", "b"], "tools": null }));
-    assert_eq!((both.request.max_tokens, both.request.stop.len(), both.names.limit), (Some(9), 2, "max_completion_tokens"));
+    assert_eq!(
+        (both.request.max_tokens, both.request.stop.len(), both.names.limit),
+        (Some(9), 2, "max_completion_tokens")
+    );
 }
 
 #[test]
@@ -161,8 +168,7 @@ fn what_has_no_field_is_passed_on_and_what_asks_for_nothing_is_not() {
     }));
     let options = request.request.provider_options.unwrap().fields;
     let names: Vec<&str> = options.keys().map(String::as_str).collect();
-    let expected =
-        ["logit_bias", "logprobs", "n", "prediction", "reasoning_effort", "top_k", "top_logprobs", "user"];
+    let expected = ["logit_bias", "logprobs", "n", "prediction", "reasoning_effort", "top_k", "top_logprobs", "user"];
     assert_eq!(names, expected);
     assert!(read(&json!({ "n": 1, "logprobs": false, "logit_bias": {} })).request.provider_options.is_none());
 }
@@ -179,17 +185,45 @@ async fn what_is_wrong_is_told_with_its_place() {
         (json!({ "messages": ["Hi"] }), "messages[0]", "invalid_type"),
         (json!({ "messages": [{ "content": "Hi" }] }), "messages[0].role", "missing_required_parameter"),
         (json!({ "messages": [{ "role": "bot", "content": "Hi" }] }), "messages[0].role", "invalid_value"),
-        (json!({ "messages": [{ "role": "tool", "content": "Hi" }] }), "messages[0].tool_call_id", "missing_required_parameter"),
-        (json!({ "messages": [{ "role": "function", "name": "f", "content": "" }] }), "messages[0].name", "invalid_value"),
+        (
+            json!({ "messages": [{ "role": "tool", "content": "Hi" }] }),
+            "messages[0].tool_call_id",
+            "missing_required_parameter",
+        ),
+        (
+            json!({ "messages": [{ "role": "function", "name": "f", "content": "" }] }),
+            "messages[0].name",
+            "invalid_value",
+        ),
         (json!({ "messages": [{ "role": "user", "content": "a", "x": 1 }] }), "messages[0].x", "unknown_parameter"),
-        (json!({ "messages": [{ "role": "user", "content": "a", "tool_calls": [] }] }), "messages[0].tool_calls", "unknown_parameter"),
-        (json!({ "messages": [{ "role": "assistant", "audio": { "id": "a" } }] }), "messages[0].audio", "unsupported_value"),
+        (
+            json!({ "messages": [{ "role": "user", "content": "a", "tool_calls": [] }] }),
+            "messages[0].tool_calls",
+            "unknown_parameter",
+        ),
+        (
+            json!({ "messages": [{ "role": "assistant", "audio": { "id": "a" } }] }),
+            "messages[0].audio",
+            "unsupported_value",
+        ),
         (user(json!(7)), "messages[0].content", "invalid_type"),
-        (user(json!([{ "type": "text", "text": "a" }, { "type": "input_audio", "input_audio": {} }])), "messages[0].content[1]", "unsupported_value"),
+        (
+            user(json!([{ "type": "text", "text": "a" }, { "type": "input_audio", "input_audio": {} }])),
+            "messages[0].content[1]",
+            "unsupported_value",
+        ),
         (user(json!([{ "type": "file", "file": {} }])), "messages[0].content[0]", "unsupported_value"),
         (user(json!([{ "type": "text" }])), "messages[0].content[0].text", "missing_required_parameter"),
-        (user(json!([{ "type": "image_url", "image_url": "https://x" }])), "messages[0].content[0].image_url", "invalid_type"),
-        (user(json!([{ "type": "image_url", "image_url": { "url": 1 } }])), "messages[0].content[0].image_url.url", "invalid_type"),
+        (
+            user(json!([{ "type": "image_url", "image_url": "https://x" }])),
+            "messages[0].content[0].image_url",
+            "invalid_type",
+        ),
+        (
+            user(json!([{ "type": "image_url", "image_url": { "url": 1 } }])),
+            "messages[0].content[0].image_url.url",
+            "invalid_type",
+        ),
         (json!({ "temperature": "1" }), "temperature", "invalid_type"),
         (json!({ "max_tokens": 1.5 }), "max_tokens", "invalid_type"),
         (json!({ "max_tokens": -1 }), "max_tokens", "invalid_value"),
@@ -202,14 +236,26 @@ async fn what_is_wrong_is_told_with_its_place() {
         (json!({ "stream": true, "stream_options": { "x": 1 } }), "stream_options.x", "unknown_parameter"),
         (json!({ "tools": [{ "type": "custom", "custom": {} }] }), "tools[0].type", "unsupported_value"),
         (json!({ "tools": [{ "type": "function" }] }), "tools[0].function", "missing_required_parameter"),
-        (json!({ "tools": [{ "type": "function", "function": { "name": "a", "parameters": "{}" } }] }), "tools[0].function.parameters", "invalid_type"),
+        (
+            json!({ "tools": [{ "type": "function", "function": { "name": "a", "parameters": "{}" } }] }),
+            "tools[0].function.parameters",
+            "invalid_type",
+        ),
         (json!({ "tools": tool, "functions": [] }), "functions", "invalid_value"),
         (json!({ "tools": tool, "tool_choice": "any" }), "tool_choice", "invalid_value"),
         (json!({ "tools": tool, "tool_choice": { "type": "custom" } }), "tool_choice.type", "unsupported_value"),
         (json!({ "response_format": "json" }), "response_format", "invalid_type"),
         (json!({ "response_format": { "type": "xml" } }), "response_format.type", "invalid_value"),
-        (json!({ "response_format": { "type": "json_schema" } }), "response_format.json_schema", "missing_required_parameter"),
-        (json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "n" } } }), "response_format.json_schema.schema", "missing_required_parameter"),
+        (
+            json!({ "response_format": { "type": "json_schema" } }),
+            "response_format.json_schema",
+            "missing_required_parameter",
+        ),
+        (
+            json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "n" } } }),
+            "response_format.json_schema.schema",
+            "missing_required_parameter",
+        ),
         (json!({ "metadata": { "a": 1 } }), "metadata.a", "invalid_type"),
         (json!({ "metadata": { "a": "1" }, "labels": { "a": "1" } }), "metadata.a", "invalid_value"),
         (json!({ "user": "a", "provider_options": { "user": "b" } }), "user", "invalid_value"),
@@ -224,7 +270,8 @@ async fn what_is_wrong_is_told_with_its_place() {
 
 #[tokio::test]
 async fn rubbish_is_refused_and_breaks_nothing() {
-    let deep = format!("{{\"model\": \"m\", \"messages\": [], \"x\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let deep =
+        format!("{{\"model\": \"m\", \"messages\": [], \"x\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let deep_messages = format!("{{\"model\": \"m\", \"messages\": {}", "[".repeat(1_000_000));
     let wide = format!("{{{}\"b\": 1}}", (0..300).map(|n| format!("\"a{n}\": 1,")).collect::<String>());
     for body in [
