@@ -3,6 +3,7 @@
 //! A topic is a module of `tests/python/openai_door` and of `tests/javascript/openai_door`; each is run once with every client that is pinned here,
 //! against a server of its own. A further topic is a file in either folder and a test that calls [`Client::run`].
 
+mod chat;
 mod http;
 
 use std::{path::Path, process::Command, time::Duration};
@@ -118,6 +119,16 @@ async fn videos_work_with_the_clients_for_python() {
 #[tokio::test(flavor = "multi_thread")]
 async fn videos_work_with_the_client_for_javascript() {
     each(&[Client::JavaScript], "videos", |setup| setup).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chats_work_with_the_clients_for_python() {
+    each(&Client::PYTHON, "chat", |setup| setup).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chats_work_with_the_client_for_javascript() {
+    each(&[Client::JavaScript], "chat", |setup| setup).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
