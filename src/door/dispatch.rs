@@ -94,6 +94,7 @@ fn bounded(request: Request, door: Door) -> (Request, Fate) {
 ///
 /// # Errors
 /// The messages are in another form than protobuf.
+#[expect(clippy::result_large_err, reason = "the answer is passed on at once")]
 fn plainly(mut request: Request) -> Result<Request, Response> {
     let binary = HeaderValue::from_static("application/grpc-web+proto");
     let text = HeaderValue::from_static("application/grpc-web-text+proto");

@@ -175,11 +175,8 @@ async fn pages_may_call_every_door_only_if_the_settings_say_so() {
     for name in ["grpc-status", "grpc-message", "grpc-status-details-bin", "x-request-id", "x-session-id"] {
         assert!(exposed.split(',').any(|one| one.trim() == name), "{name}: {exposed}");
     }
-    assert!(
-        cors(&client.get(url(&open, "/livez")).header("origin", "https://else.example").send().await.unwrap())
-            .get("access-control-allow-origin")
-            .is_none()
-    );
+    let else_where = client.get(url(&open, "/livez")).header("origin", "https://else.example").send().await.unwrap();
+    assert!(!cors(&else_where).contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]
