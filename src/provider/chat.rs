@@ -70,6 +70,23 @@ pub struct ChatOrder {
     pub stream: bool,
 }
 
+impl ChatOrder {
+    /// What is said in it, for keeping it out of what is shown.
+    pub fn texts(&self) -> Vec<&str> {
+        let parts = self.messages.iter().flat_map(|message| &message.content);
+        let text = |part| match part {
+            &Part::Text(ref text) => Some(text.as_str()),
+            &Part::Image { .. } => None,
+        };
+        parts.filter_map(text).collect()
+    }
+
+    /// Forgets the pictures, which are large, once they are written down.
+    pub fn drop_images(&mut self) {
+        self.messages.iter_mut().for_each(|message| message.content.retain(|part| matches!(part, Part::Text(_))));
+    }
+}
+
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {

@@ -21,10 +21,13 @@ use tokio::time::Instant;
 use crate::domain::{
     artifact::Kind,
     card::ModelCard,
+    chat::ChatCard,
     names::{ProviderId, SubmitKey},
 };
 
 use super::{
+    // Not by its name: both ports have an `id`.
+    chat::{self, ChatOrder, ChatStream},
     error::{Effect, ErrorKind, ProviderError},
     port::{ByteSource, CancelOutcome, Found, KeyState, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
     webhook::{Delivery, Heard, HookError},
@@ -125,6 +128,16 @@ fn is_of_key(error: &ProviderError) -> bool {
 }
 
 impl Key {
+    /// An order's answer, after which the key rests if that is about it.
+    fn judged<T>(&self, answer: Result<T, ProviderError>) -> Result<T, ProviderError> {
+        match &answer {
+            Ok(_) => self.orders.set(None),
+            Err(error) if is_of_key(error) => self.orders.begin(error),
+            Err(_) => {}
+        }
+        answer
+    }
+
     /// Asks about a job, unless the vendor said that this key asks too often.
     async fn ask<T>(
         &self,
@@ -168,6 +181,16 @@ impl Keys {
     fn bound_until(&self) -> Option<Instant> {
         let each: Option<Vec<Instant>> = self.keys.iter().map(|key| key.orders.bound_until()).collect();
         each?.into_iter().min()
+    }
+
+    /// The error of an order that no key could hand over.
+    fn exhausted(&self, last: Option<ProviderError>) -> ProviderError {
+        // A limit passes by itself, and so it is what the order waits for.
+        let limit = self.keys.iter().filter_map(|key| key.orders.bound_until()).min();
+        match (limit, last) {
+            (None, Some(error)) => error,
+            (until, _) => limited(self.id(), until.unwrap_or_else(Instant::now)),
+        }
     }
 
     /// Asks about a job: with its key, or if that is gone with each of the others, one of which may be of the same account.
@@ -225,25 +248,12 @@ impl Provider for Keys {
     async fn submit(&self, order: &Order, submit_key: &SubmitKey) -> Result<Submitted, ProviderError> {
         let mut last = None;
         for key in self.in_turn() {
-            match key.keyed.provider.submit(order, submit_key).await {
-                Err(error) if is_of_key(&error) => {
-                    key.orders.begin(&error);
-                    last = Some(error);
-                }
-                answer => {
-                    if answer.is_ok() {
-                        key.orders.set(None);
-                    }
-                    return answer;
-                }
+            match key.judged(key.keyed.provider.submit(order, submit_key).await) {
+                Err(error) if is_of_key(&error) => last = Some(error),
+                answer => return answer,
             }
         }
-        // A limit passes by itself, and so it is what the order waits for.
-        let limit = self.keys.iter().filter_map(|key| key.orders.bound_until()).min();
-        match (limit, last) {
-            (None, Some(error)) => Err(error),
-            (until, _) => Err(limited(self.id(), until.unwrap_or_else(Instant::now))),
-        }
+        Err(self.exhausted(last))
     }
 
     async fn find(&self, order: &Order, key: &SubmitKey, sent_at: Timestamp) -> Result<Found, ProviderError> {
@@ -305,9 +315,45 @@ impl Provider for Keys {
         self.first().serves_undescribed()
     }
 
+    fn chat(&self) -> Option<&dyn chat::ChatProvider> {
+        self.first().chat().map(|_| self as &dyn chat::ChatProvider)
+    }
+
     fn keys(&self) -> KeyState {
         let n_usable = self.keys.iter().filter(|key| key.orders.now().is_none()).count();
         KeyState { n: self.keys.len(), n_usable, bound_until: self.bound_until() }
+    }
+}
+
+#[async_trait]
+impl chat::ChatProvider for Keys {
+    fn id(&self) -> &ProviderId {
+        self.first().id()
+    }
+
+    fn chat_models(&self) -> &[Arc<ChatCard>] {
+        self.first().chat().map(|chat| chat.chat_models()).unwrap_or_default()
+    }
+
+    fn serves_undescribed_chat(&self) -> bool {
+        self.first().chat().is_some_and(|chat| chat.serves_undescribed_chat())
+    }
+
+    async fn chat(&self, order: ChatOrder) -> Result<ChatStream, ProviderError> {
+        let mut last = None;
+        let mut keys = self.in_turn().into_iter().peekable();
+        let mut order = Some(order);
+        while let Some(key) = keys.next() {
+            let Some(provider) = key.keyed.provider.chat() else { continue };
+            // Copied only for a key that another can follow.
+            let its = if keys.peek().is_some() { order.clone() } else { order.take() };
+            let Some(its) = its else { break };
+            match key.judged(provider.chat(its).await) {
+                Err(error) if is_of_key(&error) => last = Some(error),
+                answer => return answer,
+            }
+        }
+        Err(self.exhausted(last))
     }
 }
 

@@ -160,6 +160,7 @@ pub(super) fn question(body: &Value) -> Question {
         json: format["type"] == "json_object",
         schema: format["json_schema"].get("schema").cloned(),
         max_tokens: limit,
+        thinks: false,
     }
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Question {
     pub(super) schema: Option<Value>,
     /// Most tokens of the answer.
     pub(super) max_tokens: Option<u64>,
+    /// It is to think before it answers.
+    pub(super) thinks: bool,
 }
 
 /// Whether a tool is to be called.
@@ -124,7 +126,7 @@ impl Question {
     /// The answer to it.
     pub(super) fn answer(&self) -> Speech {
         let has = |mark: &str| self.prompt.contains(mark);
-        let thoughts = if has("[think]") { "Let me think about it." } else { "" };
+        let thoughts = if self.thinks || has("[think]") { "Let me think about it." } else { "" };
         let mut speech = Speech {
             thoughts: thoughts.to_owned(),
             text: Text::Written(String::new()),

@@ -23,7 +23,7 @@ async fn the_official_python_client_of_openai_works() {
     let simulator = Simulator::start(&[]);
     simulator.control("settings", json!({ "latency": "30ms" })).await;
     let text = python("openai_sdk.py", simulator.openai()).await;
-    assert_eq!(text.lines().count(), 11, "{text}");
+    assert_eq!(text.lines().count(), 14, "{text}");
 }
 
 /// OpenAI itself, a server of one's own without a key, and an aggregator, all of them at the simulator.

@@ -25,6 +25,7 @@ except ImportError as error:
 
 SEEDANCE = "doubao-seedance-1-5-pro-251215"
 SEEDREAM = "doubao-seedream-4-0-250828"
+DOUBAO = "doubao-seed-2-1-pro-260915"
 TEXT = {"type": "text", "text": "a fox"}
 PICTURE = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
 
@@ -142,9 +143,33 @@ def refusals(client, base_url):
     control(base_url, "faults", {"faults": []})
 
 
+def chat(client, base_url):
+    asked = [{"role": "user", "content": "hi there"}]
+    made = client.chat.completions.create(model=DOUBAO, messages=asked, extra_body={"thinking": {"type": "enabled"}})
+    assert made.choices[0].message.content == "You said: hi there"
+    assert made.choices[0].message.reasoning_content == "Let me think about it."
+    assert made.usage.completion_tokens_details.reasoning_tokens == 5
+    stream = client.chat.completions.create(
+        model=DOUBAO, messages=asked, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert text == "You said: hi there" and chunks[-1].usage.total_tokens == 6
+    weather = {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+    made = client.chat.completions.create(
+        model=DOUBAO,
+        messages=asked,
+        tools=[{"type": "function", "function": weather}],
+        tool_choice={"type": "function", "function": {"name": "weather"}},
+    )
+    [call] = made.choices[0].message.tool_calls
+    assert call.function.name == "weather" and json.loads(call.function.arguments) == {"city": "text"}
+    refused(ArkBadRequestError, lambda: client.chat.completions.create(model=DOUBAO, messages=[]))
+
+
 def main(base_url):
     client = Ark(base_url=base_url, api_key="simulated")
-    for topic in [film, failed_film, lists, deletes, pictures, refusals]:
+    for topic in [film, failed_film, lists, deletes, pictures, chat, refusals]:
         topic(client, base_url)
         print(f"ok {topic.__name__}")
 

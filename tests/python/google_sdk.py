@@ -20,6 +20,7 @@ except ImportError as error:
 VEO = "veo-3.1-fast-generate-001"
 IMAGE = "gemini-3.1-flash-image"
 OMNI = "gemini-omni-1.1-flash"
+LANGUAGE = "gemini-3.7-flash"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(16)
 
 
@@ -147,6 +148,50 @@ def refusals(gemini, vertex, root):
     assert error.details["error"]["details"][0]["retryDelay"] == "3s", error.details
 
 
+def chat(gemini, vertex, root):
+    made = gemini.models.generate_content(model=LANGUAGE, contents="hi there")
+    assert made.text == "You said: hi there" and made.candidates[0].finish_reason == "STOP"
+    assert (made.usage_metadata.prompt_token_count, made.usage_metadata.candidates_token_count) == (2, 4)
+    parts = list(gemini.models.generate_content_stream(model=LANGUAGE, contents="hi there"))
+    assert "".join(part.text or "" for part in parts) == "You said: hi there" and len(parts) == 5
+    assert parts[-1].candidates[0].finish_reason == "STOP" and parts[-1].usage_metadata.candidates_token_count == 4
+    config = types.GenerateContentConfig(
+        response_mime_type="application/json",
+        response_json_schema={"type": "object", "properties": {"n": {"type": "integer", "minimum": 3}}},
+    )
+    made = gemini.models.generate_content(model=LANGUAGE, contents="hi", config=config)
+    assert json.loads(made.text) == {"n": 3}
+    error = refused(
+        lambda: gemini.models.generate_content(
+            model=LANGUAGE, contents="hi", config=types.GenerateContentConfig(temperature=3)
+        )
+    )
+    assert (error.code, error.status) == (400, "INVALID_ARGUMENT"), error
+
+
+def chat_with_tools(gemini, vertex, root):
+    schema = {"type": "object", "properties": {"city": {"type": "string"}}}
+    weather = types.FunctionDeclaration(name="weather", parameters_json_schema=schema)
+    config = types.GenerateContentConfig(
+        tools=[types.Tool(function_declarations=[weather])],
+        tool_config=types.ToolConfig(function_calling_config=types.FunctionCallingConfig(mode="ANY")),
+    )
+    made = gemini.models.generate_content(model=LANGUAGE, contents="how is the weather?", config=config)
+    [call] = made.function_calls
+    assert call.name == "weather" and call.args == {"city": "text"} and call.id
+    answer = types.Part(
+        function_response=types.FunctionResponse(id=call.id, name=call.name, response={"result": "sunny"})
+    )
+    contents = [
+        types.Content(role="user", parts=[types.Part(text="how is the weather?")]),
+        made.candidates[0].content,
+        types.Content(role="user", parts=[answer]),
+    ]
+    config.tool_config = None
+    parts = gemini.models.generate_content_stream(model=LANGUAGE, contents=contents, config=config)
+    assert "".join(part.text or "" for part in parts) == "The tool said: sunny"
+
+
 def main(root):
     gemini = genai.Client(api_key="simulated", http_options={"base_url": f"{root}/gemini"})
     vertex = genai.Client(
@@ -164,6 +209,8 @@ def main(root):
         blocked_pictures,
         interactions,
         refusals,
+        chat,
+        chat_with_tools,
     ]:
         control(root, "faults", {"faults": []})
         topic(gemini, vertex, root)

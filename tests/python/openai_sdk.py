@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import sys
+import time
 import urllib.request
 import warnings
 
@@ -42,6 +43,74 @@ def refused(kind, call):
     except kind as error:
         return error
     raise AssertionError("the call was not refused")
+
+
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "weather",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def chat_at_once(client, base_url):
+    asked = [{"role": "user", "content": "hi there"}]
+    made = client.chat.completions.create(model="gpt-5.4-mini", messages=asked)
+    assert made.choices[0].message.content == "You said: hi there" and made.choices[0].finish_reason == "stop"
+    assert (made.usage.prompt_tokens, made.usage.completion_tokens, made.usage.total_tokens) == (2, 4, 6), made.usage
+    error = refused(
+        openai.BadRequestError, lambda: client.chat.completions.create(model="gpt-5.4-mini", messages=asked, max_tokens=5)
+    )
+    assert (error.param, error.code) == ("max_tokens", "unsupported_parameter"), error
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer", "minimum": 3}},
+        "required": ["city", "days"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "trip", "strict": True, "schema": schema}}
+    made = client.chat.completions.create(model="gpt-5.4-mini", messages=asked, response_format=form)
+    assert json.loads(made.choices[0].message.content) == {"city": "text", "days": 3}
+
+
+def chat_in_events(client, base_url):
+    asked = [{"role": "user", "content": "hi there"}]
+    stream = client.chat.completions.create(
+        model="gpt-5.4-mini", messages=asked, stream=True, stream_options={"include_usage": True}
+    )
+    chunks = list(stream)
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    assert text == "You said: hi there", text
+    assert [c.finish_reason for chunk in chunks for c in chunk.choices][-1] == "stop"
+    assert chunks[-1].choices == [] and chunks[-1].usage.total_tokens == 6
+    with client.chat.completions.create(
+        model="gpt-5.4-mini", messages=[{"role": "user", "content": "[words=10000000]"}], stream=True
+    ) as stream:
+        next(iter(stream))
+    for _ in range(200):
+        if control(base_url, "counts")["openai"]["chats_hung_up"] == 1:
+            return
+        time.sleep(0.02)
+    raise AssertionError("hanging up was not noticed")
+
+
+def chat_with_tools(client, base_url):
+    messages = [{"role": "user", "content": "how is the weather?"}]
+    with client.chat.completions.stream(
+        model="gpt-5.4-mini", messages=messages, tools=[WEATHER], tool_choice="required"
+    ) as stream:
+        made = stream.get_final_completion()
+    message = made.choices[0].message
+    [call] = message.tool_calls
+    assert made.choices[0].finish_reason == "tool_calls"
+    assert call.function.name == "weather" and json.loads(call.function.arguments) == {"city": "text"}
+    messages += [message.model_dump(exclude_none=True, exclude={"parsed"}), {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]
+    messages[1]["tool_calls"] = [
+        {"id": call.id, "type": "function", "function": {"name": "weather", "arguments": call.function.arguments}}
+    ]
+    made = client.chat.completions.create(model="gpt-5.4-mini", messages=messages, tools=[WEATHER])
+    assert made.choices[0].message.content == "The tool said: sunny"
 
 
 def images_generate(client, base_url):
@@ -156,6 +225,9 @@ def models(client, base_url):
 def main(base_url):
     client = OpenAI(base_url=base_url, api_key="sk-any", max_retries=0)
     for topic in (
+        chat_at_once,
+        chat_in_events,
+        chat_with_tools,
         images_generate,
         images_edit,
         speech,

@@ -1,8 +1,9 @@
-//! Volcengine Ark (and `ModelArk` of `BytePlus`): Seedream pictures, answered at once, and Seedance films, as tasks.
+//! Volcengine Ark (and `ModelArk` of `BytePlus`): Seedream pictures, answered at once, and Seedance films, as tasks; chat with Doubao.
 //!
 //! Invariant: only a task that waits is ever deleted. To delete one that is over would destroy its result.
 
 mod body;
+mod chat;
 mod find;
 mod map;
 mod refusal;
@@ -24,11 +25,13 @@ use url::Url;
 use crate::domain::{
     artifact::Kind,
     card::ModelCard,
+    chat::ChatCard,
     failure::Charged,
     names::{ProviderId, SubmitKey},
 };
 
 use super::{
+    chat::ChatProvider,
     error::{Effect, ErrorKind, ProviderError, SetupError},
     http::{ANSWER_CAP, Answer, Http, INLINE_CAP, links::Links, outcome::Call},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
@@ -79,6 +82,7 @@ pub struct Ark {
     http: Http,
     links: Links,
     cards: Vec<Arc<ModelCard>>,
+    chat_cards: Vec<Arc<ChatCard>>,
 }
 
 fn build(build: Build) -> Built {
@@ -106,6 +110,7 @@ impl Ark {
             // Outputs lie in an object store under signed addresses.
             links: Links::new(&build.id, &base, &key, &[], build.download_timeout)?,
             cards: build.cards,
+            chat_cards: build.chat_cards,
             base,
             key,
             id: build.id,
@@ -203,6 +208,10 @@ impl Provider for Ark {
     /// An endpoint of the account's own, `ep-…`, is a model too.
     fn serves_undescribed(&self) -> bool {
         true
+    }
+
+    fn chat(&self) -> Option<&dyn ChatProvider> {
+        Some(self)
     }
 
     async fn submit(&self, order: &Order, key: &SubmitKey) -> Result<Submitted, ProviderError> {

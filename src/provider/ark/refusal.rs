@@ -29,6 +29,24 @@ pub(super) fn of_answer(
     order: Option<&Order>,
     hidden: &[&str],
 ) -> ProviderError {
+    let (error, problem) = of_body(provider, call, answer, hidden);
+    let is_about_the_order = matches!(error.kind, ErrorKind::InvalidOrder | ErrorKind::ContentRefused);
+    error.because_of(order.filter(|_| is_about_the_order).and_then(|order| field_of(&problem, order)))
+}
+
+/// The error of a conversation, whose fields `field` finds from what the vendor calls them.
+pub(super) fn of_chat(
+    provider: &ProviderId,
+    answer: &Answer,
+    hidden: &[&str],
+    field: impl FnOnce(&str) -> Option<String>,
+) -> ProviderError {
+    let (error, problem) = of_body(provider, Call::Chat, answer, hidden);
+    let is_about_the_order = matches!(error.kind, ErrorKind::InvalidOrder | ErrorKind::ContentRefused);
+    error.because_of(problem.param.as_deref().filter(|_| is_about_the_order).and_then(field))
+}
+
+fn of_body(provider: &ProviderId, call: Call, answer: &Answer, hidden: &[&str]) -> (ProviderError, Problem) {
     let body = serde_json::from_slice(&answer.body).unwrap_or_default();
     let said = Said::of(answer, &body, hidden);
     let problem = serde_json::from_value::<Refusal>(body).unwrap_or_default().error.unwrap_or_default();
@@ -42,8 +60,7 @@ pub(super) fn of_answer(
     if let Some(code) = &problem.code {
         error.summary = format!("{} ({})", error.summary, shown(code, hidden).unwrap_or_default());
     }
-    let is_about_the_order = matches!(error.kind, ErrorKind::InvalidOrder | ErrorKind::ContentRefused);
-    error.because_of(order.filter(|_| is_about_the_order).and_then(|order| field_of(&problem, order)))
+    (error, problem)
 }
 
 /// The error of a good answer that says nothing was made.
@@ -88,6 +105,7 @@ fn kind_of(problem: &Problem, call: Call) -> Option<ErrorKind> {
     let code = problem.code.as_deref()?;
     let has = |word: &str| code.contains(word);
     let first = code.split('.').next().unwrap_or_default();
+    let is_order = matches!(call, Call::Submit | Call::Chat);
     if has("Sensitive")
         || first == "PolicyViolation"
         || first == "PrivacyInformation"
@@ -100,7 +118,7 @@ fn kind_of(problem: &Problem, call: Call) -> Option<ErrorKind> {
         return Some(ErrorKind::OutOfCredit);
     }
     Some(match first {
-        "MissingParameter" | "InvalidParameter" | "InvalidImageURL" | "BadRequest" if call == Call::Submit => {
+        "MissingParameter" | "InvalidParameter" | "InvalidImageURL" | "BadRequest" if is_order => {
             ErrorKind::InvalidOrder
         }
         "MissingParameter" | "InvalidParameter" if call == Call::Job => ErrorKind::InvalidOrder,
@@ -111,7 +129,7 @@ fn kind_of(problem: &Problem, call: Call) -> Option<ErrorKind> {
         | "InvalidEndpoint"
         | "UnsupportedModel"
         | "OperationDenied"
-            if call == Call::Submit =>
+            if is_order =>
         {
             ErrorKind::ModelNotFound
         }

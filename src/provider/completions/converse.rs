@@ -89,7 +89,7 @@ impl<F: Fn(&Answer) -> ProviderError + Send + 'static> Listener for Events<F> {
         Ok(Heard::More)
     }
 
-    fn end(&mut self) -> Option<ChatEnd> {
+    fn end(&mut self, _: &mut Said) -> Option<ChatEnd> {
         self.reader.end()
     }
 }

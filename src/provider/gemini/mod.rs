@@ -1,8 +1,9 @@
-//! The Gemini API: image models by `generateContent`, Omni video by interactions, and Veo for proxies that still serve it.
+//! The Gemini API: image models by `generateContent`, Omni video by interactions, chat, and Veo for proxies that still serve it.
 //!
 //! Invariant: addresses are built from the configured base and a job's id; the key goes there and to Google's host of files
 //! only, in its own header and never in an address.
 
+mod chat;
 mod content;
 mod omni;
 mod order;
@@ -22,11 +23,13 @@ use url::Url;
 use crate::domain::{
     artifact::Kind,
     card::ModelCard,
+    chat::ChatCard,
     failure::Charged,
     names::{ProviderId, SubmitKey},
 };
 
 use super::{
+    chat::ChatProvider,
     error::{Effect, ErrorKind, ProviderError, SetupError},
     google::{names, status, veo},
     http::{ANSWER_CAP, Answer, Http, inputs::Inputs, links::Links, outcome::Call},
@@ -82,6 +85,7 @@ pub struct Gemini {
     links: Links,
     inputs: Inputs,
     cards: Vec<Arc<ModelCard>>,
+    chat_cards: Vec<Arc<ChatCard>>,
 }
 
 /// By which calls a model is ordered.
@@ -136,6 +140,7 @@ fn gemini(build: Build) -> Result<Option<Gemini>, SetupError> {
         links,
         inputs: Inputs::new(&build.id)?,
         cards: build.cards,
+        chat_cards: build.chat_cards,
         id: build.id,
     }))
 }
@@ -275,6 +280,10 @@ impl Provider for Gemini {
 
     fn serves_undescribed(&self) -> bool {
         true
+    }
+
+    fn chat(&self) -> Option<&dyn ChatProvider> {
+        Some(self)
     }
 
     async fn submit(&self, order: &Order, _key: &SubmitKey) -> Result<Submitted, ProviderError> {

@@ -114,7 +114,9 @@ impl Status {
             // Where the caller is, and what its organization forbids, are no faults of the order.
             400 if says("location is not supported") => Some(ErrorKind::Unauthenticated),
             403 if says("organization") => None,
-            400 | 403 if call == Call::Submit && self.is_policy() => Some(ErrorKind::ContentRefused),
+            400 | 403 if matches!(call, Call::Submit | Call::Chat) && self.is_policy() => {
+                Some(ErrorKind::ContentRefused)
+            }
             _ => None,
         }
     }

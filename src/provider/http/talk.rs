@@ -30,8 +30,8 @@ pub trait Listener: Send + 'static {
     /// Reads an event into what the model says.
     fn hear(&mut self, event: Event<'_>, said: &mut VecDeque<ChatEvent>) -> Result<Heard, ProviderError>;
 
-    /// Nothing more comes: how the answer ended, or nothing if it was cut off.
-    fn end(&mut self) -> Option<ChatEnd>;
+    /// Nothing more comes: how the answer ended, or nothing if it was cut off. What was kept back until then is said before.
+    fn end(&mut self, said: &mut VecDeque<ChatEvent>) -> Option<ChatEnd>;
 }
 
 /// Whether more events are to come.
@@ -156,7 +156,7 @@ impl<L: Listener> Talk<L> {
 
     /// Ends well if the answer is whole, whatever came after it; otherwise with `why`.
     fn end(&mut self, why: ProviderError) -> Result<(), ProviderError> {
-        let end = self.listener.end().ok_or(why)?;
+        let end = self.listener.end(&mut self.said).ok_or(why)?;
         self.said.push_back(ChatEvent::End(end));
         self.has_ended = true;
         Ok(())

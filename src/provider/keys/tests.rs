@@ -63,6 +63,32 @@ impl Provider for Account {
     async fn open(&self, _: &RemoteOutput, _: Option<&Ticket>) -> Result<ByteSource, ProviderError> {
         Ok(ByteSource::of(bytes::Bytes::new()))
     }
+
+    fn chat(&self) -> Option<&dyn chat::ChatProvider> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl chat::ChatProvider for Account {
+    fn id(&self) -> &ProviderId {
+        self.sample.id()
+    }
+
+    fn chat_models(&self) -> &[Arc<ChatCard>] {
+        &[]
+    }
+
+    async fn chat(&self, order: ChatOrder) -> Result<ChatStream, ProviderError> {
+        self.calls.lock().unwrap().push(format!("chat {} {}", self.name, order.model));
+        match self.refusals.lock().unwrap().pop() {
+            Some((kind, effect, wish)) => {
+                let id = self.sample.id();
+                Err(ProviderError::new(id, kind, effect, "refused").retry_after(wish))
+            }
+            None => Ok(Box::pin(futures_util::stream::empty())),
+        }
+    }
 }
 
 fn ticket(account: &str) -> Ticket {
@@ -109,6 +135,26 @@ impl Stage {
         }
     }
 
+    async fn chat(&self) -> Result<(), ProviderError> {
+        let order = ChatOrder {
+            model: "m".to_owned(),
+            card: None,
+            messages: Vec::new(),
+            temperature: None,
+            top_p: None,
+            max_tokens: None,
+            stop: Vec::new(),
+            seed: None,
+            tools: Vec::new(),
+            tool_choice: None,
+            parallel_tool_calls: None,
+            format: None,
+            provider_options: serde_json::Map::new(),
+            stream: true,
+        };
+        self.keys.chat().unwrap().chat(order).await.map(drop)
+    }
+
     fn called(&self) -> String {
         std::mem::take(&mut *self.calls.lock().unwrap()).join(", ")
     }
@@ -117,6 +163,29 @@ impl Stage {
         let KeyState { n, n_usable, .. } = self.keys.keys();
         (n_usable, n)
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conversation_goes_to_a_second_key_only_if_the_first_did_nothing() {
+    let stage = Stage::of(["a", "b"]);
+    stage.refuse("a", ErrorKind::RateLimited, Effect::None, None);
+    stage.chat().await.unwrap();
+    assert_eq!((stage.called().as_str(), stage.usable()), ("chat a m, chat b m", (1, 2)));
+
+    for (kind, effect) in [(ErrorKind::Overloaded, Effect::Maybe), (ErrorKind::InvalidOrder, Effect::None)] {
+        let stage = Stage::of(["a", "b"]);
+        stage.refuse("a", kind, effect, None);
+        assert_eq!(stage.chat().await.unwrap_err().kind, kind);
+        assert_eq!((stage.called().as_str(), stage.usable()), ("chat a m", (2, 2)));
+    }
+
+    let stage = Stage::of(["a", "b"]);
+    for name in ["a", "b"] {
+        stage.refuse(name, ErrorKind::RateLimited, Effect::None, Some(Duration::from_secs(9)));
+    }
+    let error = stage.chat().await.unwrap_err();
+    assert_eq!((error.kind, error.retry_after), (ErrorKind::RateLimited, Some(Duration::from_secs(9))));
+    assert_eq!(stage.called(), "chat a m, chat b m");
 }
 
 #[tokio::test]

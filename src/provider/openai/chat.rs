@@ -10,7 +10,7 @@ use url::Url;
 use crate::{
     domain::{chat::ChatCard, names::ProviderId},
     provider::{
-        chat::{ChatMessage, ChatOrder, ChatProvider, ChatStream, Part},
+        chat::{ChatOrder, ChatProvider, ChatStream},
         completions::{self, TokenLimit},
         error::{ErrorKind, ProviderError},
         http::{Answer, outcome::Call},
@@ -48,24 +48,15 @@ impl ChatProvider for OpenAi {
             .body(body);
         let wants_events = order.stream;
         // What follows needs only the texts, so that no error shows them.
-        order.messages.iter_mut().for_each(keep_text);
+        order.drop_images();
         let (id, key) = (self.id.clone(), self.key.clone());
         completions::converse(&self.http, request, wants_events, move |answer| error(&id, &key, answer, &order)).await
     }
 }
 
-fn keep_text(message: &mut ChatMessage) {
-    message.content.retain(|part| matches!(part, Part::Text(_)));
-}
-
 /// What an error means, whatever status it came with.
 fn error(id: &ProviderId, key: &SecretString, answer: &Answer, order: &ChatOrder) -> ProviderError {
-    let parts = order.messages.iter().flat_map(|message| &message.content);
-    let texts = parts.filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        Part::Image { .. } => None,
-    });
-    let mut hidden: Vec<&str> = texts.collect();
+    let mut hidden = order.texts();
     hidden.push(key.expose_secret());
     let field = |problem: &Problem| completions::field_at_fault(problem.param.as_deref()?, order);
     if !answer.status.is_success() {

@@ -1,7 +1,8 @@
-//! Volcengine Ark: pictures at once and films as tasks, below `/ark/api/v3`.
+//! Volcengine Ark: pictures at once, films as tasks, and chat, below `/ark/api/v3`.
 //!
-//! Differences from the vendor: any key does, answers are never streamed, and a callback tells of the end only.
+//! Differences from the vendor: any key does, pictures are never streamed, and a callback tells of the end only.
 
+mod chat;
 mod order;
 mod page;
 mod pictures;
@@ -60,6 +61,7 @@ impl Vendor for Ark {
     fn router(self: Arc<Self>) -> Router {
         let delivery = self.desk.delivery();
         let api = Router::new()
+            .route("/chat/completions", post(chat::complete))
             .route("/images/generations", post(pictures::generate))
             .route("/contents/generations/tasks", post(tasks::create).get(tasks::list))
             .route("/contents/generations/tasks/{id}", get(tasks::get).delete(tasks::delete))

@@ -1,5 +1,6 @@
-//! The Gemini API below `/gemini`: pictures by `generateContent`, interactions of Omni, and Veo's operations with files.
+//! The Gemini API below `/gemini`: pictures by `generateContent`, chat, interactions of Omni, and Veo's operations with files.
 
+mod chat;
 mod content;
 mod interactions;
 
@@ -99,6 +100,10 @@ async fn act(
     received: Received,
 ) -> Result<Response, Instead> {
     let (model, method) = action.split_once(':').unwrap_or((&action, ""));
+    let makes_pictures = model.contains("image") || model.contains("banana");
+    if matches!(method, "generateContent" | "streamGenerateContent") && !makes_pictures {
+        return chat::say(&gemini, model, method == "streamGenerateContent", received).await;
+    }
     let prompt = match method {
         "predictLongRunning" => google::veo_prompt(&received).to_owned(),
         _ => content::prompt(&received),
@@ -106,9 +111,7 @@ async fn act(
     let subject = Subject { prompt: &prompt, model, ..Subject::default() };
     let call = gemini.desk.call(Operation::Create, subject).await?;
     match method {
-        "generateContent" if model.contains("image") || model.contains("banana") => {
-            content::make(&gemini, call, model, &prompt, received).await
-        }
+        "generateContent" if makes_pictures => content::make(&gemini, call, model, &prompt, received).await,
         "predictLongRunning" if model.starts_with("veo-") => {
             let asked = google::veo_order(&call, &received)?;
             let job = gemini.make(&call, model, &prompt, google::CLIP, received, asked);

@@ -2,6 +2,7 @@
 
 mod calls;
 mod cards;
+mod chat;
 mod files;
 mod golden;
 mod inline;
