@@ -145,6 +145,7 @@ impl Draft for Order {
             meta: serde_json::Map::new(),
             created_at: now,
             generation: Some(id),
+            chat: None,
         };
         let messages = vec![message(Role::User), message(Role::Assistant)];
         let generation = Generation {

@@ -18,6 +18,7 @@ use crate::{
     door,
     engine::{Backoff, Clock, Engine, EngineSettings, Pace, Parts, Retention},
     lifecycle::{Drain, Exit, OnFailure, OnShutdown, Policy, Shutdown, Signal, Tasks, survive_file_size_limits},
+    provider::registry::Registry,
     store::{OpenError, port::Store, postgres::Postgres},
     telemetry::Metrics,
 };
@@ -163,14 +164,7 @@ pub async fn start(config: Config, options: StartOptions) -> Result<Running, Sta
         metrics: Metrics::new(),
     };
     courier.start(&tasks);
-    let chat = Chat::new(chat::Parts {
-        engine: engine.clone(),
-        registry,
-        budgets: Budgets::from(config.budgets.clone()),
-        tasks: tasks.clone(),
-        drain: shutdown.drain(),
-        metrics: Metrics::new(),
-    });
+    let chat = chat(&config, &engine, registry, &shutdown);
     let doors = Doors { chat, links, targets, cors: config.cors.clone() };
     serve(listener, &engine, doors, &shutdown).await.map_err(trouble("opening the doors"))?;
     lock.announce(addr, &tasks).map_err(anyhow::Error::from).map_err(trouble("writing the address"))?;
@@ -226,6 +220,17 @@ fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     socket.listen(BACKLOG)
+}
+
+fn chat(config: &Config, engine: &Engine, registry: Arc<Registry>, shutdown: &Shutdown) -> Chat {
+    Chat::new(chat::Parts {
+        engine: engine.clone(),
+        registry,
+        budgets: Budgets::from(config.budgets.clone()),
+        tasks: shutdown.tasks(),
+        drain: shutdown.drain(),
+        metrics: Metrics::new(),
+    })
 }
 
 /// What the doors know besides the engine.

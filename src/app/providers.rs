@@ -112,7 +112,7 @@ struct Own {
 
 /// A card of the user's.
 enum OwnCard {
-    Model(ModelCard),
+    Model(Box<ModelCard>),
     Chat(ChatCard),
 }
 
@@ -274,7 +274,7 @@ fn own_cards(config: &Config, problems: &mut Vec<Problem>) -> OwnCards {
     let mut cards = OwnCards::new();
     for (index, card) in config.models.iter().enumerate() {
         match own_card(card, config) {
-            Ok((provider, OwnCard::Model(card))) => cards.entry(provider).or_default().cards.push(card),
+            Ok((provider, OwnCard::Model(card))) => cards.entry(provider).or_default().cards.push(*card),
             Ok((provider, OwnCard::Chat(card))) => cards.entry(provider).or_default().chat_cards.push(card),
             Err(message) => problems.push(problem(&format!("models[{index}]"), &message, fix)),
         }
@@ -296,7 +296,7 @@ fn own_card(card: &toml::Value, config: &Config) -> Result<(String, OwnCard), St
         card.remove("kind");
         OwnCard::Chat(card.try_into().map_err(message)?)
     } else {
-        OwnCard::Model(card.try_into().map_err(message)?)
+        OwnCard::Model(Box::new(card.try_into().map_err(message)?))
     };
     Ok((provider, card))
 }

@@ -9,6 +9,8 @@ mod optimize;
 mod order;
 mod request;
 mod talk;
+#[cfg(test)]
+mod tests;
 
 use std::{
     pin::Pin,

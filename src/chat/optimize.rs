@@ -172,10 +172,9 @@ impl Chat {
 /// The object in an answer, whatever stands around it.
 fn read(text: &str) -> Option<Written> {
     let (from, to) = (text.find('{')?, text.rfind('}')?);
-    let mut written: Written = serde_json::from_str(text.get(from..=to)?).ok()?;
-    written.prompt = written.prompt.trim().to_owned();
-    let n_characters = written.prompt.chars().count();
-    (1..=MAX_PROMPT).contains(&n_characters).then_some(written)
+    let written: Written = serde_json::from_str(text.get(from..=to)?).ok()?;
+    let prompt = written.prompt.trim().to_owned();
+    (1..=MAX_PROMPT).contains(&prompt.chars().count()).then_some(Written { prompt, ..written })
 }
 
 fn in_words(error: Error) -> String {

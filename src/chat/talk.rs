@@ -154,9 +154,10 @@ struct Talk {
 impl Talk {
     async fn next(mut self) -> Option<(Result<Said, Error>, Option<Self>)> {
         let event = tokio::select! {
+            // The end of the process waits for no talker.
             biased;
-            event = self.said.next() => event?,
             () = &mut self.ending => return Some((Err(Error::Draining), None)),
+            event = self.said.next() => event?,
         };
         match event {
             Ok(ChatEvent::Delta(delta)) => {

@@ -2,7 +2,7 @@
 
 use super::{ClientCommand, Context, connect::call, exit::Exit, failure::Failure, kind::MadeArg, pages::collect, text};
 use crate::pb::v1::{
-    self, ListModelsRequest, ListProvidersRequest, ListRoutesRequest, Model, Price, PriceUnit, Provider,
+    self, ChatModel, ListModelsRequest, ListProvidersRequest, ListRoutesRequest, Model, Price, PriceUnit, Provider,
     ProviderHealth, Route,
 };
 
@@ -100,11 +100,25 @@ fn cells(model: &Model) -> [String; 6] {
     [
         model.name.clone(),
         text::word(model.kind().as_str_name(), "KIND_"),
-        model.price.as_ref().map_or_else(|| "unknown".to_owned(), price),
+        match &model.chat {
+            Some(chat) => tokens_price(chat),
+            None => model.price.as_ref().map_or_else(|| "unknown".to_owned(), price),
+        },
         text::duration(model.expected_time.as_ref()),
         if model.available { "yes" } else { "no key" }.to_owned(),
         model.end_of_life.clone(),
     ]
+}
+
+/// What a language model costs, in words.
+fn tokens_price(chat: &ChatModel) -> String {
+    match (chat.input_micro_usd, chat.output_micro_usd) {
+        (Some(0), Some(0)) => "free".to_owned(),
+        (Some(read), Some(written)) => {
+            format!("{} read, {} written a million tokens", text::dollars(read), text::dollars(written))
+        }
+        (None, _) | (_, None) => "unknown".to_owned(),
+    }
 }
 
 /// What a model costs, in words.

@@ -49,10 +49,15 @@ impl ClientCommand for History {
             let response = connection.sessions().get_session_history(call(request)).await?.into_inner();
             Ok((response.messages, response.next_page_token))
         });
-        context.terminal.rows(&rows.await?, ["TIME", "WHO", "TEXT", "GENERATION"], |message| {
+        context.terminal.rows(&rows.await?, ["TIME", "WHO", "TEXT", "FOR"], |message| {
             let who = text::word(message.role().as_str_name(), "ROLE_");
             let said = text::short(&message.text, 100);
-            [text::time(message.create_time.as_ref()), who, said, message.generation.clone()]
+            [
+                text::time(message.create_time.as_ref()),
+                who,
+                said,
+                [message.generation.as_str(), message.chat.as_str()].concat(),
+            ]
         })?;
         Ok(Exit::Ok)
     }

@@ -128,7 +128,19 @@ fn show(
         rows.rows.push(Row { keys: vec!["total".to_owned()], ..total.clone() });
     }
     let what = by.iter().map(|key| key.to_uppercase()).collect::<Vec<_>>().join(" / ");
-    let heading = [&what, "GENERATIONS", "SUCCEEDED", "SPENT", "HELD", "SUSPENSE", "ABSORBED", "SAVED"];
+    let heading = [
+        &what,
+        "GENERATIONS",
+        "SUCCEEDED",
+        "SPENT",
+        "HELD",
+        "SUSPENSE",
+        "ABSORBED",
+        "SAVED",
+        "CHATS",
+        "READ",
+        "WRITTEN",
+    ];
     terminal.rows(&rows, heading, cells)?;
     let n_unpriced = total.n_unpriced;
     if n_unpriced > 0 {
@@ -142,7 +154,7 @@ fn show(
     terminal.line(&format!("\n{}", text::table(heading, &table)))
 }
 
-fn cells(row: &Row) -> [String; 8] {
+fn cells(row: &Row) -> [String; 11] {
     [
         row.keys.join(" / "),
         row.n_generations.to_string(),
@@ -152,6 +164,9 @@ fn cells(row: &Row) -> [String; 8] {
         text::dollars(row.suspense_micro_usd),
         text::dollars(row.absorbed_micro_usd),
         text::dollars(row.saved_micro_usd),
+        row.n_chats.to_string(),
+        row.input_tokens.to_string(),
+        row.output_tokens.to_string(),
     ]
 }
 
@@ -169,7 +184,19 @@ fn budget_cells(budget: &Budget) -> [String; 7] {
 }
 
 fn csv(terminal: &mut Terminal, by: &[String], rows: &[Row]) -> Result<(), Failure> {
-    let sums = ["generations", "succeeded", "spent", "held", "suspense", "absorbed", "saved", "unpriced"];
+    let sums = [
+        "generations",
+        "succeeded",
+        "spent",
+        "held",
+        "suspense",
+        "absorbed",
+        "saved",
+        "unpriced",
+        "chats",
+        "input_tokens",
+        "output_tokens",
+    ];
     let heading: Vec<String> = by.iter().map(String::as_str).chain(sums).map(field).collect();
     terminal.line(&heading.join(","))?;
     let plain = |micro_usd: i64| text::dollars(micro_usd).replacen('$', "", 1);
@@ -182,8 +209,9 @@ fn csv(terminal: &mut Terminal, by: &[String], rows: &[Row]) -> Result<(), Failu
             row.absorbed_micro_usd,
             row.saved_micro_usd,
         ];
+        let rest = [row.n_unpriced, row.n_chats, row.input_tokens, row.output_tokens].map(|n| n.to_string());
         let keys = row.keys.iter().map(|key| field(key));
-        let numbers = counts.into_iter().chain(money.map(plain)).chain([row.n_unpriced.to_string()]);
+        let numbers = counts.into_iter().chain(money.map(plain)).chain(rest);
         terminal.line(&keys.chain(numbers).collect::<Vec<_>>().join(","))
     })
 }
@@ -216,7 +244,7 @@ impl ClientCommand for Ledger {
             let response = connection.budgets().list_ledger_entries(call(request)).await?.into_inner();
             Ok((response.entries, response.next_page_token))
         });
-        let heading = ["TIME", "REASON", "FROM", "TO", "AMOUNT", "MODEL", "GENERATION"];
+        let heading = ["TIME", "REASON", "FROM", "TO", "AMOUNT", "MODEL", "FOR"];
         context.terminal.rows(&rows.await?, heading, entry_cells)?;
         Ok(Exit::Ok)
     }
@@ -230,7 +258,8 @@ fn entry_cells(entry: &LedgerEntry) -> [String; 7] {
         text::word(entry.to_account().as_str_name(), "LEDGER_ACCOUNT_"),
         text::dollars(entry.micro_usd),
         entry.model.clone(),
-        entry.generation.clone(),
+        // One of them is empty.
+        [entry.generation.as_str(), entry.chat.as_str()].concat(),
     ]
 }
 

@@ -122,7 +122,7 @@ pub(super) fn tell(refusal: Refusal) -> Result<Told, Status> {
         }
         Refusal::Link(bad) => tell_link(bad),
         Refusal::Engine { error, subject } => tell_engine(error, subject),
-        Refusal::Chat { failure, retry_after } => chat::tell_chat(*failure, retry_after),
+        Refusal::Chat { failure, retry_after } => chat::tell_chat(&failure, retry_after),
         Refusal::Caller(status) => match unreadable(&status) {
             Some(refusal) => return tell(refusal),
             None => return Err(status),

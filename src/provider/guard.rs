@@ -324,7 +324,7 @@ mod tests {
     #[async_trait]
     impl Provider for Scripted {
         fn id(&self) -> &ProviderId {
-            self.sample.id()
+            Provider::id(&self.sample)
         }
 
         fn models(&self) -> &[Arc<ModelCard>] {
@@ -402,7 +402,8 @@ mod tests {
     async fn an_inputs_host_that_fails_says_nothing_about_the_vendor() {
         let guarded = scripted(Vec::new(), Metrics::new());
         for kind in [ErrorKind::Transport, ErrorKind::Timeout, ErrorKind::Overloaded, ErrorKind::InvalidOrder] {
-            let error = ProviderError::new(guarded.id(), kind, Effect::None, "an input's URL fails").of_input();
+            let error =
+                ProviderError::new(Provider::id(&guarded), kind, Effect::None, "an input's URL fails").of_input();
             (0..10).for_each(|_| guarded.note_health(Op::Submit, Some(&error)));
         }
         assert_eq!((guarded.is_up(), guarded.rests(), guarded.breaker().recent()), (None, false, (0, 0)));

@@ -52,6 +52,10 @@ const CHATS: Counted = Counted {
     ],
 };
 
+/// What is summed, in the order of `UsageRow`.
+const SUMS: [&str; 11] =
+    ["n", "ok", "spent", "held", "suspense", "absorbed", "saved", "unpriced", "chats", "tokens_read", "tokens_written"];
+
 /// The statement with its values. Its columns: three keys, then the sums in the order of `UsageRow`. Without keys it has one row, or
 /// none if there is nothing to sum.
 pub(super) fn usage(
@@ -113,20 +117,7 @@ pub(super) fn usage(
         )
     });
     let parts = parts.collect::<Vec<_>>().join(" UNION ALL ");
-    let sums = [
-        "n",
-        "ok",
-        "spent",
-        "held",
-        "suspense",
-        "absorbed",
-        "saved",
-        "unpriced",
-        "chats",
-        "tokens_read",
-        "tokens_written",
-    ];
-    let sums = sums.map(|sum| format!("CAST(SUM({sum}) AS BIGINT)")).join(", ");
+    let sums = SUMS.map(|sum| format!("CAST(SUM({sum}) AS BIGINT)")).join(", ");
     let text = format!(
         "SELECT k0, k1, k2, {sums} FROM ( {parts}) AS t GROUP BY k0, k1, k2 ORDER BY k0, k1, k2 LIMIT {} OFFSET {}",
         bind(i64::try_from(page.limit).unwrap_or(i64::MAX).into()),

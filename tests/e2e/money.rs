@@ -88,7 +88,7 @@ async fn the_ledger_and_usage_tell_where_the_money_went() {
     assert_eq!(table.code, Some(0), "{table:?}");
     assert!(table.out.contains(&format!("film / {PRICED}")) && table.out.contains("$0.25"), "{}", table.out);
     let csv = run(server.setup(), &["usage", "--csv", "--by", "label:team", "--since", "2000-01-01"]).await;
-    let expected = "label:team,generations,succeeded,spent,held,suspense,absorbed,saved,unpriced\nfilm,1,1,0.25,0.00,0.00,0.00,0.00,0\n";
+    let expected = "label:team,generations,succeeded,spent,held,suspense,absorbed,saved,unpriced,chats,input_tokens,output_tokens\nfilm,1,1,0.25,0.00,0.00,0.00,0.00,0,0,0,0\n";
     assert_eq!(csv.out, expected);
     let wrong = run(server.setup(), &["usage", "--by", "week"]).await;
     assert!(wrong.err.contains("group_by[0]"), "{}", wrong.err);

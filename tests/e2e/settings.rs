@@ -234,6 +234,7 @@ async fn every_wrong_value_is_named_at_once_and_no_secret_is_shown() {
         ("FILMGATE_CONCURRENCY", "-1", "concurrency"),
         ("FILMGATE_MAX_ARTIFACT_BYTES", "lots", "max_artifact_bytes"),
         ("FILMGATE_MODEL", "video", "default_model"),
+        ("FILMGATE_DEFAULT_CHAT_MODEL", "chat", "default_chat_model"),
         ("FILMGATE_LOG", "a=b=c", "log"),
         ("FILMGATE_LOG_FORMAT", "xml", "log_format"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere", "otlp_endpoint"),
@@ -265,4 +266,6 @@ async fn every_wrong_value_is_named_at_once_and_no_secret_is_shown() {
     let (output, errors) = refused(&Setup::sample().with("FILMGATE_MODEL", "nobody/video")).await;
     assert_eq!(output.status.code(), Some(9), "{errors}");
     assert!(errors.contains("default_model"), "{errors}");
+    let (_, errors) = refused(&Setup::sample().with("FILMGATE_DEFAULT_CHAT_MODEL", "sample/video")).await;
+    assert!(errors.contains("default_chat_model") && errors.contains("language model"), "{errors}");
 }

@@ -170,3 +170,19 @@ def test_models_can_be_found_by_kind_and_provider(real_client: Client) -> None:
     models = list(real_client.models(kind="video", provider="replicate"))
     assert models
     assert all(model.name.startswith("replicate/") and model.available for model in models)
+
+
+def test_a_chat_is_given_as_it_is_said(real_client: Client) -> None:
+    said = list(real_client.chat("hello", model="sample/chat", session="sessions/python-chat"))
+    assert [message.WhichOneof("event") for message in (said[0], said[1], said[-1])] == ["start", "delta", "end"]
+    assert said[0].start.sample
+    assert "".join(message.delta.text for message in said).startswith("This is a sample answer.")
+    assert [message.text for message in real_client.history("sessions/python-chat")][0] == "hello"
+    with pytest.raises(InvalidRequest):
+        list(real_client.chat("hello", model="sample/chat", temperature=2.01))
+
+
+def test_a_prompt_that_nobody_can_make_better_stays_as_it_is(real_client: Client) -> None:
+    answer = real_client.optimize_prompt("a fox", kind="video", model="sample/chat")
+    assert (answer.optimized, answer.optimized_prompt, answer.language) == (False, "a fox", "en")
+    assert answer.reason

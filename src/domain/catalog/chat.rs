@@ -136,3 +136,77 @@ impl ProviderEntry {
         self.chat_cards.iter().find(|card| card.name == name || card.aliases.iter().any(|alias| alias == name))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(toml: &str) -> Arc<ChatCard> {
+        Arc::new(toml::from_str(toml).unwrap())
+    }
+
+    fn catalog() -> Catalog {
+        let entry = |cards: &[&str], missing: Option<&str>, open_chat| ProviderEntry {
+            chat_cards: cards.iter().map(|toml| card(toml)).collect(),
+            cards: vec![Arc::new(toml::from_str("name = 'pictures'\nkind = 'image'").unwrap())],
+            missing: missing.map(str::to_owned),
+            open_chat,
+            ..ProviderEntry::default()
+        };
+        let wide = "name = 'wide'\naliases = ['w']\nimages = true\ntools = true\njson_schema = true";
+        let id = |id| ProviderId::from_id(id).unwrap();
+        let providers = [
+            (id("closed"), entry(&["name = 'narrow'\nmax_output_tokens = 10", wide], None, false)),
+            (id("keyless"), entry(&["name = 'away'", "name = 'narrow'"], Some("set KEY"), false)),
+            (id("open"), entry(&[], None, true)),
+        ];
+        let default_chat = "closed/narrow".parse().ok();
+        Catalog { providers: providers.into(), default_chat, ..Catalog::default() }
+    }
+
+    fn found(text: &str) -> Result<String, String> {
+        match catalog().talker(text, &ChatNeeds::default()) {
+            Ok(talker) => Ok(talker.model.to_string()),
+            Err(NoCandidate::Violations(all)) => Err(format!("{}: {}", all[0].field, all[0].description)),
+            Err(NoCandidate::NotConfigured { provider, how }) => Err(format!("{provider}: {how}")),
+        }
+    }
+
+    #[test]
+    fn a_model_is_found_by_its_full_name_its_alias_or_by_default() {
+        for (text, model) in [
+            ("", "closed/narrow"),
+            ("narrow", "closed/narrow"),
+            ("w", "closed/wide"),
+            ("closed/w", "closed/wide"),
+            ("open/any/thing", "open/any/thing"),
+        ] {
+            assert_eq!(found(text).as_deref(), Ok(model), "{text}");
+        }
+        assert_eq!(found("away").unwrap_err(), "keyless: set KEY");
+        for (text, why) in [
+            ("nothing", "closed/narrow, closed/wide"),
+            ("closed/nothing", "supported for text"),
+            ("closed/pictures", "makes image"),
+            ("nobody/x", "supported for text"),
+        ] {
+            let refused = found(text).unwrap_err();
+            assert!(refused.starts_with("model: ") && refused.contains(why), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_a_model_cannot_do_is_told_with_models_that_can() {
+        let needs = ChatNeeds {
+            image: Some("messages[0].content[1].image.uri".to_owned()),
+            tools: true,
+            json_schema: true,
+            max_tokens: Some(11),
+        };
+        let Err(NoCandidate::Violations(all)) = catalog().talker("narrow", &needs) else { panic!("accepted") };
+        let fields: Vec<&str> = all.iter().map(|violation| violation.field.as_str()).collect();
+        assert_eq!(fields, ["messages[0].content[1].image.uri", "tools", "response_format.type", "max_tokens"]);
+        assert!(all[..3].iter().all(|violation| violation.description.contains("closed/wide")), "{all:?}");
+        assert!(catalog().talker("wide", &needs).is_ok() && catalog().talker("open/x", &needs).is_ok());
+    }
+}

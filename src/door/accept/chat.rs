@@ -237,7 +237,7 @@ fn all_tools(tools: Vec<v1::Tool>, violations: &mut Violations) -> Vec<Tool> {
         if read.iter().any(|other| other.name == name) {
             violations.add(format!("{path}.name"), format!("{name:?} is the name of an earlier tool"));
         }
-        let parameters = schema(parameters_json, &format!("{path}.parameters_json"), violations);
+        let parameters = schema(&parameters_json, &format!("{path}.parameters_json"), violations);
         let description = Some(description).filter(|text| !text.is_empty());
         read.push(Tool { name, description, parameters, strict });
     }
@@ -252,7 +252,7 @@ fn check_name(name: &str, field: &str, violations: &mut Violations) {
 }
 
 /// A JSON object as it was written; nothing for an empty text.
-fn schema(text: String, field: &str, violations: &mut Violations) -> Option<Box<RawValue>> {
+fn schema(text: &str, field: &str, violations: &mut Violations) -> Option<Box<RawValue>> {
     let parse = |text: &str| match RawValue::from_string(text.trim().to_owned()) {
         Ok(value) if value.get().starts_with('{') => Ok(value),
         Ok(_) => Err("must be a JSON object".to_owned()),
@@ -261,7 +261,7 @@ fn schema(text: String, field: &str, violations: &mut Violations) -> Option<Box<
     if text.is_empty() {
         return None;
     }
-    parse(&text).map_err(|why| violations.add(field, why)).ok()
+    parse(text).map_err(|why| violations.add(field, why)).ok()
 }
 
 fn choose(choice: v1::ToolChoice, tools: &[Tool], violations: &mut Violations) -> Option<ToolChoice> {
@@ -321,7 +321,7 @@ fn format(asked: v1::ResponseFormat, violations: &mut Violations) -> Option<Resp
             if schema_json.is_empty() {
                 violations.add(FIELD, "must be set");
             }
-            let schema = schema(schema_json, FIELD, violations)?;
+            let schema = schema(&schema_json, FIELD, violations)?;
             let description = Some(description).filter(|text| !text.is_empty());
             Some(ResponseFormat::JsonSchema { name, schema, strict, description })
         }

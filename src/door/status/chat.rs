@@ -17,8 +17,12 @@ use crate::{
 /// When to ask again if the provider does not say.
 const RETRY_PROVIDER: Duration = Duration::from_secs(5);
 
+/// What to do about an answer that was lost.
+const LOOK_FIRST: &str =
+    "it may have been answered and charged; look at the provider's own account before sending it again";
+
 /// What the provider said of a chat, with its reason as a generation would have it.
-pub(super) fn tell_chat(failure: Failure, retry_after: Option<Duration>) -> Told {
+pub(super) fn tell_chat(failure: &Failure, retry_after: Option<Duration>) -> Told {
     let lost = failure.reason == FailureReason::ProviderUnreachable && failure.charged != Charged::No;
     // Only what certainly had no effect may be called unreachable: callers send that again.
     let reason = if lost { ErrorReason::SubmitAnswerLost } else { failure_reason(failure.reason) };
@@ -44,7 +48,7 @@ pub(super) fn tell_chat(failure: Failure, retry_after: Option<Duration>) -> Told
     let told = told
         .with("charged", charged.to_owned())
         .with("retryable", retryable.to_string())
-        .with("next_step", failure.reason.next_step().to_owned());
+        .with("next_step", if lost { LOOK_FIRST } else { failure.reason.next_step() }.to_owned());
     if retryable { told.retry_in(retry_after.unwrap_or(RETRY_PROVIDER)) } else { told }
 }
 

@@ -145,3 +145,125 @@ impl Drop for Note {
         self.metrics.provider_called(self.provider.id(), Op::Chat.as_str(), self.outcome, self.began.elapsed());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::{
+        domain::names::SubmitKey,
+        provider::{
+            chat::ChatDelta,
+            guard::Deadlines,
+            port::{ByteSource, CancelOutcome, Found, Order, Progress, RemoteOutput, Submitted, Ticket},
+        },
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A vendor that begins to answer and then says nothing any more; one without a word does not even begin.
+    #[derive(Debug)]
+    struct Mute {
+        id: ProviderId,
+        word: Option<&'static str>,
+    }
+
+    #[async_trait]
+    impl ChatProvider for Mute {
+        fn id(&self) -> &ProviderId {
+            &self.id
+        }
+
+        fn chat_models(&self) -> &[Arc<ChatCard>] {
+            &[]
+        }
+
+        async fn chat(&self, _: ChatOrder) -> Result<ChatStream, ProviderError> {
+            let Some(word) = self.word else { return std::future::pending().await };
+            let delta = ChatDelta { text: word.to_owned(), ..ChatDelta::default() };
+            Ok(stream::iter([Ok(ChatEvent::Delta(delta))]).chain(stream::pending()).boxed())
+        }
+    }
+
+    #[async_trait]
+    impl Provider for Mute {
+        fn id(&self) -> &ProviderId {
+            &self.id
+        }
+
+        fn models(&self) -> &[Arc<crate::domain::card::ModelCard>] {
+            &[]
+        }
+
+        fn chat(&self) -> Option<&dyn ChatProvider> {
+            Some(self)
+        }
+
+        async fn submit(&self, _: &Order, _: &SubmitKey) -> Result<Submitted, ProviderError> {
+            std::future::pending().await
+        }
+
+        async fn find(&self, _: &Order, _: &SubmitKey, _: jiff::Timestamp) -> Result<Found, ProviderError> {
+            std::future::pending().await
+        }
+
+        async fn poll(&self, _: &Ticket) -> Result<Progress, ProviderError> {
+            std::future::pending().await
+        }
+
+        async fn cancel(&self, _: &Ticket) -> Result<CancelOutcome, ProviderError> {
+            std::future::pending().await
+        }
+
+        async fn open(&self, _: &RemoteOutput, _: Option<&Ticket>) -> Result<ByteSource, ProviderError> {
+            std::future::pending().await
+        }
+    }
+
+    fn guarded(word: Option<&'static str>) -> Guarded {
+        let mute = Mute { id: ProviderId::from_id("mute").unwrap(), word };
+        Guarded::with_metrics(Arc::new(mute), Deadlines::of(SECOND, SECOND), Metrics::new())
+    }
+
+    fn order() -> ChatOrder {
+        ChatOrder {
+            model: "m".to_owned(),
+            card: None,
+            messages: Vec::new(),
+            temperature: None,
+            top_p: None,
+            max_tokens: None,
+            stop: Vec::new(),
+            seed: None,
+            tools: Vec::new(),
+            tool_choice: None,
+            parallel_tool_calls: None,
+            format: None,
+            provider_options: serde_json::Map::new(),
+            stream: true,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vendor_that_falls_silent_ends_the_answer_with_an_unknown_effect() {
+        let error = ChatProvider::chat(&guarded(None), order()).await.err().unwrap();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Timeout, Effect::Maybe), "{error}");
+        let mut said = ChatProvider::chat(&guarded(Some("hm")), order()).await.unwrap();
+        assert!(matches!(said.next().await, Some(Ok(ChatEvent::Delta(_)))));
+        let error = said.next().await.unwrap().unwrap_err();
+        assert_eq!((error.kind, error.effect), (ErrorKind::Timeout, Effect::Maybe), "{error}");
+        assert!(said.next().await.is_none(), "an error ends it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_vendor_that_rests_is_not_asked() {
+        let guarded = guarded(None);
+        for _ in 0..5 {
+            ChatProvider::chat(&guarded, order()).await.err().unwrap();
+        }
+        let refused = ChatProvider::chat(&guarded, order()).now_or_never().unwrap().err().unwrap();
+        assert_eq!((refused.kind, refused.effect), (ErrorKind::Overloaded, Effect::None), "{refused}");
+        assert!(refused.retry_after.is_some());
+    }
+}

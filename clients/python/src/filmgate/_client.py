@@ -18,12 +18,15 @@ from filmgate._files import download, upload
 from filmgate._handle import GenerationHandle
 from filmgate._transport import Transport
 from filmgate.v1 import budget_service_pb2 as money
+from filmgate.v1 import chat_service_pb2 as chats
 from filmgate.v1 import generation_service_pb2 as generations
 from filmgate.v1 import model_service_pb2 as models
 from filmgate.v1 import session_service_pb2 as sessions
 from filmgate.v1.artifact_pb2 import Artifact, Kind
 from filmgate.v1.artifact_service_pb2 import CreateArtifactLinkRequest
 from filmgate.v1.budget_pb2 import Budget, LedgerEntry, Usage
+from filmgate.v1.chat_pb2 import ChatMessage, ChatPart, ChatRole, ResponseFormat, Tool, ToolChoice
+from filmgate.v1.chat_service_pb2 import ChatResponse
 from filmgate.v1.generation_pb2 import (
     CachePolicy,
     Generation,
@@ -64,6 +67,7 @@ R = TypeVar("R")
 
 SoundFormat = Literal["mp3", "wav", "flac", "opus", "aac", "pcm"]
 KindWord = Literal["video", "image", "speech", "music"]
+MadeWord = Literal["video", "image", "speech", "music", "text"]
 StateWord = Literal["queued", "running", "storing", "cancelling", "unresolved", "succeeded", "failed", "cancelled"]
 
 
@@ -356,10 +360,10 @@ class Client:
         *by: str,
         session: str = "",
         model: str = "",
-        kind: KindWord | None = None,
+        kind: MadeWord | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Iterator[Usage]:
-        """What was spent, by what generations have in common: `model`, `provider`, `kind`, `session`, `state`, `hour`, `day`, `month`, `label:KEY`."""
+        """What was spent, by what generations and chats have in common: `model`, `provider`, `kind`, `session`, `state`, `hour`, `day`, `month`, `label:KEY`."""
         request = money.GetUsageRequest(
             group_by=by, session=session, model=model, kind=_value(Kind, "KIND", kind), labels=dict(labels or {})
         )
@@ -379,7 +383,7 @@ class Client:
     def models(
         self,
         *,
-        kind: KindWord | None = None,
+        kind: MadeWord | None = None,
         provider: str | None = None,
         capabilities: Iterable[str] = (),
         max_micro_usd: int | None = None,
@@ -398,6 +402,74 @@ class Client:
             available=available,
         )
         return self._rows(self._transport.models.ListModels, request, lambda page: page.models)
+
+    def chat(
+        self,
+        messages: str | Sequence[ChatMessage],
+        *,
+        model: str = "",
+        session: str = "",
+        system: str = "",
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_tokens: int | None = None,
+        stop: Sequence[str] = (),
+        seed: int | None = None,
+        tools: Sequence[Tool] = (),
+        tool_choice: ToolChoice | None = None,
+        response_format: ResponseFormat | None = None,
+        provider_options: Mapping[str, Any] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Iterator[ChatResponse]:
+        """Asks a language model, and gives its answer as it is said: `start`, then each `delta`, then `end` with usage and cost.
+
+        `messages` are those of the contract, or the text of one. With a `session` its earlier turns are sent along, and these are kept in it. A chat
+        is never sent twice; closing the iterator ends it at the provider.
+        """
+        said = [_says(ChatRole.CHAT_ROLE_USER, messages)] if isinstance(messages, str) else list(messages)
+        instructions = [_says(ChatRole.CHAT_ROLE_SYSTEM, system)] if system else []
+        request = chats.ChatRequest(
+            messages=[*instructions, *said],
+            model=model,
+            session=session,
+            temperature=temperature,
+            top_p=top_p,
+            max_tokens=max_tokens,
+            stop=stop,
+            seed=seed,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            provider_options=_struct(provider_options),
+            labels=dict(labels or {}),
+        )
+        return self._transport.stream(self._transport.chats.Chat, request)
+
+    def optimize_prompt(
+        self,
+        prompt: str,
+        *,
+        kind: Literal["video", "image"],
+        style: str = "",
+        enhance_details: bool = True,
+        model: str = "",
+        language: Literal["", "zh", "en"] = "",
+        labels: Mapping[str, str] | None = None,
+        timeout: float = 90,
+    ) -> chats.OptimizePromptResponse:
+        """A better prompt for a video or image. If no model can write one it is the same, with `optimized` false and the `reason`."""
+        request = chats.OptimizePromptRequest(
+            prompt=prompt,
+            kind=_value(Kind, "KIND", kind),
+            style=style,
+            enhance_details=enhance_details,
+            model=model,
+            language=language,
+            labels=dict(labels or {}),
+        )
+        method = self._transport.chats.OptimizePrompt
+        response: chats.OptimizePromptResponse = self._transport.once(method, request, timeout)
+        return response
 
     def upload(self, path: str | os.PathLike[str], *, media_type: str = "") -> Artifact:
         """Stores a file on the server, to start generations from. The server finds the media type if none is given."""
@@ -442,6 +514,10 @@ class Client:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+
+def _says(role: ChatRole, text: str) -> ChatMessage:
+    return ChatMessage(role=role, content=[ChatPart(text=text)])
 
 
 def _seconds(time: Seconds) -> float:

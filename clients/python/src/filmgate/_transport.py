@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import grpc
@@ -12,6 +12,7 @@ import grpc
 from filmgate._errors import FilmgateError, TimedOut, Unavailable, from_rpc
 from filmgate.v1.artifact_service_pb2_grpc import ArtifactServiceStub
 from filmgate.v1.budget_service_pb2_grpc import BudgetServiceStub
+from filmgate.v1.chat_service_pb2_grpc import ChatServiceStub
 from filmgate.v1.generation_service_pb2_grpc import GenerationServiceStub
 from filmgate.v1.model_service_pb2_grpc import ModelServiceStub
 from filmgate.v1.session_service_pb2_grpc import SessionServiceStub
@@ -57,10 +58,28 @@ class Transport:
         self.artifacts = ArtifactServiceStub(self.channel)
         self.models = ModelServiceStub(self.channel)
         self.budgets = BudgetServiceStub(self.channel)
+        self.chats = ChatServiceStub(self.channel)
 
     def call(self, method: Any, request: Any) -> Any:
         """A unary call, made again while the server is unavailable."""
         return self.persist(lambda: method(request, timeout=self.call_timeout, metadata=self.metadata))
+
+    def once(self, method: Any, request: Any, timeout: float) -> Any:
+        """A unary call that costs money, so that it is not made again."""
+        try:
+            return method(request, timeout=timeout, metadata=self.metadata)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+
+    def stream(self, method: Any, request: Any) -> Iterator[Any]:
+        """The messages of a stream that is not opened again. Closing the iterator ends the call."""
+        answers = method(request, metadata=self.metadata)
+        try:
+            yield from answers
+        except grpc.RpcError as error:
+            raise from_rpc(error) from error
+        finally:
+            answers.cancel()
 
     def persist(self, attempt: Callable[[], T]) -> T:
         """Makes the attempt until it is answered; every attempt must be safe to repeat."""

@@ -56,7 +56,7 @@ class ChatServiceServicer(object):
     def Chat(self, request, context):
         """Sends messages to a model and gives its answer as it is said: first `start`, then deltas, then `end`. Nothing is sent twice: a chat that breaks off is
         an error, with what was said before.
-        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (PROVIDER_NOT_CONFIGURED, PRICE_UNKNOWN), RESOURCE_EXHAUSTED (BUDGET_EXCEEDED, PROVIDER_OVERLOADED), NOT_FOUND (PROVIDER_MODEL_NOT_FOUND), UNAVAILABLE (PROVIDER_UNREACHABLE, SERVER_DRAINING).
+        Errors: INVALID_ARGUMENT, FAILED_PRECONDITION (PROVIDER_NOT_CONFIGURED, PRICE_UNKNOWN), RESOURCE_EXHAUSTED (BUDGET_EXCEEDED, PROVIDER_OVERLOADED), NOT_FOUND (PROVIDER_MODEL_NOT_FOUND), UNAVAILABLE (PROVIDER_UNREACHABLE, SERVER_DRAINING; SUBMIT_ANSWER_LOST, which may have been charged).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
