@@ -44,7 +44,7 @@ use super::{
 };
 use crate::{
     chat::Conversation,
-    domain::order::Violation,
+    domain::failure::Charged,
     door::{accept, refusal::Refusal},
     store::port::StoreError,
 };
@@ -131,15 +131,18 @@ fn facts(conversation: &Conversation) -> impl Iterator<Item = (HeaderName, Heade
     sample.into_iter().chain(session.map(|id| (SESSION, id)))
 }
 
-/// A refusal, as OpenAI would tell it: a model that is none, or cannot be talked with, is not found.
+/// A refusal, as OpenAI would tell it: a model that is none, or cannot be talked with, is not found. What may have cost something is not to be
+/// sent again.
 fn tell(refusal: Refusal, model: &str, names: Names) -> Problem {
-    let is_model = |wrong: &Violation| wrong.field == "model";
-    match &refusal {
-        Refusal::Invalid(violations) if !model.is_empty() && violations.iter().any(is_model) => {
-            Problem::model_not_found(model)
-        }
-        _ => Problem::of(refusal, |field| names.of(field)),
+    if let Refusal::Invalid(violations) = &refusal
+        && !model.is_empty()
+        && violations.iter().any(|wrong| wrong.field == "model")
+    {
+        return Problem::model_not_found(model);
     }
+    let may_cost = matches!(&refusal, Refusal::Chat { failure, .. } if failure.charged != Charged::No);
+    let problem = Problem::of(refusal, |field| names.of(field));
+    if may_cost { problem.never_again() } else { problem }
 }
 
 /// What was put together here cannot be written.
