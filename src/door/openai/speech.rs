@@ -69,9 +69,10 @@ fn order(params: &mut Params) -> Result<GenerateSpeechRequest, Problem> {
     let model = params.text("model")?.unwrap_or_default();
     let voice = voice(params)?;
     let format = params.text("response_format")?.unwrap_or_default();
+    let speed = params.number("speed")?;
     let labels = users(params)?;
     let mut request: GenerateSpeechRequest = extension::request(params)?;
-    let options = SpeechOptions { voice, format, ..request.options.take().unwrap_or_default() };
+    let options = SpeechOptions { voice, format, speed, ..request.options.take().unwrap_or_default() };
     request.labels.extend(labels);
     Ok(GenerateSpeechRequest { prompt, model, options: Some(options), ..request })
 }

@@ -70,7 +70,7 @@ async fn what_is_wrong_is_refused_by_its_name_before_anything_is_ordered() {
         (json!({ "response_format": "pcm" }), "response_format", "invalid_value"),
         (json!({ "response_format": "midi" }), "response_format", "invalid_value"),
         (json!({ "speed": 5 }), "speed", "invalid_value"),
-        (json!({ "speed": "fast" }), "speed", "invalid_value"),
+        (json!({ "speed": "fast" }), "speed", "invalid_type"),
         (json!({ "instructions": "softly" }), "instructions", "invalid_value"),
         (json!({ "stream_format": "chunks" }), "stream_format", "invalid_value"),
         (json!({ "model": "gpt-image-2" }), "model", "invalid_value"),
