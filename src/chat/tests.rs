@@ -65,10 +65,6 @@ struct Scripted {
 
 #[async_trait]
 impl ChatProvider for Scripted {
-    fn id(&self) -> &ProviderId {
-        &self.id
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         &self.cards
     }

@@ -6,19 +6,13 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::domain::{
-    chat::{ChatCard, Finish, TokenUsage},
-    names::ProviderId,
-};
+use crate::domain::chat::{ChatCard, Finish, TokenUsage};
 
 use super::{error::ProviderError, port::InputFile};
 
 /// A vendor with language models.
 #[async_trait]
 pub trait ChatProvider: fmt::Debug + Send + Sync {
-    /// The vendor's id.
-    fn id(&self) -> &ProviderId;
-
     /// The cards of its models.
     fn chat_models(&self) -> &[Arc<ChatCard>];
 

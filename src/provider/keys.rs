@@ -327,10 +327,6 @@ impl Provider for Keys {
 
 #[async_trait]
 impl chat::ChatProvider for Keys {
-    fn id(&self) -> &ProviderId {
-        self.first().id()
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         self.first().chat().map(|chat| chat.chat_models()).unwrap_or_default()
     }

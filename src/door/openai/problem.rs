@@ -203,12 +203,6 @@ impl Problem {
         json!({ "error": { "message": message, "type": kind.as_str(), "param": param, "code": code } })
     }
 
-    /// Of an order that would be bought again: where it may have been accepted all the same, clients are asked not to repeat it.
-    #[must_use]
-    pub(super) fn once_if_uncertain(self) -> Self {
-        if self.status.is_server_error() { self.never_again() } else { self }
-    }
-
     /// What each reason of the contract is called by OpenAI. Where it has no code, ours says more.
     fn because(reason: ErrorReason) -> Self {
         use ErrorReason as R;

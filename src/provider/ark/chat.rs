@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::{
-    domain::{chat::ChatCard, names::ProviderId},
+    domain::chat::ChatCard,
     provider::{
         chat::{ChatOrder, ChatProvider, ChatStream},
         completions::{self, Dialect, TokenLimit},
@@ -24,10 +24,6 @@ const DIALECT: Dialect = Dialect { token_limit: TokenLimit::MaxTokens };
 
 #[async_trait]
 impl ChatProvider for Ark {
-    fn id(&self) -> &ProviderId {
-        &self.id
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         &self.chat_cards
     }

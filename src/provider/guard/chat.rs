@@ -21,10 +21,6 @@ use crate::{
 
 #[async_trait]
 impl ChatProvider for Guarded {
-    fn id(&self) -> &ProviderId {
-        Provider::id(self)
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         self.inner.chat().map_or(&[], ChatProvider::chat_models)
     }
@@ -34,7 +30,7 @@ impl ChatProvider for Guarded {
     }
 
     async fn chat(&self, order: ChatOrder) -> Result<ChatStream, ProviderError> {
-        let id = ChatProvider::id(self);
+        let id = Provider::id(self);
         let Some(inner) = self.inner.chat() else {
             let why = "has no language models";
             return Err(ProviderError::new(id, ErrorKind::ModelNotFound, Effect::None, why));
@@ -171,10 +167,6 @@ mod tests {
 
     #[async_trait]
     impl ChatProvider for Mute {
-        fn id(&self) -> &ProviderId {
-            &self.id
-        }
-
         fn chat_models(&self) -> &[Arc<ChatCard>] {
             &[]
         }

@@ -71,10 +71,6 @@ impl Provider for Account {
 
 #[async_trait]
 impl chat::ChatProvider for Account {
-    fn id(&self) -> &ProviderId {
-        self.sample.id()
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         &[]
     }

@@ -25,10 +25,6 @@ use super::{
 
 #[async_trait]
 impl ChatProvider for OpenAi {
-    fn id(&self) -> &ProviderId {
-        &self.id
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         &self.chat_cards
     }

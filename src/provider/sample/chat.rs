@@ -9,10 +9,7 @@ use tokio::time::sleep;
 
 use super::Sample;
 use crate::{
-    domain::{
-        chat::{ChatCard, Finish, TokenUsage},
-        names::ProviderId,
-    },
+    domain::chat::{ChatCard, Finish, TokenUsage},
     provider::{
         chat::{
             ChatDelta, ChatEnd, ChatEvent, ChatMessage, ChatOrder, ChatProvider, ChatStream, Part, ResponseFormat,
@@ -28,10 +25,6 @@ const CHINESE: &str = "这是示例回答。没有任何模型读过您的消息
 
 #[async_trait]
 impl ChatProvider for Sample {
-    fn id(&self) -> &ProviderId {
-        &self.id
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         &self.chat_cards
     }

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::{
-    domain::{chat::ChatCard, names::ProviderId},
+    domain::chat::ChatCard,
     provider::{
         chat::{ChatEnd, ChatEvent, ChatOrder, ChatProvider, ChatStream},
         error::{Effect, ErrorKind, ProviderError},
@@ -35,10 +35,6 @@ use super::Gemini;
 
 #[async_trait]
 impl ChatProvider for Gemini {
-    fn id(&self) -> &ProviderId {
-        &self.id
-    }
-
     fn chat_models(&self) -> &[Arc<ChatCard>] {
         &self.chat_cards
     }
