@@ -65,8 +65,8 @@ mod tests {
     use super::*;
 
     fn roles(takes: &[&str]) -> Vec<v1::InputRole> {
-        let inputs: String = takes.iter().map(|role| format!("{role} = {{ field = \"x\" }}\n")).collect();
-        let card: ModelCard = toml::from_str(&format!("name = \"m\"\nkind = \"image\"\n[inputs]\n{inputs}")).unwrap();
+        let parts: String = takes.iter().map(|role| format!("{role} = {{ field = \"x\" }}\n")).collect();
+        let card: ModelCard = toml::from_str(&format!("name = \"m\"\nkind = \"image\"\n[inputs]\n{parts}")).unwrap();
         let file = || Source::Uri("https://example.com/a.png".to_owned());
         let inputs = inputs(Some(&card), vec![file(), file()], vec![file()]);
         inputs.into_iter().map(|input| input.role()).collect()
