@@ -2,14 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::{
+    body::{Body, BodyDataStream, Bytes},
+    extract::Request,
+    middleware::Next,
+    response::Response,
+};
 use bytes::BytesMut;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use http::{HeaderMap, StatusCode, header};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use tracing::debug;
 
 use super::problem::Problem;
 
@@ -21,8 +27,40 @@ pub(super) const MOST_LONG_BODIES: usize = 16;
 const SHORT: usize = 1 << 20;
 /// A client that sends nothing for so long is given up.
 const IDLE: Duration = Duration::from_secs(30);
-/// Longest wait for a place among the long bodies.
+/// Longest wait for a place among the long bodies, and for the rest of a body that is refused.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Most bytes that are read of a body that is refused.
+const MOST_UNHEARD: usize = 64 << 20;
+
+/// Reads what a refused call still sends, within bounds, so that its client hears the refusal instead of finding the wire closed while it talks.
+pub(super) async fn hear_out(request: Request, next: Next) -> Response {
+    // Who waits to be asked for the body has not begun to send it.
+    let waits = request.headers().contains_key(header::EXPECT);
+    let (head, body) = request.into_parts();
+    let rest = Arc::new(Mutex::new(body.into_data_stream()));
+    let given = stream::unfold(Arc::clone(&rest), async |rest| {
+        let frame = rest.lock().await.next().await?;
+        Some((frame, rest))
+    });
+    let answer = next.run(Request::from_parts(head, Body::from_stream(given))).await;
+    let is_late = answer.status() == StatusCode::REQUEST_TIMEOUT;
+    if !waits && !is_late && (answer.status().is_client_error() || answer.status().is_server_error()) {
+        let mut rest = rest.lock().await;
+        let mut n_bytes = 0;
+        let unheard = async {
+            while let Some(Ok(frame)) = rest.next().await {
+                n_bytes += frame.len();
+                if n_bytes > MOST_UNHEARD {
+                    return;
+                }
+            }
+        };
+        if timeout(PATIENCE, unheard).await.is_err() {
+            debug!("a refused call goes on and on");
+        }
+    }
+    answer
+}
 
 /// A place among the long bodies, held for as long as one is in memory.
 pub(super) type Place = Option<OwnedSemaphorePermit>;

@@ -70,7 +70,7 @@ fn one_of(name: &str, fields: Map<String, Value>) -> Result<(&'static str, Strin
     for (key, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
         let key = match key.as_str() {
             "image_url" => "image_url",
-            "file_id" | "id" => "file_id",
+            "file_id" => "file_id",
             _ => return Err(Problem::unknown(&format!("{name}.{key}"))),
         };
         let path = format!("{name}.{key}");

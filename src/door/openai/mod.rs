@@ -62,6 +62,7 @@ pub(super) fn router(engine: Engine, targets: Arc<Targets>) -> Router {
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
         // Each reader of a body has its own limit.
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(body::hear_out))
         .layer(from_fn(in_its_span))
         .with_state(door);
     // A slash alone is below no nested router.
@@ -95,8 +96,7 @@ impl Door {
         let ordered = order::order(&self.engine, &self.targets, caller, request).await;
         ordered.map_err(|refusal| {
             let problem = Problem::of(refusal, names);
-            // It may have been accepted all the same, and the SDK would send it again.
-            if repeats_are_free { problem } else { problem.never_again() }
+            if repeats_are_free { problem } else { problem.once_if_uncertain() }
         })
     }
 }

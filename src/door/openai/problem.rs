@@ -191,6 +191,12 @@ impl Problem {
         Self { again: Again::Never, ..self }
     }
 
+    /// Of an order that would be bought again: where it may have been accepted all the same, clients are asked not to repeat it.
+    #[must_use]
+    pub(super) fn once_if_uncertain(self) -> Self {
+        if self.status.is_server_error() { self.never_again() } else { self }
+    }
+
     /// What each reason of the contract is called by OpenAI. Where it has no code, ours says more.
     fn because(reason: ErrorReason) -> Self {
         use ErrorReason as R;
@@ -356,8 +362,10 @@ mod tests {
         let draining = told(engine(Error::Draining)).await;
         assert_eq!((draining.0, draining.1, draining.2), (503, None, Some("1".to_owned())));
         assert_eq!(draining.3["error"]["code"], "server_draining");
-        let stored = told(engine(Error::Storage("disk".into())).never_again()).await;
+        let stored = told(engine(Error::Storage("disk".into())).once_if_uncertain()).await;
         assert_eq!((stored.0, stored.1, stored.2), (503, Some("false".to_owned()), None));
+        let full = told(engine(Error::QueueFull { unfinished: 3 }).once_if_uncertain()).await;
+        assert_eq!((full.1, full.2), (None, Some("5".to_owned())), "nothing was accepted");
         let reused = told(engine(Error::RequestIdReused { field: "prompt".to_owned() })).await;
         assert_eq!((reused.0, reused.1.as_deref()), (409, Some("false")));
     }

@@ -32,7 +32,7 @@ pub(super) async fn create(State(door): State<Door>, request: Request) -> Result
     if references.len() > 1 {
         return Err(Problem::wrong_value("input_reference", "one picture is taken"));
     }
-    let from = references.into_iter().next().map(|source| From {
+    let from = references.into_iter().next().map(|source| Origin {
         role: InputRole::FirstFrame,
         source,
         param: "input_reference",
@@ -45,7 +45,7 @@ pub(super) async fn create(State(door): State<Door>, request: Request) -> Result
 pub(super) async fn remix(State(door): State<Door>, id: Id, request: Request) -> Result<Response, Problem> {
     let (caller, key) = caller_and_key(&door, request.headers())?;
     let (id, view) = find(&door, &caller.tenant, id).await?;
-    let from = From { param: "video_id", ..output_of(&id, &view)? };
+    let from = Origin { param: "video_id", ..output_of(&id, &view)? };
     let params = Params::read(&door, &caller, request).await?;
     order(&door, caller, key, params, Some(from)).await
 }
@@ -65,7 +65,7 @@ pub(super) async fn extend(State(door): State<Door>, request: Request) -> Result
 
 /// What a video is made from.
 #[derive(Debug)]
-struct From {
+struct Origin {
     role: InputRole,
     source: Source,
     /// The parameter that names it.
@@ -75,9 +75,9 @@ struct From {
 }
 
 /// The video of a parameter: `{"id": …}`, or a file.
-async fn source(door: &Door, caller: &Caller, params: &mut Params) -> Result<From, Problem> {
+async fn source(door: &Door, caller: &Caller, params: &mut Params) -> Result<Origin, Problem> {
     const PARAM: &str = "video";
-    let from = |source, model| From { role: InputRole::Source, source, param: PARAM, model };
+    let from = |source, model| Origin { role: InputRole::Source, source, param: PARAM, model };
     let mut files = params.files(PARAM);
     match (files.pop(), params.take(PARAM)) {
         (Some(file), None) if files.is_empty() => Ok(from(file.source, String::new())),
@@ -94,7 +94,7 @@ async fn source(door: &Door, caller: &Caller, params: &mut Params) -> Result<Fro
 }
 
 /// The file of a finished video, and the model that made it.
-fn output_of(id: &VideoId, view: &View) -> Result<From, Problem> {
+fn output_of(id: &VideoId, view: &View) -> Result<Origin, Problem> {
     let record = &view.generation;
     if may_come(record.state) {
         return Err(Problem::conflict("video_not_ready", format!("Video '{id}' is not finished.")));
@@ -105,7 +105,7 @@ fn output_of(id: &VideoId, view: &View) -> Result<From, Problem> {
     };
     let model = record.candidate().map(|candidate| candidate.model.to_string()).unwrap_or_default();
     let source = Source::Artifact(artifact.id.to_string());
-    Ok(From { role: InputRole::Source, source, param: "video", model })
+    Ok(Origin { role: InputRole::Source, source, param: "video", model })
 }
 
 async fn order(
@@ -113,7 +113,7 @@ async fn order(
     caller: Caller,
     key: Option<String>,
     mut params: Params,
-    from: Option<From>,
+    from: Option<Origin>,
 ) -> Result<Response, Problem> {
     let prompt = prompt(&mut params)?;
     let model = params.text("model")?;
@@ -123,7 +123,7 @@ async fn order(
     request.prompt = prompt;
     set_options(request.options.get_or_insert_default(), seconds, size)?;
     let param = from.as_ref().map(|from| from.param);
-    if let Some(From { role, source, model, .. }) = from {
+    if let Some(Origin { role, source, model, .. }) = from {
         request.inputs.insert(0, v1::Input { role: role.into(), source: Some(source) });
         request.model = model;
     }
