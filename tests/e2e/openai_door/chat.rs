@@ -21,7 +21,7 @@ use tokio::{
 use super::{SOON, Server, Setup, Simulator, base_url, setup};
 
 fn body(prompt: &str, stream: bool) -> Value {
-    json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": prompt }], "stream": stream })
+    json!({ "model": "gpt-5.4-mini", "messages": [{ "role": "user", "content": prompt }], "stream": stream })
 }
 
 async fn post(server: &Server, body: &Value) -> Response {

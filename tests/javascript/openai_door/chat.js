@@ -3,7 +3,7 @@
 
 const assert = require("node:assert/strict");
 
-const model = "gpt-4o-mini";
+const model = "gpt-5.4-mini";
 const user = (content) => [{ role: "user", content }];
 const tool = (run) => ({
   type: "function",
@@ -76,7 +76,7 @@ module.exports = {
   },
 
   async brokenOff({ client, faults, refused, OpenAI }) {
-    await faults("chat:cut=4");
+    await faults("chat:pace=100ms", "chat:cut=4");
     const stream = await client.chat.completions.create({ model, messages: user("a b c d e"), stream: true });
     const read = async () => {
       for await (const chunk of stream) assert(chunk.choices);
