@@ -18,7 +18,7 @@ use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::json;
 use support::{
     Bar, CALLERS, Report, SERVER, argument,
-    gateways::{CHAT, Gateway, IMAGE, INSTALL, LINKED_IMAGE, VIDEO},
+    gateways::{Gateway, IMAGE, INSTALL, LINKED_IMAGE, VIDEO},
     http::{Connection, get, open, post},
     load::{Round, round},
     mib,
@@ -197,7 +197,7 @@ fn report(case: &Case, measured: Vec<Measured>) -> Result<()> {
 
 fn chat(gateway: Arc<Gateway>, connection: Arc<Mutex<Connection>>) -> BoxFuture<'static, Result<()>> {
     async move {
-        let request = post("/v1/chat/completions", &gateway.headers, &conversation(false));
+        let request = post("/v1/chat/completions", &gateway.headers, &conversation(&gateway, false));
         let body = connection.lock().await.ask(&request).await?.success()?;
         ensure!(ends_with(&body, b"}") && body.len() > 500, "no completion: {}", String::from_utf8_lossy(&body));
         Ok(())
@@ -207,7 +207,7 @@ fn chat(gateway: Arc<Gateway>, connection: Arc<Mutex<Connection>>) -> BoxFuture<
 
 fn streamed_chat(gateway: Arc<Gateway>, connection: Arc<Mutex<Connection>>) -> BoxFuture<'static, Result<()>> {
     async move {
-        let request = post("/v1/chat/completions", &gateway.headers, &conversation(true));
+        let request = post("/v1/chat/completions", &gateway.headers, &conversation(&gateway, true));
         let body = connection.lock().await.ask(&request).await?.success()?;
         let n_pieces = body.windows(4).filter(|part| part == b"word").count();
         ensure!(ends_with(&body, b"data: [DONE]"), "the stream broke off: {}", String::from_utf8_lossy(&body));
@@ -217,12 +217,12 @@ fn streamed_chat(gateway: Arc<Gateway>, connection: Arc<Mutex<Connection>>) -> B
     .boxed()
 }
 
-fn conversation(stream: bool) -> serde_json::Value {
+fn conversation(gateway: &Gateway, stream: bool) -> serde_json::Value {
     let rules =
         "You are the author of screenplays. Answer in short sentences, and never name a real person. ".repeat(4);
     let wish = format!("Write scene {}: a lighthouse in a storm, seen from a small boat. ", number()).repeat(4);
     json!({
-        "model": CHAT, "stream": stream, "temperature": 0.7, "max_tokens": 256,
+        "model": gateway.chat_model, "stream": stream, "max_tokens": 256,
         "messages": [{ "role": "system", "content": rules }, { "role": "user", "content": wish }],
     })
 }

@@ -27,6 +27,8 @@ pub(crate) const INSTALL: &str = "scripts/bench-peers";
 pub(crate) struct Gateway {
     pub(crate) name: &'static str,
     pub(crate) addr: SocketAddr,
+    /// What it calls the model of conversations.
+    pub(crate) chat_model: String,
     /// Further lines of each request's head.
     pub(crate) headers: String,
     /// None for the vendor itself, which is no process of its own.
@@ -39,14 +41,16 @@ impl Gateway {
     /// The vendor, with nothing in between.
     pub(crate) fn direct(upstream: SocketAddr) -> Self {
         let headers = "authorization: Bearer sk-simulated\r\n".to_owned();
-        Self { name: "direct", addr: upstream, headers, process: None, _files: None }
+        Self { name: "direct", addr: upstream, chat_model: CHAT.to_owned(), headers, process: None, _files: None }
     }
 
     /// The release binary, everything on disk with `synchronous=FULL`.
     pub(crate) async fn filmgate(home: &Home) -> Result<Self> {
         let (process, _) = home.serve().await?;
         let headers = "authorization: Bearer sk-simulated\r\n".to_owned();
-        Ok(Self { name: "filmgate", addr: process.addr, headers, process: Some(process), _files: None })
+        // One that it knows; the vendor here does not look at the name.
+        let (addr, chat_model) = (process.addr, "gpt-5.4-mini".to_owned());
+        Ok(Self { name: "filmgate", addr, chat_model, headers, process: Some(process), _files: None })
     }
 
     /// crabllm as it is by default: nothing is recorded.
@@ -109,7 +113,8 @@ impl Gateway {
     ) -> Result<Self> {
         command.current_dir(files.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = Process::listening(command, addr, PATIENCE).await?;
-        Ok(Self { name, addr, headers, process: Some(process), _files: Some(files) })
+        let chat_model = CHAT.to_owned();
+        Ok(Self { name, addr, chat_model, headers, process: Some(process), _files: Some(files) })
     }
 }
 
