@@ -51,6 +51,7 @@ mod tests {
             [
                 "filmgate.v1.ArtifactService",
                 "filmgate.v1.BudgetService",
+                "filmgate.v1.ChatService",
                 "filmgate.v1.GenerationService",
                 "filmgate.v1.ModelService",
                 "filmgate.v1.SessionService",
