@@ -19,6 +19,7 @@ fn every_command_of_the_contract_exists() {
         "image",
         "speech",
         "music",
+        "chat",
         "estimate",
         "watch",
         "get",
