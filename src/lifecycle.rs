@@ -29,6 +29,10 @@ mod tests;
 /// Kept from the deadline for the last phase: sending telemetry away.
 const FLUSH_RESERVE: Duration = Duration::from_secs(2);
 
+/// How long calls may go on once closing has begun. Then those that take longer end themselves, while their callers can still be told why:
+/// soon after, their connections are cut.
+pub const LAST_CALL: Duration = Duration::from_secs(8);
+
 /// How far the end of the process has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
@@ -188,6 +192,13 @@ impl Drain {
     /// Returns when streams must end and no connection is accepted any more.
     pub async fn closing(&self) {
         self.reached(Phase::Closing).await;
+    }
+
+    /// Returns when calls that were let go on must end themselves: [`LAST_CALL`] after closing began, or when nobody is served any more.
+    pub async fn last_call(&self) {
+        self.closing().await;
+        // An error means that the time came first.
+        let _ = time::timeout(LAST_CALL, self.finishing()).await;
     }
 
     /// Returns when workers must come to a stored step and stop.

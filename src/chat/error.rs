@@ -38,7 +38,7 @@ pub enum Error {
         /// When the provider wants to be asked again.
         retry_after: Option<Duration>,
     },
-    /// The server is shutting down.
+    /// The server is shutting down, and nothing was sent.
     #[error("the server is shutting down")]
     Draining,
     /// The store failed.

@@ -142,7 +142,14 @@ impl Chat {
         let leaving = Leaving::of(&request, &talker, place, (self.engine().clock(), metrics.clone(), span));
         let ChatRecord { id, model, session, began_at, .. } = leaving.record().clone();
         Span::current().record("chat.id", field::display(id));
-        let said = match provider.chat(order).await {
+        let drain = drain.clone();
+        let mut ending = async move { drain.last_call().await }.boxed();
+        let answered = tokio::select! {
+            biased;
+            () = &mut ending => return Err(leaving.cut_off()),
+            answered = provider.chat(order) => answered,
+        };
+        let said = match answered {
             Ok(said) => said,
             Err(error) => {
                 debug!(outcome = error.kind.as_str(), "the provider did not answer");
@@ -150,8 +157,6 @@ impl Chat {
                 return Err(failed(&error));
             }
         };
-        let drain = drain.clone();
-        let ending = async move { drain.finishing().await }.boxed();
         let sample = model.provider.id() == SAMPLE;
         let events = talk::answer(said, leaving, ending);
         Ok(Conversation { id, model, session, sample, began_at, events })

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         catalog::Talker,
         chat::{ChatPrice, ChatRecord},
-        failure::Charged,
+        failure::{Charged, Failure, FailurePhase, FailureReason},
         names::ChatId,
         session::{Message, Role},
     },
@@ -87,6 +87,14 @@ impl Leaving {
         }
     }
 
+    /// What the end of the process is to a chat that was sent: it may be charged, and is no refusal of the kind that may be sent again.
+    pub(super) fn cut_off(&self) -> Error {
+        let message = "the server is shutting down, and the answer had not come to its end";
+        let failure =
+            Failure::new(FailureReason::ProviderUnreachable, FailurePhase::Provider, Charged::Unknown, message);
+        Error::Provider { failure: Box::new(failure.at(&self.record.model.provider)), retry_after: None }
+    }
+
     fn hear(&mut self, delta: &ChatDelta) {
         let is_kept = self.record.session.is_some() && delta.choice == 0;
         if is_kept && self.answer.len() + delta.text.len() <= MOST_KEPT {
@@ -154,9 +162,9 @@ struct Talk {
 impl Talk {
     async fn next(mut self) -> Option<(Result<Said, Error>, Option<Self>)> {
         let event = tokio::select! {
-            // The end of the process waits for no talker.
+            // The end of the process waits for no talker for long.
             biased;
-            () = &mut self.ending => return Some((Err(Error::Draining), None)),
+            () = &mut self.ending => return Some((Err(self.leaving.cut_off()), None)),
             event = self.said.next() => event?,
         };
         match event {

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use serde_json::Map;
 use tempfile::TempDir;
+use tokio::time;
 
 use super::*;
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
         session::Role,
     },
     engine::{Backoff, Clock, EngineSettings, Pace, Retention},
-    lifecycle::{Exit, Shutdown, Signal},
+    lifecycle::{Exit, LAST_CALL, Shutdown, Signal},
     provider::{
         chat::{ChatEnd, ChatEvent, ChatOrder, ChatStream},
         error::{Effect, ErrorKind},
@@ -46,6 +47,8 @@ const TOKENS: TokenUsage = TokenUsage { input: 1_000, cached_input: 0, output: 5
 #[derive(Debug, Clone)]
 enum Act {
     Refuses(ErrorKind, Effect),
+    /// Does not begin to answer.
+    Keeps,
     /// Says these pieces, then ends so, or never.
     Says(Vec<&'static str>, Option<Result<TokenUsage, ErrorKind>>),
 }
@@ -72,7 +75,9 @@ impl ChatProvider for Scripted {
     async fn chat(&self, order: ChatOrder) -> Result<ChatStream, ProviderError> {
         self.orders.lock().unwrap().push(order);
         let fails = |kind, effect| ProviderError::new(&self.id, kind, effect, "scripted");
-        let (pieces, end) = match self.acts.lock().unwrap().pop_front().unwrap() {
+        let act = self.acts.lock().unwrap().pop_front().unwrap();
+        let (pieces, end) = match act {
+            Act::Keeps => std::future::pending().await,
             Act::Refuses(kind, effect) => return Err(fails(kind, effect)),
             Act::Says(pieces, end) => (pieces, end),
         };
@@ -328,6 +333,33 @@ async fn a_session_keeps_what_was_said_until_it_broke_off() {
     let told: Vec<_> = turns.iter().map(|(_, turn)| (turn.role, turn.text.as_str())).collect();
     assert_eq!(told, [(Role::User, "hello"), (Role::Assistant, "ab")]);
     assert_eq!(turns[1].1.meta["interrupted"], true);
+}
+
+#[tokio::test]
+async fn what_the_end_of_the_process_cuts_off_may_have_been_charged() {
+    for act in [Act::Says(vec!["a"], None), Act::Keeps] {
+        let stage = Stage::set(vec![act]);
+        // Callers are served: closing waits for them.
+        let door = stage.shutdown.drain().open_door();
+        let chat = stage.chat.clone();
+        let asking = async move {
+            let said = match chat.begin(asks("rich", "")).await {
+                Ok(conversation) => conversation.events.collect().await,
+                Err(error) => vec![Err(error)],
+            };
+            // The store takes its own time.
+            time::resume();
+            drop(door);
+            said
+        };
+        time::pause();
+        let begun = time::Instant::now();
+        let (said, left) = tokio::join!(asking, stage.left("rich"));
+        let Some(Err(Error::Provider { failure, retry_after: None })) = said.last() else { panic!("{said:?}") };
+        assert_eq!((failure.reason, failure.charged), (FailureReason::ProviderUnreachable, Charged::Unknown));
+        assert_eq!((left.n_chats, left.n_unpriced), (1, 1), "it is recorded before the end");
+        assert!(begun.elapsed() >= LAST_CALL, "it was let go on for a while");
+    }
 }
 
 #[tokio::test]

@@ -144,7 +144,9 @@ fn show(
     terminal.rows(&rows, heading, cells)?;
     let n_unpriced = total.n_unpriced;
     if n_unpriced > 0 {
-        terminal.notice(&format!("{n_unpriced} of them cost something that nobody knows: their models have no price"));
+        terminal.notice(&format!(
+            "what {n_unpriced} of them cost is not known: their models have no price, or their answers broke off"
+        ));
     }
     if budgets.is_empty() {
         return Ok(());

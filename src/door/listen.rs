@@ -33,7 +33,7 @@ use self::{
     peer::Peer,
 };
 use super::patience::Mark;
-use crate::lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks};
+use crate::lifecycle::{Drain, LAST_CALL, OnFailure, OnShutdown, Policy, Tasks};
 
 /// A connection's task ends with its connection; a failure in it is its caller's alone.
 const CONNECTION: Policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
@@ -67,7 +67,7 @@ impl Default for Limits {
             max_connections: 20_000,
             header_read_timeout: Duration::from_secs(15),
             write_timeout: Duration::from_secs(120),
-            close_within: Duration::from_secs(10),
+            close_within: LAST_CALL + Duration::from_secs(2),
         }
     }
 }

@@ -26,7 +26,9 @@ pub(super) fn tell_chat(failure: &Failure, retry_after: Option<Duration>) -> Tol
     let lost = failure.reason == FailureReason::ProviderUnreachable && failure.charged != Charged::No;
     // Only what certainly had no effect may be called unreachable: callers send that again.
     let reason = if lost { ErrorReason::SubmitAnswerLost } else { failure_reason(failure.reason) };
-    let (message, retryable) = (failure.message.clone(), failure.retryable && !lost);
+    // Nothing that may have cost something is to be sent again without a look, whatever went wrong.
+    let (message, retryable) = (failure.message.clone(), failure.retryable && failure.charged == Charged::No);
+    let next_step = if failure.retryable && !retryable { LOOK_FIRST } else { failure.reason.next_step() };
     let code = code(failure.reason);
     // Whatever is invalid says where; nothing but the conversation is left if the provider does not.
     let field = failure.field.clone().or_else(|| (code == Code::InvalidArgument).then(|| "messages".to_owned()));
@@ -48,7 +50,7 @@ pub(super) fn tell_chat(failure: &Failure, retry_after: Option<Duration>) -> Tol
     let told = told
         .with("charged", charged.to_owned())
         .with("retryable", retryable.to_string())
-        .with("next_step", if lost { LOOK_FIRST } else { failure.reason.next_step() }.to_owned());
+        .with("next_step", next_step.to_owned());
     if retryable { told.retry_in(retry_after.unwrap_or(RETRY_PROVIDER)) } else { told }
 }
 

@@ -1,5 +1,9 @@
 use super::*;
-use crate::domain::{money::MicroUsd, names::ProviderId};
+use crate::domain::{
+    failure::{Charged, Failure, FailurePhase, FailureReason},
+    money::MicroUsd,
+    names::ProviderId,
+};
 
 fn engine(error: Error) -> Refusal {
     Refusal::Engine { error, subject: "generations/x".to_owned() }
@@ -156,6 +160,27 @@ fn every_reason_of_a_refused_call_is_produced() {
     let produced: Vec<i32> = table().into_iter().map(|(_, reason, ..)| reason as i32).collect();
     for reason in (1..30).filter_map(|number| ErrorReason::try_from(number).ok()) {
         assert!(produced.contains(&(reason as i32)), "{reason:?}");
+    }
+}
+
+#[test]
+fn a_chat_is_to_be_sent_again_only_if_it_was_free() {
+    use FailureReason as F;
+    for (failed, charged, code, reason, again) in [
+        (F::ProviderOverloaded, Charged::No, Code::ResourceExhausted, "PROVIDER_OVERLOADED", true),
+        (F::ProviderOverloaded, Charged::Unknown, Code::ResourceExhausted, "PROVIDER_OVERLOADED", false),
+        (F::ProviderUnreachable, Charged::No, Code::Unavailable, "PROVIDER_UNREACHABLE", true),
+        (F::ProviderUnreachable, Charged::Unknown, Code::Unavailable, "SUBMIT_ANSWER_LOST", false),
+    ] {
+        let failure = Failure::new(failed, FailurePhase::Provider, charged, "no").at(&provider());
+        let status = Status::from(Refusal::Chat { failure: failure.into(), retry_after: None });
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!((status.code(), info.reason.as_str()), (code, reason), "{failed:?} {charged:?}");
+        let told = (info.metadata["retryable"].as_str(), details.retry_info().is_some());
+        assert_eq!(told, (again.to_string().as_str(), again), "{failed:?} {charged:?}");
+        let looks = info.metadata["next_step"].contains("before sending it again");
+        assert_eq!(looks, !again, "{failed:?} {charged:?}");
     }
 }
 

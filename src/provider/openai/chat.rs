@@ -11,7 +11,7 @@ use crate::{
     domain::{chat::ChatCard, names::ProviderId},
     provider::{
         chat::{ChatOrder, ChatProvider, ChatStream},
-        completions::{self, TokenLimit},
+        completions::{self, Dialect, TokenLimit},
         error::{ErrorKind, ProviderError},
         http::{Answer, outcome::Call},
     },
@@ -34,7 +34,8 @@ impl ChatProvider for OpenAi {
     }
 
     async fn chat(&self, mut order: ChatOrder) -> Result<ChatStream, ProviderError> {
-        let body = completions::body(&order, self.dialect)
+        let token_limit = self.token_limit.unwrap_or_else(|| token_limit(&self.base, &order.model));
+        let body = completions::body(&order, Dialect { token_limit })
             .map_err(|(field, why)| self.order_error(ErrorKind::InvalidOrder, why).because_of(Some(field)))?;
         let request = self
             .request(Method::POST, &["chat", "completions"])
@@ -63,10 +64,17 @@ fn error(id: &ProviderId, key: &SecretString, answer: &Answer, order: &ChatOrder
     refusal(id, Call::Chat, &answered(answer, status), &hidden, field)
 }
 
-/// What the limit of tokens is called by the server at `base`: OpenAI and Azure want the new name, which others do not know.
-pub(super) fn token_limit_at(base: &Url) -> TokenLimit {
+/// Models of OpenAI that refuse the old name, by the beginnings of their names.
+const NEWER: [&str; 5] = ["gpt-5", "gpt-6", "o1", "o3", "o4"];
+
+/// What the limit of tokens is called by the server at `base`: OpenAI and Azure want the new name, and so does whoever passes on to their newer
+/// models; others do not know it.
+pub(super) fn token_limit(base: &Url, model: &str) -> TokenLimit {
     let host = base.host_str().unwrap_or_default();
     let is_new = ["openai.com", "openai.azure.com", "cognitiveservices.azure.com", "services.ai.azure.com"];
     let is_at = |domain: &str| host == domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
-    if is_new.iter().any(|domain| is_at(domain)) { TokenLimit::MaxCompletionTokens } else { TokenLimit::MaxTokens }
+    let family = model.rsplit('/').next().unwrap_or_default();
+    let is_newer = NEWER.iter().any(|newer| family.starts_with(newer));
+    let wants_new = is_newer || is_new.iter().any(|domain| is_at(domain));
+    if wants_new { TokenLimit::MaxCompletionTokens } else { TokenLimit::MaxTokens }
 }

@@ -33,7 +33,7 @@ use crate::domain::{
 
 use super::{
     chat::ChatProvider,
-    completions::{Dialect, TokenLimit},
+    completions::TokenLimit,
     error::{Effect, ErrorKind, ProviderError, SetupError},
     http::{Http, inputs::Inputs, links::Links},
     port::{ByteSource, CancelOutcome, Found, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
@@ -60,7 +60,7 @@ const TOKEN_LIMIT: Setting = Setting::new(
     "token_limit",
     Shape::Form("max_tokens or max_completion_tokens", |text| TokenLimit::of(text).is_some()),
     "NAME",
-    "What the most tokens of a chat's answer are called: `max_completion_tokens` (OpenAI, whose newer models refuse the other) or `max_tokens` (all other servers know it, and some know nothing else); by default as the address tells",
+    "What the most tokens of a chat's answer are called: `max_completion_tokens` (OpenAI, whose newer models refuse the other) or `max_tokens` (all other servers know it, and some know nothing else); by default as the address and the model tell",
 );
 
 /// The vendor, for settings and wiring.
@@ -144,7 +144,7 @@ struct OpenAiSettings {
     payer: Vec<(&'static str, String)>,
     /// How orders of videos are written, unless a card says otherwise.
     writing: Writing,
-    /// What the limit of a chat's tokens is called; by default as the address tells.
+    /// What the limit of a chat's tokens is called; by default as the address and the model tell.
     token_limit: Option<TokenLimit>,
     /// Longest time of one call.
     timeout: Duration,
@@ -168,7 +168,7 @@ pub struct OpenAi {
     links: Links,
     inputs: Inputs,
     cards: Vec<Arc<ModelCard>>,
-    dialect: Dialect,
+    token_limit: Option<TokenLimit>,
     chat_cards: Vec<Arc<ChatCard>>,
 }
 
@@ -199,7 +199,6 @@ impl OpenAi {
     /// Of its settings. Calls nobody.
     fn new(settings: OpenAiSettings) -> Result<Self, SetupError> {
         let OpenAiSettings { id, account, key, base, payer, writing, timeout, download_timeout, cards, .. } = settings;
-        let token_limit = settings.token_limit.unwrap_or_else(|| chat::token_limit_at(&base));
         if base.cannot_be_a_base() || !matches!(base.scheme(), "http" | "https") {
             return Err(SetupError::new(id, "its base URL must start with https:// or http://"));
         }
@@ -218,7 +217,7 @@ impl OpenAi {
             payer,
             writing,
             cards,
-            dialect: Dialect { token_limit },
+            token_limit: settings.token_limit,
             chat_cards: settings.chat_cards,
         })
     }

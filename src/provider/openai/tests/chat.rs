@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, time::Duration};
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::task::JoinSet;
 
-use super::*;
+use super::{super::chat::token_limit, *};
 use crate::{
     domain::chat::{Finish, TokenUsage},
     provider::{
@@ -181,16 +181,19 @@ async fn a_refusal_says_why_in_our_words_and_hides_what_was_said() {
 
 #[tokio::test]
 async fn the_limit_of_tokens_has_the_name_that_the_server_knows() {
-    for (base, limit) in [
-        ("https://api.openai.com/v1", "max_completion_tokens"),
-        ("https://eu.api.openai.com/v1", "max_completion_tokens"),
-        ("https://me.openai.azure.com/openai/v1", "max_completion_tokens"),
-        ("https://api.mistral.ai/v1", "max_tokens"),
-        ("https://notopenai.com/v1", "max_tokens"),
-        ("http://localhost:8000/v1", "max_tokens"),
+    for (base, model, limit) in [
+        ("https://api.openai.com/v1", "gpt-4.1", "max_completion_tokens"),
+        ("https://eu.api.openai.com/v1", "gpt-4.1", "max_completion_tokens"),
+        ("https://me.openai.azure.com/openai/v1", "gpt-4.1", "max_completion_tokens"),
+        ("https://api.mistral.ai/v1", "mistral-small", "max_tokens"),
+        ("https://notopenai.com/v1", "gpt-4.1", "max_tokens"),
+        ("http://localhost:8000/v1", "llama", "max_tokens"),
+        ("http://localhost:8000/v1", "gpt-5.4-mini", "max_completion_tokens"),
+        ("http://localhost:8000/v1", "openai/o4-mini", "max_completion_tokens"),
+        ("http://localhost:8000/v1", "openai/gpt-oss-20b", "max_tokens"),
     ] {
         let base = Url::parse(base).unwrap();
-        assert_eq!(openai(&base).dialect.token_limit.as_str(), limit, "{base}");
+        assert_eq!(token_limit(&base, model).as_str(), limit, "{base} {model}");
     }
 }
 
@@ -205,8 +208,7 @@ fn simulated(faults: &[&str]) -> (OpenAi, String, JoinSet<std::io::Result<()>>) 
     let root = format!("http://{}", bound.addr());
     let mut serving = JoinSet::new();
     serving.spawn(bound.serve(std::future::pending()));
-    let mut settings = settings(&Url::parse(&format!("{root}/openai/v1")).unwrap());
-    settings.token_limit = Some(super::super::TokenLimit::MaxCompletionTokens);
+    let settings = settings(&Url::parse(&format!("{root}/openai/v1")).unwrap());
     (OpenAi::new(settings).unwrap(), root, serving)
 }
 
