@@ -91,8 +91,14 @@ fn span(request: &Request, method: &'static str) -> Span {
     if Door::of(request) == Door::Probes {
         return debug_span!("http", http.method = method, http.route = field::Empty, request_id = id);
     }
-    let span =
-        info_span!("http", otel.kind = "server", http.method = method, http.route = field::Empty, request_id = id);
+    let span = info_span!(
+        "http",
+        otel.kind = "server",
+        http.method = method,
+        http.route = field::Empty,
+        request_id = id,
+        generation.name = field::Empty
+    );
     telemetry::join_trace(&span, request.headers());
     span
 }

@@ -55,9 +55,9 @@ pub(super) fn no_such_path() -> Response {
 
 async fn answer(grpc: Router, request: Request) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
-    let path = path(parts.uri.path())?;
     let routes = routes().map_err(Refused::defect)?;
-    let (route, variables) = match routes.find(&parts.method, &path) {
+    let found = path(parts.uri.path()).map_or(Found::Nothing, |path| routes.find(&parts.method, &path));
+    let (route, variables) = match found {
         Found::Route(route, variables) => (route, variables),
         Found::OtherMethods(methods) if parts.method == Method::OPTIONS => return Ok(options(&methods)),
         Found::OtherMethods(methods) => {
@@ -85,11 +85,10 @@ async fn answer(grpc: Router, request: Request) -> Result<Response, Refused> {
     })
 }
 
-/// The decoded parts of a path.
-fn path(path: &str) -> Result<Vec<String>, Refused> {
+/// The decoded parts of a path. What is not UTF-8 names nothing that is here.
+fn path(path: &str) -> Option<Vec<String>> {
     let parts = path.strip_prefix('/').unwrap_or(path).split('/');
-    let decoded = parts.map(|part| percent_decode_str(part).decode_utf8().map(|part| part.into_owned()));
-    decoded.collect::<Result<_, _>>().map_err(|_| Refused::field("path", "is not UTF-8"))
+    parts.map(|part| Some(percent_decode_str(part).decode_utf8().ok()?.into_owned())).collect()
 }
 
 fn options(methods: &[Method]) -> Response {

@@ -75,12 +75,8 @@ pub(super) enum Format {
 impl Format {
     /// What the headers say. A body without a type is taken for JSON.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, Problem> {
-        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-        if let Some(encoding) = text(header::CONTENT_ENCODING).filter(|it| !it.eq_ignore_ascii_case("identity")) {
-            let message = format!("Unsupported content-encoding: {encoding}. Send the body as it is.");
-            return Err(unsupported(message));
-        }
-        let Some(media_type) = text(header::CONTENT_TYPE) else { return Ok(Self::Json) };
+        let Some(media_type) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
+        let media_type = media_type.to_str().unwrap_or("?");
         let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         match essence.as_str() {
             "application/json" | "text/json" => Ok(Self::Json),

@@ -37,6 +37,7 @@ pub(super) async fn edit(State(door): State<Door>, request: Request) -> Result<R
         (n, _) => return Err(Problem::wrong_value("image", format!("{n} images; at most {MAX_IMAGES}"))),
     }
     let mut request = images::order(&door, &mut params)?;
+    let how = how.of(&request.model);
     key::give(&mut request.request_id, key)?;
     let names = Names { prompt: "prompt", format: "output_format", n_images: sources.len(), n_masks: mask.len() };
     let inputs = inputs(images::card(&door, &request.model), sources, mask);

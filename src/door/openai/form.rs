@@ -7,7 +7,7 @@ use std::{
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -161,7 +161,8 @@ struct Ahead(Arc<Progress>);
 #[derive(Debug, Default)]
 struct Progress {
     n_ahead: AtomicUsize,
-    too_long: AtomicBool,
+    /// The limit that was broken; 0 before.
+    broken: AtomicUsize,
 }
 
 impl Ahead {
@@ -171,8 +172,10 @@ impl Ahead {
 
     /// Why the body could not be read further.
     fn broken(&self, error: &MultipartError) -> Problem {
-        if self.0.too_long.load(Relaxed) {
-            return body::too_large(MAX_FORM_BYTES);
+        match self.0.broken.load(Relaxed) {
+            0 => {}
+            MAX_AHEAD => return head_too_large(),
+            most => return body::too_large(most),
         }
         let why = error.body_text();
         let message = format!("We could not parse the form of your request: {}.", why.trim_end_matches('.'));
@@ -187,14 +190,21 @@ impl Ahead {
                 let frame: Bytes = frame.map_err(io::Error::other)?;
                 n_bytes += frame.len();
                 let n_ahead = progress.n_ahead.fetch_add(frame.len(), Relaxed) + frame.len();
-                if n_bytes > MAX_FORM_BYTES || n_ahead > MAX_AHEAD {
-                    progress.too_long.store(true, Relaxed);
-                    return Err(io::Error::other("it is too long"));
+                for (n_bytes, most) in [(n_bytes, MAX_FORM_BYTES), (n_ahead, MAX_AHEAD)] {
+                    if n_bytes > most {
+                        progress.broken.store(most, Relaxed);
+                        return Err(io::Error::other("it is too long"));
+                    }
                 }
                 Ok(frame)
             }))
         })
     }
+}
+
+fn head_too_large() -> Problem {
+    let message = format!("The head of a part, or what stands before the first one, has more than {MAX_AHEAD} bytes.");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, message).with_code("request_too_large")
 }
 
 #[cfg(test)]

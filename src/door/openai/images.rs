@@ -1,6 +1,6 @@
 //! `POST /v1/images/generations`, and what it has in common with `/v1/images/edits`.
 //!
-//! Outputs come in base64 unless `response_format` is `url`. `auto` and `standard`, which leave a choice to the model, are as good as nothing; a value
+//! Outputs come in base64 unless `response_format` is `url`, those of DALL·E by address unless it is `b64_json`, as OpenAI has it. `auto` and `standard`, which leave a choice to the model, are as good as nothing; a value
 //! that the model cannot honour is refused like everywhere, and nothing is dropped. There are no partial images, which OpenAI does not promise either.
 
 use axum::{
@@ -35,6 +35,7 @@ async fn generate(State(door): State<Door>, request: Request) -> Result<Response
     let mut params = Params::read(&door, &caller, request).await?;
     let how = How::read(&mut params, "image_generation.completed", host)?;
     let mut request = order(&door, &mut params)?;
+    let how = how.of(&request.model);
     key::give(&mut request.request_id, key)?;
     let names = Names { prompt: "prompt", format: "output_format", n_images: 0, n_masks: 0 };
     let made = door.make(caller, request, names).await?;
@@ -44,7 +45,8 @@ async fn generate(State(door): State<Door>, request: Request) -> Result<Response
 /// How a call wants its answer.
 #[derive(Debug)]
 pub(super) struct How {
-    by_url: bool,
+    /// Whether by address; none if the caller does not say.
+    by_url: Option<bool>,
     streams: bool,
     /// Type of the event of a streamed answer.
     event: &'static str,
@@ -55,18 +57,26 @@ pub(super) struct How {
 impl How {
     pub(super) fn read(params: &mut Params, event: &'static str, host: Option<Authority>) -> Result<Self, Problem> {
         let by_url = match params.text("response_format")?.as_deref() {
-            None | Some("b64_json") => false,
-            Some("url") => true,
+            None => None,
+            Some("b64_json") => Some(false),
+            Some("url") => Some(true),
             Some(_) => return Err(one_of("response_format", &["b64_json", "url"])),
         };
         let streams = params.flag("stream")?.unwrap_or(false);
         if params.whole("partial_images")?.is_some_and(|n| !(0..=3).contains(&n)) {
             return Err(Problem::wrong_value("partial_images", "it must be from 0 to 3"));
         }
-        if by_url && streams {
+        if by_url == Some(true) && streams {
             return Err(Problem::wrong_value("response_format", "with stream it can only be b64_json"));
         }
         Ok(Self { by_url, streams, event, host })
+    }
+
+    /// Of this model, as the caller names it. Programs for DALL·E read `url` unless they ask for bytes, all others `b64_json`.
+    pub(super) fn of(self, model: &str) -> Self {
+        let name = model.rsplit('/').next().unwrap_or_default();
+        let by_url = self.by_url.unwrap_or(!self.streams && name.starts_with("dall-e-"));
+        Self { by_url: Some(by_url), ..self }
     }
 }
 
@@ -176,8 +186,8 @@ pub(super) async fn answer(door: Door, made: Made, how: How) -> Result<Response,
     } else {
         let generation = made.end().await?;
         match how.by_url {
-            true => pictures::by_url(&door, &generation, how.host.as_ref())?,
-            false => pictures::in_base64(&door, &generation).await?,
+            Some(true) => pictures::by_url(&door, &generation, how.host.as_ref())?,
+            Some(false) | None => pictures::in_base64(&door, &generation).await?,
         }
     };
     if let Some(name) = name {
@@ -220,9 +230,16 @@ mod tests {
     #[test]
     fn an_answer_is_wanted_in_one_form() {
         let how = |fields| read(fields, |params| How::read(params, "x", None));
-        let usual = how(json!({})).unwrap();
-        assert!(!usual.by_url && !usual.streams);
-        assert!(how(json!({ "response_format": "url" })).unwrap().by_url);
+        let by_url = |fields, model| how(fields).unwrap().of(model).by_url;
+        for model in ["dall-e-3", "openai/dall-e-2"] {
+            assert_eq!(by_url(json!({}), model), Some(true));
+            assert_eq!(by_url(json!({ "response_format": "b64_json" }), model), Some(false));
+            assert_eq!(by_url(json!({ "stream": true }), model), Some(false));
+        }
+        for model in ["", "gpt-image-2"] {
+            assert_eq!(by_url(json!({}), model), Some(false));
+            assert_eq!(by_url(json!({ "response_format": "url" }), model), Some(true));
+        }
         assert!(how(json!({ "stream": true, "partial_images": 3 })).unwrap().streams);
         for wrong in [
             json!({ "response_format": "png" }),

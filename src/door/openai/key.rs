@@ -3,17 +3,17 @@
 use http::{HeaderMap, HeaderName};
 
 use super::problem::Problem;
+use crate::domain::names::RequestId;
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The key of a call, if it has one.
 pub(super) fn of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(KEY) else { return Ok(None) };
-    match value.to_str() {
-        Ok("") => Err(Problem::wrong_value("Idempotency-Key", "it is empty")),
-        Ok(key) => Ok(Some(key.to_owned())),
-        Err(_) => Err(Problem::wrong_value("Idempotency-Key", "it must be printable ASCII")),
-    }
+    let key = value.to_str().ok().and_then(|key| key.parse::<RequestId>().ok());
+    let key =
+        key.ok_or_else(|| Problem::wrong_value("Idempotency-Key", "it must be 1 to 128 printable ASCII characters"))?;
+    Ok(Some(key.to_string()))
 }
 
 /// Makes the key the request id, which may be set in the body as well, but not beside it.

@@ -39,13 +39,12 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
-    middleware::{Next, from_fn},
-    response::Response,
+    middleware::from_fn,
     routing::any,
 };
 use http::{HeaderMap, Uri};
 use tokio::sync::Semaphore;
-use tracing::{Instrument, Span, field, info_span};
+use tracing::Span;
 
 use self::problem::Problem;
 use super::{accept::Ordering, caller::Caller, links::Links, order};
@@ -82,19 +81,10 @@ pub(super) fn router(engine: Engine, chat: Chat, links: Links, targets: Arc<Targ
         // Each reader of a body has its own limit.
         .layer(DefaultBodyLimit::disable())
         .layer(from_fn(body::hear_out))
-        .layer(from_fn(in_its_span))
         .with_state(door);
     // A slash alone is below no nested router.
     let bare = any(async |request: Request| Problem::no_such_path(request.method(), &Uri::from_static("/")));
     Router::new().route("/v1/", bare).nest("/v1", under)
-}
-
-/// Runs a call in a span that belongs to the caller's trace.
-async fn in_its_span(request: Request, next: Next) -> Response {
-    let span =
-        info_span!("http", otel.kind = "server", http.method = %request.method(), generation.name = field::Empty);
-    telemetry::join_trace(&span, request.headers());
-    next.run(request).instrument(span).await
 }
 
 impl Door {

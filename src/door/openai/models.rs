@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `/v1/models/{id}`: the models of the providers that are configured here.
+//! `GET /v1/models` and `/v1/models/{id}`: the models of the providers that are configured here, those that talk among them.
 
 use axum::{
     Json, Router,
@@ -6,11 +6,11 @@ use axum::{
     routing::get,
 };
 use http::HeaderMap;
+use jiff::civil::Date;
 use serde::Serialize;
 
 use super::{Door, problem::Problem};
 use crate::domain::{
-    card::ModelCard,
     catalog::{Catalog, ProviderEntry},
     names::{ModelName, ProviderId},
 };
@@ -42,8 +42,7 @@ pub(super) fn router() -> Router<Door> {
 async fn list(State(door): State<Door>, headers: HeaderMap) -> Result<Json<List>, Problem> {
     door.caller(&headers)?;
     let configured = door.engine.catalog().providers.iter().filter(|(_, entry)| entry.missing.is_none());
-    let cards = configured.flat_map(|(provider, entry)| entry.cards.iter().map(move |card| (provider, card)));
-    let mut data: Vec<Model> = cards.map(|(provider, card)| shown(provider, card)).collect();
+    let mut data: Vec<Model> = configured.flat_map(|(provider, entry)| models(provider, entry)).collect();
     data.sort_by(|one, other| one.id.cmp(&other.id));
     Ok(Json(List { object: "list", data }))
 }
@@ -56,11 +55,7 @@ async fn retrieve(
     door.caller(&headers)?;
     // What is not even text names nothing either.
     let id = id.map(|Path(id)| id).unwrap_or_default();
-    let catalog = door.engine.catalog();
-    let found = catalog.named(&id, None).and_then(|name| {
-        let card = usable(catalog, &name).and_then(|_| catalog.card(&name))?;
-        Some(shown(&name.provider, card))
-    });
+    let found = shown(door.engine.catalog(), &id);
     found.map(Json).ok_or_else(|| Problem::model_not_found(&id))
 }
 
@@ -69,24 +64,45 @@ async fn retrieve(
 pub(super) fn check(catalog: &Catalog, model: &str) -> Result<(), Problem> {
     let is_known = |name: ModelName| {
         let entry = catalog.providers.get(&name.provider);
-        entry.is_some_and(|entry| entry.open || catalog.card(&name).is_some())
+        entry.is_some_and(|entry| entry.open || catalog.card(&name).is_some() || catalog.chat_card(&name).is_some())
     };
-    if model.is_empty() || catalog.named(model, None).is_some_and(is_known) {
+    // One that talks is known, and refused with those that do what is asked.
+    if model.is_empty() || names(catalog, model).any(is_known) {
         return Ok(());
     }
     Err(Problem::model_not_found(model))
 }
 
-fn usable<'a>(catalog: &'a Catalog, name: &ModelName) -> Option<&'a ProviderEntry> {
-    catalog.providers.get(&name.provider).filter(|entry| entry.missing.is_none())
+/// The models that `text` may stand for.
+fn names(catalog: &Catalog, text: &str) -> impl Iterator<Item = ModelName> {
+    catalog.named(text, None).into_iter().chain(catalog.named_chat(text))
 }
 
-fn shown(provider: &ProviderId, card: &ModelCard) -> Model {
-    Model {
-        id: format!("{provider}/{}", card.name),
-        object: "model",
-        created: 0,
-        owned_by: provider.to_string(),
-        shutdown_date: card.end_of_life.map(|day| day.to_string()),
+/// The model of a configured provider that has this name.
+fn shown(catalog: &Catalog, text: &str) -> Option<Model> {
+    names(catalog, text).find_map(|name| {
+        let entry = catalog.providers.get(&name.provider).filter(|entry| entry.missing.is_none())?;
+        let made = catalog.card(&name).map(|card| (&card.name, card.end_of_life));
+        let (name_here, end_of_life) =
+            made.or_else(|| entry.chat_card(&name.name).map(|card| (&card.name, card.end_of_life)))?;
+        Some(Model::of(&name.provider, name_here, end_of_life))
+    })
+}
+
+fn models(provider: &ProviderId, entry: &ProviderEntry) -> impl Iterator<Item = Model> {
+    let makers = entry.cards.iter().map(|card| Model::of(provider, &card.name, card.end_of_life));
+    let talkers = entry.chat_cards.iter().map(|card| Model::of(provider, &card.name, card.end_of_life));
+    makers.chain(talkers)
+}
+
+impl Model {
+    fn of(provider: &ProviderId, name: &str, end_of_life: Option<Date>) -> Self {
+        Self {
+            id: format!("{provider}/{name}"),
+            object: "model",
+            created: 0,
+            owned_by: provider.to_string(),
+            shutdown_date: end_of_life.map(|day| day.to_string()),
+        }
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     domain::{
-        failure::{Charged, Failure},
+        failure::{Charged, Failure, FailureReason},
         order::Violation,
     },
     door::{present, refusal::Refusal, status},
@@ -75,12 +75,14 @@ impl Kind {
 impl Problem {
     /// A refusal, its fields called as `names` says.
     pub(super) fn of(refusal: Refusal, names: impl Fn(&str) -> String) -> Self {
+        let is_limited = is_limited(&refusal);
         let told = match status::tell(renamed(refusal, names)) {
             Ok(told) => told,
             // Only a gRPC stream can break like that.
             Err(status) => return Self::new(StatusCode::BAD_REQUEST, status.message()),
         };
-        let mut problem = Self { message: told.message, ..Self::because(told.reason) };
+        let mut problem = Self::because(if is_limited { ErrorReason::QueueFull } else { told.reason });
+        problem.message = told.message;
         problem.param = told.details.bad_request().and_then(|bad| Some(bad.field_violations.first()?.field.clone()));
         if let Some(id) = told.metadata.get("request_id") {
             problem.message.push_str(&format!(": {id}"));
@@ -290,6 +292,13 @@ impl IntoResponse for Problem {
     }
 }
 
+/// Whether a provider limits its callers: of those that are busy, it alone has certainly not begun.
+fn is_limited(refusal: &Refusal) -> bool {
+    let is_limit =
+        |failure: &Failure| failure.reason == FailureReason::ProviderOverloaded && failure.charged == Charged::No;
+    matches!(refusal, Refusal::Chat { failure, .. } if is_limit(failure))
+}
+
 /// The same with other names for the fields that it complains of.
 fn renamed(refusal: Refusal, names: impl Fn(&str) -> String) -> Refusal {
     let rename = |violations: Vec<Violation>| {
@@ -326,7 +335,7 @@ mod tests {
     use axum::body::to_bytes;
 
     use super::*;
-    use crate::domain::failure::{FailurePhase, FailureReason};
+    use crate::domain::failure::FailurePhase;
 
     async fn told(problem: Problem) -> (u16, Option<String>, Option<String>, Value) {
         let response = problem.into_response();
@@ -388,6 +397,20 @@ mod tests {
             let failure = Failure::new(reason, FailurePhase::Provider, charged, "no");
             let told = told(Problem::failed(&failure, str::to_owned)).await;
             assert_eq!((told.0, told.1.as_deref()), (status, retry), "{reason:?} {charged:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_limit_of_the_provider_is_one_for_its_caller() {
+        for (charged, status, code) in
+            [(Charged::No, 429, "rate_limit_exceeded"), (Charged::Unknown, 503, "server_is_overloaded")]
+        {
+            let reason = FailureReason::ProviderOverloaded;
+            let failure = Box::new(Failure::new(reason, FailurePhase::Provider, charged, "no"));
+            let refusal = Refusal::Chat { failure, retry_after: Some(Duration::from_secs(7)) };
+            let (told_status, _, after, body) = told(refusal.into()).await;
+            assert_eq!((told_status, body["error"]["code"].as_str()), (status, Some(code)), "{charged:?}");
+            assert_eq!(after.as_deref(), Some("7"));
         }
     }
 

@@ -93,7 +93,7 @@ async fn paths_methods_and_queries_are_refused_in_the_same_form() {
         ("/api/v1/artifacts/nobody:download", 404, "ARTIFACT_NOT_FOUND"),
         ("/api/v1/sessions/nobody", 404, "SESSION_NOT_FOUND"),
         ("/api/v1/models/no/body", 404, "MODEL_NOT_FOUND"),
-        ("/api/v1/sessions/%ff", 400, "VALIDATION_ERROR"),
+        ("/api/v1/sessions/%ff", 404, "PATH_NOT_FOUND"),
         ("/api/v1/generations/a:cancel", 405, "METHOD_NOT_ALLOWED"),
         ("/api/v1/videos:generate", 405, "METHOD_NOT_ALLOWED"),
     ] {

@@ -61,8 +61,11 @@ impl World {
     }
 }
 
+/// The answer, which has an id like every one.
 async fn sent(request: RequestBuilder) -> Response {
-    timeout(SOON, request.send()).await.expect("an answer in time").unwrap()
+    let answer = timeout(SOON, request.send()).await.expect("an answer in time").unwrap();
+    assert!(answer.headers().get("x-request-id").is_some_and(|id| !id.is_empty()), "{answer:?}");
+    answer
 }
 
 async fn told(request: RequestBuilder) -> (StatusCode, Value) {
@@ -108,7 +111,7 @@ async fn every_refusal_has_the_same_four_keys() {
     let post = || world.call(Method::POST, "/videos");
     is(&refused(post().header("content-type", "text/plain").body("x")).await, 415, "unsupported_media_type");
     let gzip = post().header("content-encoding", "gzip").header("content-type", "application/json").body("x");
-    is(&refused(gzip).await, 415, "unsupported_media_type");
+    is(&refused(gzip).await, 415, "encoding_unsupported");
     is(
         &refused(post().header("content-type", "application/json").body(vec![b' '; 33 << 20])).await,
         413,
@@ -125,6 +128,10 @@ async fn every_refusal_has_the_same_four_keys() {
     assert_eq!(refused(post().multipart(bad)).await.2.as_deref(), Some("prompt"));
     let long = Form::new().part("prompt", Part::bytes(vec![b'a'; 33 << 20]));
     is(&refused(post().multipart(long)).await, 413, "request_too_large");
+    for key in ["", &"k".repeat(129), "\u{e4}"] {
+        let keyed = post().header("idempotency-key", key).json(&json!({ "prompt": "x" }));
+        assert_eq!(refused(keyed).await.2.as_deref(), Some("Idempotency-Key"));
+    }
     let tenant = world.call(Method::GET, "/models").header("x-filmgate-tenant", "../x");
     assert_eq!(refused(tenant).await.2.as_deref(), Some("x-filmgate-tenant"));
 }

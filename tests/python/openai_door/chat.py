@@ -232,6 +232,10 @@ def the_vendor_fails(it):
 
 def the_client_tries_again(it):
     it.faults("chat:first=1:status=429,retry_after=1")
+    create = it.client.chat.completions.create
+    error = refused(openai.RateLimitError, lambda: create(model=MODEL, messages=user("Hi")))
+    assert (error.type, error.code) == ("requests", "rate_limit_exceeded"), error.body
+    assert error.response.headers["retry-after"] == "1", error.response.headers
     client = openai.OpenAI(base_url=it.base_url, api_key="sk-any", max_retries=2)
     answer = client.chat.completions.create(model=MODEL, messages=user("Hi again"))
     assert answer.choices[0].message.content == "You said: Hi again", answer

@@ -70,6 +70,12 @@ def models(it):
     assert not [id for id in listed if id.startswith("fal/")], "a provider without a key has no models"
     for id in ("openai/sora-2", "sora-2"):
         assert it.client.models.retrieve(id).id == "openai/sora-2"
+    assert listed["openai/gpt-5.4-mini"].object == "model", "those that talk are models, too"
+    assert len(listed) == len(it.client.models.list().data), "none is there twice"
+    for id in ("openai/gpt-5.4-mini", "gpt-5.4-mini"):
+        assert it.client.models.retrieve(id).id == "openai/gpt-5.4-mini"
+    error = refused(openai.BadRequestError, lambda: it.client.videos.create(prompt="x", model="gpt-5.4-mini"))
+    assert (error.param, error.code) == ("model", "invalid_value"), error.body
     for id in ("none/such", "none", "fal/fal-ai/kling-video/v1.6/pro"):
         error = refused(openai.NotFoundError, lambda: it.client.models.retrieve(id))
         assert (error.code, error.param) == ("model_not_found", "model"), error.body

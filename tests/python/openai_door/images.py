@@ -77,6 +77,13 @@ def a_streamed_edit(it):
     assert [event.type for event in events] == ["image_edit.completed"], events
 
 
+def as_programs_for_dall_e_have_it(it):
+    image = it.client.images.generate(model="dall-e-3", prompt="a marten").data[0]
+    assert image.url.startswith("http") and image.b64_json is None, image
+    image = it.client.images.generate(model="dall-e-3", prompt="a marten", response_format="b64_json").data[0]
+    assert image.b64_json and image.url is None, image
+
+
 def refusals(it):
     generate = it.client.images.generate
     error = refused(openai.BadRequestError, lambda: generate(model="gpt-image-2", prompt="x", size="1000x1000"))
@@ -140,6 +147,7 @@ CASES = [
     edited_from_one_file,
     edited_from_several_files_with_a_mask,
     a_streamed_edit,
+    as_programs_for_dall_e_have_it,
     refusals,
     unknown_ends_are_not_bought_again,
     a_call_that_takes_too_long_is_repeated_for_free,
