@@ -197,6 +197,14 @@ pub(super) fn made_filter(kind: i32) -> Result<Option<Made>, Refusal> {
     }
 }
 
+/// Labels to look for: none that no generation could have.
+pub(super) fn labels_filter(labels: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut violations = Violations::default();
+    check_labels(&labels, &mut violations);
+    violations.none()?;
+    Ok(labels)
+}
+
 /// An enum number that is not in the contract, or is its unspecified value where one is required.
 pub(super) fn unknown(field: impl Into<String>, number: i32, allowed: &[&str]) -> Violation {
     let what = if number == 0 { "must be set".to_owned() } else { format!("has no value {number}") };

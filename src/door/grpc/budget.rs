@@ -1,7 +1,5 @@
 //! `BudgetService`, straight on the store: what was spent follows from the ledger.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
@@ -73,7 +71,7 @@ fn asked_usage(request: v1::GetUsageRequest) -> Result<(UsageFilter, Vec<UsageKe
         end,
         model: accept::filter::<ModelName>(&request.model, "model").map_err(&mut told).unwrap_or_default(),
         session: accept::filter(&request.session, "session").map_err(&mut told).unwrap_or_default(),
-        labels: request.labels.into_iter().collect::<BTreeMap<_, _>>(),
+        labels: accept::labels_filter(request.labels).map_err(&mut told).unwrap_or_default(),
         kind: accept::made_filter(request.kind).map_err(&mut told).unwrap_or_default(),
     };
     let mut by = Vec::new();

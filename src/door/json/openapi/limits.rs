@@ -55,6 +55,21 @@ impl Limits {
         }
     }
 
+    /// The names of the values that an enum has here; none if all are taken.
+    pub(super) fn values(&self) -> Option<Vec<String>> {
+        self.texts("values")
+    }
+
+    /// The names of the fields of which one must be set if this one is not; none if it may just be left out.
+    pub(super) fn required_unless(&self) -> Option<Vec<String>> {
+        self.texts("required_unless")
+    }
+
+    fn texts(&self, name: &str) -> Option<Vec<String>> {
+        let names = self.get(name)?;
+        Some(names.as_list()?.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())
+    }
+
     fn get(&self, name: &str) -> Option<Field> {
         let field = self.0.get_field_by_name(name)?;
         self.0.has_field_by_name(name).then(|| field.into_owned())
@@ -88,16 +103,18 @@ fn set(schema: &mut Value, key: &str, number: Option<f64>) {
     schema[key] = if is_whole { whole.into() } else { number.into() };
 }
 
-/// A number may also come as text. A pattern cannot compare, so the text is one with so many digits that it is within the limits for certain.
+/// A number may also come as text. A pattern cannot compare, so the text is one digit, or so many that it is within the limits for certain.
 fn as_text(schema: &mut Value, least: f64, most: f64) {
     const MAX_DIGITS: i32 = 15;
     let lengths: Vec<i32> =
-        (1..=MAX_DIGITS).filter(|n| 10_f64.powi(n - 1) >= least && 10_f64.powi(*n) - 1.0 <= most).collect();
+        (2..=MAX_DIGITS).filter(|n| 10_f64.powi(n - 1) >= least && 10_f64.powi(*n) - 1.0 <= most).collect();
     let some = match (lengths.first(), lengths.last()) {
         (Some(first), Some(last)) => Some(format!("[1-9][0-9]{{{},{}}}", first - 1, last - 1)),
         _ => None,
     };
-    let zero = (least <= 0.0 && most >= 0.0).then(|| "0".to_owned());
-    let texts: Vec<String> = zero.into_iter().chain(some).collect();
+    let digits: String =
+        ('0'..='9').zip(0..).filter(|(_, n)| (least..=most).contains(&f64::from(*n))).map(|(digit, _)| digit).collect();
+    let one = (!digits.is_empty()).then(|| format!("[{digits}]"));
+    let texts: Vec<String> = one.into_iter().chain(some).collect();
     schema["pattern"] = format!("^({})$", texts.join("|")).into();
 }

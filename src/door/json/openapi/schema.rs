@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use prost_reflect::{EnumDescriptor, FieldDescriptor, Kind, MessageDescriptor};
+use prost_reflect::{EnumDescriptor, EnumValueDescriptor, FieldDescriptor, Kind, MessageDescriptor, OneofDescriptor};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -17,6 +17,9 @@ use super::{
 const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw](==)?|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=?)?$";
 const SECONDS: &str = r"^-?[0-9]{1,9}(\.[0-9]{1,9})?s$";
 const DECIMAL: &str = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?$";
+
+/// How the comment of what must be set begins.
+const REQUIRED: &str = "Required";
 
 /// Which way a value goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,10 +107,10 @@ impl Schemas {
         if !required.is_empty() {
             object["required"] = required.into();
         }
-        let exclusive: Vec<Value> =
-            message.oneofs().filter(|oneof| !oneof.is_synthetic()).flat_map(|oneof| pairs(&oneof)).collect();
-        if !exclusive.is_empty() {
-            object["allOf"] = exclusive.into();
+        let choices = message.oneofs().filter(|oneof| !oneof.is_synthetic()).flat_map(|oneof| choice(&oneof));
+        let choices: Vec<Value> = choices.chain(fields.iter().filter_map(unless_others)).collect();
+        if !choices.is_empty() {
+            object["allOf"] = choices.into();
         }
         object
     }
@@ -122,8 +125,12 @@ impl Schemas {
             None => kind,
         };
         let mut one = self.kind(&value, direction);
-        if let (Kind::Enum(known), true) = (&value, is_required(field)) {
-            one = set_values(known, direction);
+        if let Kind::Enum(known) = &value {
+            let named = limits.as_ref().and_then(Limits::values);
+            // An item of a list is always set.
+            if named.is_some() || (direction != Direction::Out && (field.is_list() || is_required(field))) {
+                one = some_values(known, named.as_deref(), direction);
+            }
         }
         if let Some(limits) = &limits {
             limits.narrow(&mut one);
@@ -186,9 +193,13 @@ impl Schemas {
     }
 }
 
-/// The values of an enum that say something, where one must.
-fn set_values(known: &EnumDescriptor, direction: Direction) -> Value {
-    let said = || known.values().filter(|value| value.number() != 0);
+/// The `named` values of an enum; without names all that say something.
+fn some_values(known: &EnumDescriptor, named: Option<&[String]>, direction: Direction) -> Value {
+    let is_taken = |value: &EnumValueDescriptor| match named {
+        Some(named) => named.iter().any(|name| name == value.name()),
+        None => value.number() != 0,
+    };
+    let said = || known.values().filter(is_taken);
     let names = said().map(|value| Value::from(value.name()));
     let numbers = said().filter(|_| direction == Direction::In).map(|value| Value::from(value.number()));
     json!({ "enum": names.chain(numbers).collect::<Vec<_>>() })
@@ -203,7 +214,7 @@ fn reach(message: &MessageDescriptor, found: &mut BTreeSet<String>) {
 
 /// Whether the contract says that a field must be set.
 fn is_required(field: &FieldDescriptor) -> bool {
-    comment_of(field).starts_with("Required")
+    comment_of(field).starts_with(REQUIRED)
 }
 
 /// What the contract says of a field.
@@ -239,18 +250,38 @@ fn whole(is_lenient: bool, format: &str, minimum: i64, maximum: u64, n_digits: u
     schema
 }
 
-/// Of a choice at most one is set.
-fn pairs(oneof: &prost_reflect::OneofDescriptor) -> Vec<Value> {
+/// Of a choice at most one is set, and one must be if the contract says so.
+fn choice(oneof: &OneofDescriptor) -> Vec<Value> {
     let names: Vec<String> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
-    let set = |name: &str| json!({ "not": { "type": "null" }, "$comment": name });
     let mut pairs = Vec::new();
+    if comments::of(&oneof.parent_message().parent_file(), oneof.path()).starts_with(REQUIRED) {
+        pairs.push(any_of(&names));
+    }
     for (index, one) in names.iter().enumerate() {
         for other in &names[index + 1..] {
-            let properties = json!({ one: set(one), other: set(other) });
+            let properties = json!({ one: not_null(), other: not_null() });
             pairs.push(json!({ "not": { "required": [one, other], "properties": properties } }));
         }
     }
     pairs
+}
+
+/// That a field is set, or one of those that may stand for it.
+fn unless_others(field: &FieldDescriptor) -> Option<Value> {
+    let others = Limits::of(field)?.required_unless()?;
+    let others = others.iter().filter_map(|name| field.parent_message().get_field_by_name(name));
+    let names: Vec<String> = others.chain([field.clone()]).map(|field| field.json_name().to_owned()).collect();
+    Some(any_of(&names))
+}
+
+/// That one of the fields is set, at least.
+fn any_of(names: &[String]) -> Value {
+    let one = |name: &String| json!({ "required": [name], "properties": { name: not_null() } });
+    json!({ "anyOf": names.iter().map(one).collect::<Vec<_>>() })
+}
+
+fn not_null() -> Value {
+    json!({ "not": { "type": "null" } })
 }
 
 /// Messages that have a JSON form of their own.

@@ -29,7 +29,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"filmgate/v1/artifact_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\"\n\x12GetArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"\xde\x01\n\x14ListArtifactsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12T\n\ngeneration\x18\x04 \x01(\tB@\xa2\x9f\x19<\x1a:^(generations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"n\n\x17\x44ownloadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x0bread_offset\x18\x02 \x01(\x03\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12!\n\nread_limit\x18\x03 \x01(\x03\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\"r\n\x18\x44ownloadArtifactResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.ArtifactH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.filmgate.v1.ChunkH\x00\x42\x06\n\x04part\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\\\n\x15UploadArtifactRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.filmgate.v1.UploadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x86\x01\n\x0cUploadHeader\x12J\n\nmedia_type\x18\x01 \x01(\tB6\xa2\x9f\x19\x32\x10\x7f\x1a.^([A-Za-z0-9!#$&_.+-]+/[A-Za-z0-9!#$&_.+-]+)?$\x12*\n\x06sha256\x18\x02 \x01(\tB\x1a\xa2\x9f\x19\x16\x1a\x14^([0-9A-Fa-f]{64})?$\"A\n\x16UploadArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"\xc3\x01\n\x19\x43reateArtifactLinkRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12_\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB7\xa2\x9f\x19\x33\x1a\x31^([1-9][0-9]{0,4}|[1-5][0-9]{5})(\\.[0-9]{1,9})?s$\x12\x37\n\tfile_name\x18\x03 \x01(\tB$\xa2\x9f\x19 \x10\xc8\x01\x1a\x1b^[^/\\\\\\x00-\\x1f\\x7f-\\x9f]*$\"Z\n\x1a\x43reateArtifactLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\x15\x44\x65leteArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse2\xb1\x06\n\x0f\x41rtifactService\x12t\n\x0bGetArtifact\x12\x1f.filmgate.v1.GetArtifactRequest\x1a .filmgate.v1.GetArtifactResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/v1/{name=artifacts/*}\x12q\n\rListArtifacts\x12!.filmgate.v1.ListArtifactsRequest\x1a\".filmgate.v1.ListArtifactsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/artifacts\x12\x95\x01\n\x10\x44ownloadArtifact\x12$.filmgate.v1.DownloadArtifactRequest\x1a%.filmgate.v1.DownloadArtifactResponse\"2\x82\xd3\xe4\x93\x02,\x12#/api/v1/{name=artifacts/*}:downloadb\x05\x63hunk0\x01\x12\x83\x01\n\x0eUploadArtifact\x12\".filmgate.v1.UploadArtifactRequest\x1a#.filmgate.v1.UploadArtifactResponse\"&\x82\xd3\xe4\x93\x02 \"\x18/api/v1/artifacts:upload:\x04\x64\x61ta(\x01\x12\x97\x01\n\x12\x43reateArtifactLink\x12&.filmgate.v1.CreateArtifactLinkRequest\x1a\'.filmgate.v1.CreateArtifactLinkResponse\"0\x82\xd3\xe4\x93\x02*\"%/api/v1/{name=artifacts/*}:createLink:\x01*\x12}\n\x0e\x44\x65leteArtifact\x12\".filmgate.v1.DeleteArtifactRequest\x1a#.filmgate.v1.DeleteArtifactResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v1/{name=artifacts/*}b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"filmgate/v1/artifact_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\"\n\x12GetArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\">\n\x13GetArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"\xa7\x02\n\x14ListArtifactsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x12h\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.KindBG\xa2\x9f\x19\x43J\x10KIND_UNSPECIFIEDJ\nKIND_VIDEOJ\nKIND_IMAGEJ\x0bKIND_SPEECHJ\nKIND_MUSIC\x12T\n\ngeneration\x18\x04 \x01(\tB@\xa2\x9f\x19<\x1a:^(generations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$\"Z\n\x15ListArtifactsResponse\x12(\n\tartifacts\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Artifact\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"n\n\x17\x44ownloadArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x0bread_offset\x18\x02 \x01(\x03\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12!\n\nread_limit\x18\x03 \x01(\x03\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\"r\n\x18\x44ownloadArtifactResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.ArtifactH\x00\x12#\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x12.filmgate.v1.ChunkH\x00\x42\x06\n\x04part\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\\\n\x15UploadArtifactRequest\x12+\n\x06header\x18\x01 \x01(\x0b\x32\x19.filmgate.v1.UploadHeaderH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04part\"\x86\x01\n\x0cUploadHeader\x12J\n\nmedia_type\x18\x01 \x01(\tB6\xa2\x9f\x19\x32\x10\x7f\x1a.^([A-Za-z0-9!#$&_.+-]+/[A-Za-z0-9!#$&_.+-]+)?$\x12*\n\x06sha256\x18\x02 \x01(\tB\x1a\xa2\x9f\x19\x16\x1a\x14^([0-9A-Fa-f]{64})?$\"A\n\x16UploadArtifactResponse\x12\'\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x15.filmgate.v1.Artifact\"\xc3\x01\n\x19\x43reateArtifactLinkRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12_\n\x03ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.DurationB7\xa2\x9f\x19\x33\x1a\x31^([1-9][0-9]{0,4}|[1-5][0-9]{5})(\\.[0-9]{1,9})?s$\x12\x37\n\tfile_name\x18\x03 \x01(\tB$\xa2\x9f\x19 \x10\xc8\x01\x1a\x1b^[^/\\\\\\x00-\\x1f\\x7f-\\x9f]*$\"Z\n\x1a\x43reateArtifactLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"%\n\x15\x44\x65leteArtifactRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteArtifactResponse2\xb1\x06\n\x0f\x41rtifactService\x12t\n\x0bGetArtifact\x12\x1f.filmgate.v1.GetArtifactRequest\x1a .filmgate.v1.GetArtifactResponse\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/api/v1/{name=artifacts/*}\x12q\n\rListArtifacts\x12!.filmgate.v1.ListArtifactsRequest\x1a\".filmgate.v1.ListArtifactsResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/artifacts\x12\x95\x01\n\x10\x44ownloadArtifact\x12$.filmgate.v1.DownloadArtifactRequest\x1a%.filmgate.v1.DownloadArtifactResponse\"2\x82\xd3\xe4\x93\x02,\x12#/api/v1/{name=artifacts/*}:downloadb\x05\x63hunk0\x01\x12\x83\x01\n\x0eUploadArtifact\x12\".filmgate.v1.UploadArtifactRequest\x1a#.filmgate.v1.UploadArtifactResponse\"&\x82\xd3\xe4\x93\x02 \"\x18/api/v1/artifacts:upload:\x04\x64\x61ta(\x01\x12\x97\x01\n\x12\x43reateArtifactLink\x12&.filmgate.v1.CreateArtifactLinkRequest\x1a\'.filmgate.v1.CreateArtifactLinkResponse\"0\x82\xd3\xe4\x93\x02*\"%/api/v1/{name=artifacts/*}:createLink:\x01*\x12}\n\x0e\x44\x65leteArtifact\x12\".filmgate.v1.DeleteArtifactRequest\x1a#.filmgate.v1.DeleteArtifactResponse\"\"\x82\xd3\xe4\x93\x02\x1c*\x1a/api/v1/{name=artifacts/*}b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,6 +40,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTARTIFACTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
   _globals['_LISTARTIFACTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTARTIFACTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\242\237\031\025\020\200\010\032\020^[A-Za-z0-9_-]*$'
+  _globals['_LISTARTIFACTSREQUEST'].fields_by_name['kind']._loaded_options = None
+  _globals['_LISTARTIFACTSREQUEST'].fields_by_name['kind']._serialized_options = b'\242\237\031CJ\020KIND_UNSPECIFIEDJ\nKIND_VIDEOJ\nKIND_IMAGEJ\013KIND_SPEECHJ\nKIND_MUSIC'
   _globals['_LISTARTIFACTSREQUEST'].fields_by_name['generation']._loaded_options = None
   _globals['_LISTARTIFACTSREQUEST'].fields_by_name['generation']._serialized_options = b'\242\237\031<\032:^(generations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$'
   _globals['_DOWNLOADARTIFACTREQUEST'].fields_by_name['read_offset']._loaded_options = None
@@ -71,29 +73,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETARTIFACTRESPONSE']._serialized_start=236
   _globals['_GETARTIFACTRESPONSE']._serialized_end=298
   _globals['_LISTARTIFACTSREQUEST']._serialized_start=301
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=523
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=525
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=615
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=617
-  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=727
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=729
-  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=843
-  _globals['_CHUNK']._serialized_start=845
-  _globals['_CHUNK']._serialized_end=882
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=884
-  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=976
-  _globals['_UPLOADHEADER']._serialized_start=979
-  _globals['_UPLOADHEADER']._serialized_end=1113
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=1115
-  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=1180
-  _globals['_CREATEARTIFACTLINKREQUEST']._serialized_start=1183
-  _globals['_CREATEARTIFACTLINKREQUEST']._serialized_end=1378
-  _globals['_CREATEARTIFACTLINKRESPONSE']._serialized_start=1380
-  _globals['_CREATEARTIFACTLINKRESPONSE']._serialized_end=1470
-  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1472
-  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1509
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1511
-  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1535
-  _globals['_ARTIFACTSERVICE']._serialized_start=1538
-  _globals['_ARTIFACTSERVICE']._serialized_end=2355
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=596
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=598
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=688
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_start=690
+  _globals['_DOWNLOADARTIFACTREQUEST']._serialized_end=800
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_start=802
+  _globals['_DOWNLOADARTIFACTRESPONSE']._serialized_end=916
+  _globals['_CHUNK']._serialized_start=918
+  _globals['_CHUNK']._serialized_end=955
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_start=957
+  _globals['_UPLOADARTIFACTREQUEST']._serialized_end=1049
+  _globals['_UPLOADHEADER']._serialized_start=1052
+  _globals['_UPLOADHEADER']._serialized_end=1186
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_start=1188
+  _globals['_UPLOADARTIFACTRESPONSE']._serialized_end=1253
+  _globals['_CREATEARTIFACTLINKREQUEST']._serialized_start=1256
+  _globals['_CREATEARTIFACTLINKREQUEST']._serialized_end=1451
+  _globals['_CREATEARTIFACTLINKRESPONSE']._serialized_start=1453
+  _globals['_CREATEARTIFACTLINKRESPONSE']._serialized_end=1543
+  _globals['_DELETEARTIFACTREQUEST']._serialized_start=1545
+  _globals['_DELETEARTIFACTREQUEST']._serialized_end=1582
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_start=1584
+  _globals['_DELETEARTIFACTRESPONSE']._serialized_end=1608
+  _globals['_ARTIFACTSERVICE']._serialized_start=1611
+  _globals['_ARTIFACTSERVICE']._serialized_end=2428
 # @@protoc_insertion_point(module_scope)

@@ -29,7 +29,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n filmgate/v1/budget_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x18\x66ilmgate/v1/budget.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcc\x04\n\x0fGetUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x66\n\x08group_by\x18\x03 \x03(\tBT\xa2\x9f\x19P\x1aL^(model|provider|kind|session|state|hour|day|month|label:[a-z0-9_.-]{1,63})$8\x03\x12@\n\x05model\x18\x04 \x01(\tB1\xa2\x9f\x19-\x1a+^([a-z0-9-]{1,32}/[A-Za-z0-9._:-]{1,200})?$\x12\x38\n\x07session\x18\x05 \x01(\tB\'\xa2\x9f\x19#\x1a!^(sessions/[A-Za-z0-9_-]{1,64})?$\x12V\n\x06labels\x18\x06 \x03(\x0b\x32(.filmgate.v1.GetUsageRequest.LabelsEntryB\x1c\xa2\x9f\x19\x18\x10\x80\x02\x42\x13^[a-z0-9_.-]{1,63}$\x12\x1f\n\x04kind\x18\x07 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12 \n\tpage_size\x18\x08 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\t \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x97\x01\n\x10GetUsageResponse\x12!\n\x05usage\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Usage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12!\n\x05total\x18\x03 \x01(\x0b\x32\x12.filmgate.v1.Usage\x12$\n\x07\x62udgets\x18\x04 \x03(\x0b\x32\x13.filmgate.v1.Budget\"\xd9\x02\n\x18ListLedgerEntriesRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x12T\n\ngeneration\x18\x03 \x01(\tB@\xa2\x9f\x19<\x1a:^(generations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$\x12\x38\n\x07session\x18\x04 \x01(\tB\'\xa2\x9f\x19#\x1a!^(sessions/[A-Za-z0-9_-]{1,64})?$\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x19ListLedgerEntriesResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.filmgate.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf3\x01\n\rBudgetService\x12^\n\x08GetUsage\x12\x1c.filmgate.v1.GetUsageRequest\x1a\x1d.filmgate.v1.GetUsageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/usage\x12\x81\x01\n\x11ListLedgerEntries\x12%.filmgate.v1.ListLedgerEntriesRequest\x1a&.filmgate.v1.ListLedgerEntriesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/ledgerEntriesb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n filmgate/v1/budget_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x18\x66ilmgate/v1/budget.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x04\n\x0fGetUsageRequest\x12.\n\nstart_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x66\n\x08group_by\x18\x03 \x03(\tBT\xa2\x9f\x19P\x1aL^(model|provider|kind|session|state|hour|day|month|label:[a-z0-9_.-]{1,63})$8\x03\x12@\n\x05model\x18\x04 \x01(\tB1\xa2\x9f\x19-\x1a+^([a-z0-9-]{1,32}/[A-Za-z0-9._:-]{1,200})?$\x12\x38\n\x07session\x18\x05 \x01(\tB\'\xa2\x9f\x19#\x1a!^(sessions/[A-Za-z0-9_-]{1,64})?$\x12X\n\x06labels\x18\x06 \x03(\x0b\x32(.filmgate.v1.GetUsageRequest.LabelsEntryB\x1e\xa2\x9f\x19\x1a\x10\x80\x02\x38 B\x13^[a-z0-9_.-]{1,63}$\x12\x1f\n\x04kind\x18\x07 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12 \n\tpage_size\x18\x08 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\t \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x97\x01\n\x10GetUsageResponse\x12!\n\x05usage\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Usage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12!\n\x05total\x18\x03 \x01(\x0b\x32\x12.filmgate.v1.Usage\x12$\n\x07\x62udgets\x18\x04 \x03(\x0b\x32\x13.filmgate.v1.Budget\"\xd9\x02\n\x18ListLedgerEntriesRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x12T\n\ngeneration\x18\x03 \x01(\tB@\xa2\x9f\x19<\x1a:^(generations/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})?$\x12\x38\n\x07session\x18\x04 \x01(\tB\'\xa2\x9f\x19#\x1a!^(sessions/[A-Za-z0-9_-]{1,64})?$\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"_\n\x19ListLedgerEntriesResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.filmgate.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf3\x01\n\rBudgetService\x12^\n\x08GetUsage\x12\x1c.filmgate.v1.GetUsageRequest\x1a\x1d.filmgate.v1.GetUsageResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/usage\x12\x81\x01\n\x11ListLedgerEntries\x12%.filmgate.v1.ListLedgerEntriesRequest\x1a&.filmgate.v1.ListLedgerEntriesResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/api/v1/ledgerEntriesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETUSAGEREQUEST'].fields_by_name['session']._loaded_options = None
   _globals['_GETUSAGEREQUEST'].fields_by_name['session']._serialized_options = b'\242\237\031#\032!^(sessions/[A-Za-z0-9_-]{1,64})?$'
   _globals['_GETUSAGEREQUEST'].fields_by_name['labels']._loaded_options = None
-  _globals['_GETUSAGEREQUEST'].fields_by_name['labels']._serialized_options = b'\242\237\031\030\020\200\002B\023^[a-z0-9_.-]{1,63}$'
+  _globals['_GETUSAGEREQUEST'].fields_by_name['labels']._serialized_options = b'\242\237\031\032\020\200\0028 B\023^[a-z0-9_.-]{1,63}$'
   _globals['_GETUSAGEREQUEST'].fields_by_name['page_size']._loaded_options = None
   _globals['_GETUSAGEREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
   _globals['_GETUSAGEREQUEST'].fields_by_name['page_token']._loaded_options = None
@@ -63,15 +63,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUDGETSERVICE'].methods_by_name['ListLedgerEntries']._loaded_options = None
   _globals['_BUDGETSERVICE'].methods_by_name['ListLedgerEntries']._serialized_options = b'\202\323\344\223\002\027\022\025/api/v1/ledgerEntries'
   _globals['_GETUSAGEREQUEST']._serialized_start=193
-  _globals['_GETUSAGEREQUEST']._serialized_end=781
-  _globals['_GETUSAGEREQUEST_LABELSENTRY']._serialized_start=736
-  _globals['_GETUSAGEREQUEST_LABELSENTRY']._serialized_end=781
-  _globals['_GETUSAGERESPONSE']._serialized_start=784
-  _globals['_GETUSAGERESPONSE']._serialized_end=935
-  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=938
-  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=1283
-  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=1285
-  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=1380
-  _globals['_BUDGETSERVICE']._serialized_start=1383
-  _globals['_BUDGETSERVICE']._serialized_end=1626
+  _globals['_GETUSAGEREQUEST']._serialized_end=783
+  _globals['_GETUSAGEREQUEST_LABELSENTRY']._serialized_start=738
+  _globals['_GETUSAGEREQUEST_LABELSENTRY']._serialized_end=783
+  _globals['_GETUSAGERESPONSE']._serialized_start=786
+  _globals['_GETUSAGERESPONSE']._serialized_end=937
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=940
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=1285
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=1287
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=1382
+  _globals['_BUDGETSERVICE']._serialized_start=1385
+  _globals['_BUDGETSERVICE']._serialized_end=1628
 # @@protoc_insertion_point(module_scope)

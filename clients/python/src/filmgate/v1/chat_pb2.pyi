@@ -1,3 +1,4 @@
+from filmgate.v1 import limits_pb2 as _limits_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from filmgate.v1 import artifact_pb2 as filmgate_dot_v1_dot_artifact__pb2
 from filmgate.v1 import chat_pb2 as filmgate_dot_v1_dot_chat__pb2
+from filmgate.v1 import limits_pb2 as filmgate_dot_v1_dot_limits__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ilmgate/v1/chat_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x16\x66ilmgate/v1/chat.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xcb\x04\n\x0b\x43hatRequest\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.filmgate.v1.ChatMessage\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x18\n\x0btemperature\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\nmax_tokens\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x0c\n\x04stop\x18\x07 \x03(\t\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12 \n\x05tools\x18\t \x03(\x0b\x32\x11.filmgate.v1.Tool\x12,\n\x0btool_choice\x18\n \x01(\x0b\x32\x17.filmgate.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x0b \x01(\x08H\x04\x88\x01\x01\x12\x34\n\x0fresponse_format\x18\x0c \x01(\x0b\x32\x1b.filmgate.v1.ResponseFormat\x12\x31\n\x10provider_options\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x34\n\x06labels\x18\x0e \x03(\x0b\x32$.filmgate.v1.ChatRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x16\n\x14_parallel_tool_calls\"\x8e\x01\n\x0c\x43hatResponse\x12\'\n\x05start\x18\x01 \x01(\x0b\x32\x16.filmgate.v1.ChatStartH\x00\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x16.filmgate.v1.ChatDeltaH\x00\x12#\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x14.filmgate.v1.ChatEndH\x00\x42\x07\n\x05\x65vent\"\x99\x02\n\x15OptimizePromptRequest\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x1f\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\r\n\x05style\x18\x03 \x01(\t\x12\x1c\n\x0f\x65nhance_details\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12\x10\n\x08language\x18\x06 \x01(\t\x12>\n\x06labels\x18\x07 \x03(\x0b\x32..filmgate.v1.OptimizePromptRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_enhance_details\"\xfd\x01\n\x16OptimizePromptResponse\x12\x17\n\x0foriginal_prompt\x18\x01 \x01(\t\x12\x18\n\x10optimized_prompt\x18\x02 \x01(\t\x12\x14\n\x0cimprovements\x18\x03 \x03(\t\x12\x11\n\toptimized\x18\x04 \x01(\x08\x12\x10\n\x08language\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12&\n\x05usage\x18\x08 \x01(\x0b\x32\x17.filmgate.v1.TokenUsage\x12\x1b\n\x0e\x63ost_micro_usd\x18\t \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_cost_micro_usd2\xe5\x01\n\x0b\x43hatService\x12V\n\x04\x43hat\x12\x18.filmgate.v1.ChatRequest\x1a\x19.filmgate.v1.ChatResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/api/v1/chat:\x01*0\x01\x12~\n\x0eOptimizePrompt\x12\".filmgate.v1.OptimizePromptRequest\x1a#.filmgate.v1.OptimizePromptResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/prompts:optimize:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x66ilmgate/v1/chat_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x16\x66ilmgate/v1/chat.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xfa\x05\n\x0b\x43hatRequest\x12\x35\n\x08messages\x18\x01 \x03(\x0b\x32\x18.filmgate.v1.ChatMessageB\t\xa2\x9f\x19\x05\x30\x01\x38\xe8\x07\x12\x16\n\x05model\x18\x02 \x01(\tB\x07\xa2\x9f\x19\x03\x10\x80\x02\x12\x38\n\x07session\x18\x03 \x01(\tB\'\xa2\x9f\x19#\x1a!^(sessions/[A-Za-z0-9_-]{1,64})?$\x12\x30\n\x0btemperature\x18\x04 \x01(\x01\x42\x16\xa2\x9f\x19\x12!\x00\x00\x00\x00\x00\x00\x00\x00)\x00\x00\x00\x00\x00\x00\x00@H\x00\x88\x01\x01\x12*\n\x05top_p\x18\x05 \x01(\x01\x42\x16\xa2\x9f\x19\x12!\x8d\xed\xb5\xa0\xf7\xc6\xb0>)\x00\x00\x00\x00\x00\x00\xf0?H\x01\x88\x01\x01\x12&\n\nmax_tokens\x18\x06 \x01(\rB\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\xf0?H\x02\x88\x01\x01\x12\x16\n\x04stop\x18\x07 \x03(\tB\x08\xa2\x9f\x19\x04\x08\x01\x38\x04\x12\x11\n\x04seed\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12)\n\x05tools\x18\t \x03(\x0b\x32\x11.filmgate.v1.ToolB\x07\xa2\x9f\x19\x03\x38\x80\x01\x12,\n\x0btool_choice\x18\n \x01(\x0b\x32\x17.filmgate.v1.ToolChoice\x12 \n\x13parallel_tool_calls\x18\x0b \x01(\x08H\x04\x88\x01\x01\x12\x34\n\x0fresponse_format\x18\x0c \x01(\x0b\x32\x1b.filmgate.v1.ResponseFormat\x12\x31\n\x10provider_options\x18\r \x01(\x0b\x32\x17.google.protobuf.Struct\x12T\n\x06labels\x18\x0e \x03(\x0b\x32$.filmgate.v1.ChatRequest.LabelsEntryB\x1e\xa2\x9f\x19\x1a\x10\x80\x02\x38 B\x13^[a-z0-9_.-]{1,63}$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\r\n\x0b_max_tokensB\x07\n\x05_seedB\x16\n\x14_parallel_tool_calls\"\x8e\x01\n\x0c\x43hatResponse\x12\'\n\x05start\x18\x01 \x01(\x0b\x32\x16.filmgate.v1.ChatStartH\x00\x12\'\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x16.filmgate.v1.ChatDeltaH\x00\x12#\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x14.filmgate.v1.ChatEndH\x00\x42\x07\n\x05\x65vent\"\x8b\x03\n\x15OptimizePromptRequest\x12\x1e\n\x06prompt\x18\x01 \x01(\tB\x0e\xa2\x9f\x19\n\x08\x01\x10\x80\xfa\x01\x1a\x02\\S\x12=\n\x04kind\x18\x02 \x01(\x0e\x32\x11.filmgate.v1.KindB\x1c\xa2\x9f\x19\x18J\nKIND_VIDEOJ\nKIND_IMAGE\x12\x16\n\x05style\x18\x03 \x01(\tB\x07\xa2\x9f\x19\x03\x10\x80\x02\x12\x1c\n\x0f\x65nhance_details\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\x05model\x18\x05 \x01(\tB\x07\xa2\x9f\x19\x03\x10\x80\x02\x12\"\n\x08language\x18\x06 \x01(\tB\x10\xa2\x9f\x19\x0c\x1a\n^(zh|en)?$\x12^\n\x06labels\x18\x07 \x03(\x0b\x32..filmgate.v1.OptimizePromptRequest.LabelsEntryB\x1e\xa2\x9f\x19\x1a\x10\x80\x02\x38 B\x13^[a-z0-9_.-]{1,63}$\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x12\n\x10_enhance_details\"\xfd\x01\n\x16OptimizePromptResponse\x12\x17\n\x0foriginal_prompt\x18\x01 \x01(\t\x12\x18\n\x10optimized_prompt\x18\x02 \x01(\t\x12\x14\n\x0cimprovements\x18\x03 \x03(\t\x12\x11\n\toptimized\x18\x04 \x01(\x08\x12\x10\n\x08language\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12&\n\x05usage\x18\x08 \x01(\x0b\x32\x17.filmgate.v1.TokenUsage\x12\x1b\n\x0e\x63ost_micro_usd\x18\t \x01(\x03H\x00\x88\x01\x01\x42\x11\n\x0f_cost_micro_usd2\xe5\x01\n\x0b\x43hatService\x12V\n\x04\x43hat\x12\x18.filmgate.v1.ChatRequest\x1a\x19.filmgate.v1.ChatResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/api/v1/chat:\x01*0\x01\x12~\n\x0eOptimizePrompt\x12\".filmgate.v1.OptimizePromptRequest\x1a#.filmgate.v1.OptimizePromptResponse\"#\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/prompts:optimize:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,24 +38,54 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CHATREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_CHATREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_CHATREQUEST'].fields_by_name['messages']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['messages']._serialized_options = b'\242\237\031\0050\0018\350\007'
+  _globals['_CHATREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['model']._serialized_options = b'\242\237\031\003\020\200\002'
+  _globals['_CHATREQUEST'].fields_by_name['session']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['session']._serialized_options = b'\242\237\031#\032!^(sessions/[A-Za-z0-9_-]{1,64})?$'
+  _globals['_CHATREQUEST'].fields_by_name['temperature']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['temperature']._serialized_options = b'\242\237\031\022!\000\000\000\000\000\000\000\000)\000\000\000\000\000\000\000@'
+  _globals['_CHATREQUEST'].fields_by_name['top_p']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['top_p']._serialized_options = b'\242\237\031\022!\215\355\265\240\367\306\260>)\000\000\000\000\000\000\360?'
+  _globals['_CHATREQUEST'].fields_by_name['max_tokens']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['max_tokens']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\360?'
+  _globals['_CHATREQUEST'].fields_by_name['stop']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['stop']._serialized_options = b'\242\237\031\004\010\0018\004'
+  _globals['_CHATREQUEST'].fields_by_name['tools']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['tools']._serialized_options = b'\242\237\031\0038\200\001'
+  _globals['_CHATREQUEST'].fields_by_name['labels']._loaded_options = None
+  _globals['_CHATREQUEST'].fields_by_name['labels']._serialized_options = b'\242\237\031\032\020\200\0028 B\023^[a-z0-9_.-]{1,63}$'
   _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._loaded_options = None
   _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['prompt']._loaded_options = None
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['prompt']._serialized_options = b'\242\237\031\n\010\001\020\200\372\001\032\002\\S'
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['kind']._loaded_options = None
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['kind']._serialized_options = b'\242\237\031\030J\nKIND_VIDEOJ\nKIND_IMAGE'
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['style']._loaded_options = None
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['style']._serialized_options = b'\242\237\031\003\020\200\002'
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['model']._serialized_options = b'\242\237\031\003\020\200\002'
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['language']._loaded_options = None
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['language']._serialized_options = b'\242\237\031\014\032\n^(zh|en)?$'
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['labels']._loaded_options = None
+  _globals['_OPTIMIZEPROMPTREQUEST'].fields_by_name['labels']._serialized_options = b'\242\237\031\032\020\200\0028 B\023^[a-z0-9_.-]{1,63}$'
   _globals['_CHATSERVICE'].methods_by_name['Chat']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['Chat']._serialized_options = b'\202\323\344\223\002\021\"\014/api/v1/chat:\001*'
   _globals['_CHATSERVICE'].methods_by_name['OptimizePrompt']._loaded_options = None
   _globals['_CHATSERVICE'].methods_by_name['OptimizePrompt']._serialized_options = b'\202\323\344\223\002\035\"\030/api/v1/prompts:optimize:\001*'
-  _globals['_CHATREQUEST']._serialized_start=160
-  _globals['_CHATREQUEST']._serialized_end=747
-  _globals['_CHATREQUEST_LABELSENTRY']._serialized_start=628
-  _globals['_CHATREQUEST_LABELSENTRY']._serialized_end=673
-  _globals['_CHATRESPONSE']._serialized_start=750
-  _globals['_CHATRESPONSE']._serialized_end=892
-  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_start=895
-  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_end=1176
-  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_start=628
-  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_end=673
-  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_start=1179
-  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_end=1432
-  _globals['_CHATSERVICE']._serialized_start=1435
-  _globals['_CHATSERVICE']._serialized_end=1664
+  _globals['_CHATREQUEST']._serialized_start=186
+  _globals['_CHATREQUEST']._serialized_end=948
+  _globals['_CHATREQUEST_LABELSENTRY']._serialized_start=829
+  _globals['_CHATREQUEST_LABELSENTRY']._serialized_end=874
+  _globals['_CHATRESPONSE']._serialized_start=951
+  _globals['_CHATRESPONSE']._serialized_end=1093
+  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_start=1096
+  _globals['_OPTIMIZEPROMPTREQUEST']._serialized_end=1491
+  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_start=829
+  _globals['_OPTIMIZEPROMPTREQUEST_LABELSENTRY']._serialized_end=874
+  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_start=1494
+  _globals['_OPTIMIZEPROMPTRESPONSE']._serialized_end=1747
+  _globals['_CHATSERVICE']._serialized_start=1750
+  _globals['_CHATSERVICE']._serialized_end=1979
 # @@protoc_insertion_point(module_scope)

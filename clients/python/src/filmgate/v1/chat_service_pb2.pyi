@@ -1,5 +1,6 @@
 from filmgate.v1 import artifact_pb2 as _artifact_pb2
 from filmgate.v1 import chat_pb2 as _chat_pb2
+from filmgate.v1 import limits_pb2 as _limits_pb2
 from google.api import annotations_pb2 as _annotations_pb2
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf.internal import containers as _containers

@@ -28,7 +28,7 @@ from filmgate.v1 import model_pb2 as filmgate_dot_v1_dot_model__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66ilmgate/v1/model_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x17\x66ilmgate/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"\xfd\x01\n\x11ListModelsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12\x10\n\x08provider\x18\x04 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x05 \x03(\t\x12)\n\rmax_micro_usd\x18\x06 \x01(\x03\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12\x11\n\tavailable\x18\x07 \x01(\x08\x42\x10\n\x0e_max_micro_usd\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.filmgate.v1.Model\"d\n\x11ListRoutesRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"Q\n\x12ListRoutesResponse\x12\"\n\x06routes\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Route\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x14ListProvidersRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"Z\n\x15ListProvidersResponse\x12(\n\tproviders\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xba\x03\n\x0cModelService\x12\x65\n\nListModels\x12\x1e.filmgate.v1.ListModelsRequest\x1a\x1f.filmgate.v1.ListModelsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/models\x12i\n\x08GetModel\x12\x1c.filmgate.v1.GetModelRequest\x1a\x1d.filmgate.v1.GetModelResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/{name=**}\x12\x65\n\nListRoutes\x12\x1e.filmgate.v1.ListRoutesRequest\x1a\x1f.filmgate.v1.ListRoutesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/routes\x12q\n\rListProviders\x12!.filmgate.v1.ListProvidersRequest\x1a\".filmgate.v1.ListProvidersResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/providersb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x66ilmgate/v1/model_service.proto\x12\x0b\x66ilmgate.v1\x1a\x1a\x66ilmgate/v1/artifact.proto\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x17\x66ilmgate/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"\x84\x05\n\x11ListModelsRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\x12\x1f\n\x04kind\x18\x03 \x01(\x0e\x32\x11.filmgate.v1.Kind\x12)\n\x08provider\x18\x04 \x01(\tB\x17\xa2\x9f\x19\x13\x1a\x11^[a-z0-9-]{0,32}$\x12\x81\x03\n\x0c\x63\x61pabilities\x18\x05 \x03(\tB\xea\x02\xa2\x9f\x19\xe5\x02\x1a\xe2\x02^(text|first_frame|first_and_last_frame|reference|source|mask|sequence|audio|duration|fps|width|height|aspect_ratio|steps|samples|guidance|seed|negative_prompt|resolution|motion|camera|style|quality|strength|background|format|voice|language|speed|instructions|lyrics|instrumental|INPUT_ROLE_(AUDIO|FIRST_FRAME|LAST_FRAME|MASK|REFERENCE|SEQUENCE|SOURCE))$\x12)\n\rmax_micro_usd\x18\x06 \x01(\x03\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00H\x00\x88\x01\x01\x12\x11\n\tavailable\x18\x07 \x01(\x08\x42\x10\n\x0e_max_micro_usd\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"5\n\x10GetModelResponse\x12!\n\x05model\x18\x01 \x01(\x0b\x32\x12.filmgate.v1.Model\"d\n\x11ListRoutesRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"Q\n\x12ListRoutesResponse\x12\"\n\x06routes\x18\x01 \x03(\x0b\x32\x12.filmgate.v1.Route\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"g\n\x14ListProvidersRequest\x12 \n\tpage_size\x18\x01 \x01(\x05\x42\r\xa2\x9f\x19\t!\x00\x00\x00\x00\x00\x00\x00\x00\x12-\n\npage_token\x18\x02 \x01(\tB\x19\xa2\x9f\x19\x15\x10\x80\x08\x1a\x10^[A-Za-z0-9_-]*$\"Z\n\x15ListProvidersResponse\x12(\n\tproviders\x18\x01 \x03(\x0b\x32\x15.filmgate.v1.Provider\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xba\x03\n\x0cModelService\x12\x65\n\nListModels\x12\x1e.filmgate.v1.ListModelsRequest\x1a\x1f.filmgate.v1.ListModelsResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/models\x12i\n\x08GetModel\x12\x1c.filmgate.v1.GetModelRequest\x1a\x1d.filmgate.v1.GetModelResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/api/v1/models/{name=**}\x12\x65\n\nListRoutes\x12\x1e.filmgate.v1.ListRoutesRequest\x1a\x1f.filmgate.v1.ListRoutesResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/routes\x12q\n\rListProviders\x12!.filmgate.v1.ListProvidersRequest\x1a\".filmgate.v1.ListProvidersResponse\"\x19\x82\xd3\xe4\x93\x02\x13\x12\x11/api/v1/providersb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMODELSREQUEST'].fields_by_name['page_token']._serialized_options = b'\242\237\031\025\020\200\010\032\020^[A-Za-z0-9_-]*$'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['provider']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['provider']._serialized_options = b'\242\237\031\023\032\021^[a-z0-9-]{0,32}$'
+  _globals['_LISTMODELSREQUEST'].fields_by_name['capabilities']._loaded_options = None
+  _globals['_LISTMODELSREQUEST'].fields_by_name['capabilities']._serialized_options = b'\242\237\031\345\002\032\342\002^(text|first_frame|first_and_last_frame|reference|source|mask|sequence|audio|duration|fps|width|height|aspect_ratio|steps|samples|guidance|seed|negative_prompt|resolution|motion|camera|style|quality|strength|background|format|voice|language|speed|instructions|lyrics|instrumental|INPUT_ROLE_(AUDIO|FIRST_FRAME|LAST_FRAME|MASK|REFERENCE|SEQUENCE|SOURCE))$'
   _globals['_LISTMODELSREQUEST'].fields_by_name['max_micro_usd']._loaded_options = None
   _globals['_LISTMODELSREQUEST'].fields_by_name['max_micro_usd']._serialized_options = b'\242\237\031\t!\000\000\000\000\000\000\000\000'
   _globals['_LISTROUTESREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -58,21 +62,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELSERVICE'].methods_by_name['ListProviders']._loaded_options = None
   _globals['_MODELSERVICE'].methods_by_name['ListProviders']._serialized_options = b'\202\323\344\223\002\023\022\021/api/v1/providers'
   _globals['_LISTMODELSREQUEST']._serialized_start=158
-  _globals['_LISTMODELSREQUEST']._serialized_end=411
-  _globals['_LISTMODELSRESPONSE']._serialized_start=413
-  _globals['_LISTMODELSRESPONSE']._serialized_end=494
-  _globals['_GETMODELREQUEST']._serialized_start=496
-  _globals['_GETMODELREQUEST']._serialized_end=527
-  _globals['_GETMODELRESPONSE']._serialized_start=529
-  _globals['_GETMODELRESPONSE']._serialized_end=582
-  _globals['_LISTROUTESREQUEST']._serialized_start=584
-  _globals['_LISTROUTESREQUEST']._serialized_end=684
-  _globals['_LISTROUTESRESPONSE']._serialized_start=686
-  _globals['_LISTROUTESRESPONSE']._serialized_end=767
-  _globals['_LISTPROVIDERSREQUEST']._serialized_start=769
-  _globals['_LISTPROVIDERSREQUEST']._serialized_end=872
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=874
-  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=964
-  _globals['_MODELSERVICE']._serialized_start=967
-  _globals['_MODELSERVICE']._serialized_end=1409
+  _globals['_LISTMODELSREQUEST']._serialized_end=802
+  _globals['_LISTMODELSRESPONSE']._serialized_start=804
+  _globals['_LISTMODELSRESPONSE']._serialized_end=885
+  _globals['_GETMODELREQUEST']._serialized_start=887
+  _globals['_GETMODELREQUEST']._serialized_end=918
+  _globals['_GETMODELRESPONSE']._serialized_start=920
+  _globals['_GETMODELRESPONSE']._serialized_end=973
+  _globals['_LISTROUTESREQUEST']._serialized_start=975
+  _globals['_LISTROUTESREQUEST']._serialized_end=1075
+  _globals['_LISTROUTESRESPONSE']._serialized_start=1077
+  _globals['_LISTROUTESRESPONSE']._serialized_end=1158
+  _globals['_LISTPROVIDERSREQUEST']._serialized_start=1160
+  _globals['_LISTPROVIDERSREQUEST']._serialized_end=1263
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_start=1265
+  _globals['_LISTPROVIDERSRESPONSE']._serialized_end=1355
+  _globals['_MODELSERVICE']._serialized_start=1358
+  _globals['_MODELSERVICE']._serialized_end=1800
 # @@protoc_insertion_point(module_scope)
