@@ -66,6 +66,7 @@ pub(crate) async fn start() -> Result<SocketAddr> {
         .route("/still.jpg", get(async |State(answers): Shared| answers.still.clone()))
         .with_state(&*answers);
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    #[expect(clippy::disallowed_methods, reason = "it serves until the benchmark ends")]
     tokio::spawn(async move { axum::serve(listener, app).await });
     Ok(address)
 }

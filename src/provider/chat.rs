@@ -68,11 +68,12 @@ impl ChatOrder {
     /// What is said in it, for keeping it out of what is shown.
     pub fn texts(&self) -> Vec<&str> {
         let parts = self.messages.iter().flat_map(|message| &message.content);
-        let text = |part| match part {
-            &Part::Text(ref text) => Some(text.as_str()),
-            &Part::Image { .. } => None,
-        };
-        parts.filter_map(text).collect()
+        parts
+            .filter_map(|part| match part {
+                Part::Text(text) => Some(text.as_str()),
+                Part::Image { .. } => None,
+            })
+            .collect()
     }
 
     /// Forgets the pictures, which are large, once they are written down.

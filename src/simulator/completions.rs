@@ -40,7 +40,7 @@ impl Answer {
         let choice =
             |index| json!({ "index": index, "message": message, "logprobs": logprobs, "finish_reason": self.finish() });
         let choices: Vec<Value> = (0..self.n).map(choice).collect();
-        let mut page = self.page("chat.completion", json!(choices));
+        let mut page = self.page("chat.completion", &json!(choices));
         page["usage"] = self.usage();
         page
     }
@@ -49,7 +49,7 @@ impl Answer {
     pub(super) fn events(self, with_usage: bool) -> impl Iterator<Item = Value> + Send + 'static {
         let usage = with_usage.then(|| self.usage());
         let last = usage.map(|usage| {
-            let mut page = self.page("chat.completion.chunk", json!([]));
+            let mut page = self.page("chat.completion.chunk", &json!([]));
             page["usage"] = usage;
             page
         });
@@ -80,7 +80,7 @@ impl Answer {
             if let Some(text) = delta["content"].as_str().filter(|text| self.with_logprobs && !text.is_empty()) {
                 choice["logprobs"] = logprobs(&[text.to_owned()]);
             }
-            let mut page = self.page("chat.completion.chunk", json!([choice]));
+            let mut page = self.page("chat.completion.chunk", &json!([choice]));
             if with_usage {
                 page["usage"] = Value::Null;
             }
@@ -88,7 +88,7 @@ impl Answer {
         })
     }
 
-    fn page(&self, object: &str, choices: Value) -> Value {
+    fn page(&self, object: &str, choices: &Value) -> Value {
         json!({
             "id": self.id,
             "object": object,
@@ -143,7 +143,7 @@ pub(super) fn question(body: &Value) -> Question {
     let last = messages.last().filter(|message| message["role"] == "tool" || message["role"] == "function");
     let tools = body["tools"].as_array().unwrap_or(&none).iter().map(|tool| &tool["function"]);
     let format = &body["response_format"];
-    let limit = body["max_completion_tokens"].as_u64().or(body["max_tokens"].as_u64());
+    let limit = body["max_completion_tokens"].as_u64().or_else(|| body["max_tokens"].as_u64());
     Question {
         prompt: last_of("user").unwrap_or_default(),
         tool_said: last.map(|message| text(&message["content"])),

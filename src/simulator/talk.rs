@@ -138,7 +138,7 @@ impl Question {
             n_thoughts: tokens(thoughts).len() as u64,
         };
         if has("[refuse]") {
-            speech.refusal = "I cannot help with that.".to_owned();
+            "I cannot help with that.".clone_into(&mut speech.refusal);
         } else if has("[filter]") {
             speech.end = End::Filter;
         } else if !speech.calls.is_empty() {
@@ -224,9 +224,9 @@ impl Example<'_> {
         match kind.map(str::to_ascii_lowercase).as_deref() {
             Some("integer") => {
                 let above = schema["exclusiveMinimum"].as_i64().map(|least| least.saturating_add(1));
-                json!(schema["minimum"].as_i64().or(above).or(schema["maximum"].as_i64()).unwrap_or(1))
+                json!(schema["minimum"].as_i64().or(above).or_else(|| schema["maximum"].as_i64()).unwrap_or(1))
             }
-            Some("number") => json!(schema["minimum"].as_f64().or(schema["maximum"].as_f64()).unwrap_or(1.5)),
+            Some("number") => json!(schema["minimum"].as_f64().or_else(|| schema["maximum"].as_f64()).unwrap_or(1.5)),
             Some("boolean") => json!(true),
             Some("null") => Value::Null,
             Some("array") => {

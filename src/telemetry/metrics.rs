@@ -53,6 +53,12 @@ pub struct UnderWay {
     requests: UpDownCounter<i64>,
 }
 
+/// Bounds of the times of a door's calls, streams included.
+const CALL_SECONDS: [f64; 15] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0];
+/// Bounds of the times of calls of providers.
+const PROVIDER_CALL_SECONDS: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
 impl Metrics {
     /// Instruments of the process's meter, which [`super::init`] sets: call that first.
     pub fn new() -> Self {
@@ -69,12 +75,8 @@ impl Metrics {
             request_duration: meter
                 .f64_histogram("filmgate.request.duration")
                 .with_unit("s")
-                .with_description(
-                    "Time from a call's head to the end of its answer, streams included, by door and route",
-                )
-                .with_boundaries(vec![
-                    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 300.0,
-                ])
+                .with_description("Time from a call's head to the end of its answer, by door and route")
+                .with_boundaries(CALL_SECONDS.to_vec())
                 .build(),
             requests_under_way: meter
                 .i64_up_down_counter("filmgate.requests.active")
@@ -96,7 +98,7 @@ impl Metrics {
                 .f64_histogram("filmgate.provider.call.duration")
                 .with_unit("s")
                 .with_description("Time of calls of providers' APIs, by provider, operation and outcome")
-                .with_boundaries(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+                .with_boundaries(PROVIDER_CALL_SECONDS.to_vec())
                 .build(),
             webhooks: meter
                 .u64_counter("filmgate.webhooks.received")

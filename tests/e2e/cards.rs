@@ -77,7 +77,7 @@ async fn models(server: &Server) -> Vec<Model> {
         let page = server.models().await.list_models(request.clone()).await.unwrap().into_inner();
         all.extend(page.models);
         if page.next_page_token.is_empty() {
-            all.retain(|model| !model.name.starts_with("sample/"));
+            all.retain(|model| !model.name.starts_with("sample/") && model.kind() != Kind::Text);
             return all;
         }
         request.page_token = page.next_page_token;

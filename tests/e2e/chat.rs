@@ -97,13 +97,11 @@ async fn the_sample_answers_word_by_word_and_says_that_it_is_one() {
     assert!(usage.input_tokens >= 4 && usage.output_tokens > 20, "{usage:?}");
 }
 
-#[tokio::test]
-async fn all_that_is_wrong_with_a_chat_is_told_at_once() {
-    let server = Setup::sample().start().await;
-    let mut client = ChatServiceClient::new(server.channel().await);
+/// A chat with something wrong wherever something can be.
+fn all_wrong() -> ChatRequest {
     let call = ToolCall { id: "1".to_owned(), name: "f".to_owned(), arguments_json: "{}".to_owned() };
     let private = || Source::Uri("https://127.0.0.1/a.png".to_owned());
-    let request = ChatRequest {
+    ChatRequest {
         messages: vec![
             ChatMessage::default(),
             says(ChatRole::System, vec![image(private())]),
@@ -126,7 +124,13 @@ async fn all_that_is_wrong_with_a_chat_is_told_at_once() {
         labels: [("Team".to_owned(), String::new())].into(),
         model: "nothing".to_owned(),
         ..ChatRequest::default()
-    };
+    }
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_with_a_chat_is_told_at_once() {
+    let server = Setup::sample().start().await;
+    let mut client = ChatServiceClient::new(server.channel().await);
     let fields = [
         "messages[0].role",
         "messages[1].content[0].image",
@@ -147,7 +151,7 @@ async fn all_that_is_wrong_with_a_chat_is_told_at_once() {
         "labels[\"Team\"]",
         "model",
     ];
-    assert_eq!(refusal(client.chat(request).await, &"all wrong"), invalid(&fields));
+    assert_eq!(refusal(client.chat(all_wrong()).await, &"all wrong"), invalid(&fields));
     let none = client.chat(ChatRequest::default()).await;
     assert_eq!(refusal(none, &"no messages"), invalid(&["messages"]));
     let unknown = client.chat(ChatRequest { model: "nothing".to_owned(), ..asks("x") }).await.unwrap_err();

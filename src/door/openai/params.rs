@@ -107,7 +107,7 @@ impl Params {
 
     #[cfg(test)]
     pub(super) fn of_json(fields: Value) -> Self {
-        let fields = fields.as_object().cloned().unwrap_or_default();
+        let Value::Object(fields) = fields else { panic!("no object: {fields}") };
         Self { fields, files: Vec::new(), format: Format::Json, _place: None }
     }
 
@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    fn told(problem: Problem) -> String {
+    fn told(problem: &Problem) -> String {
         format!("{problem:?}")
     }
 
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(read.whole("f").unwrap(), Some(5));
         assert!(read.none_left().is_ok());
         let mut wrong = Params::of_json(json!({ "a": 1, "b": "2", "c": "true", "d": [], "e": 2.5 }));
-        let refused = told(wrong.text("a").unwrap_err());
+        let refused = told(&wrong.text("a").unwrap_err());
         assert!(refused.contains("Invalid type for 'a': expected a string, but got an integer instead."), "{refused}");
         assert!(wrong.whole("b").is_err() && wrong.flag("c").is_err() && wrong.number("d").is_err());
         assert!(wrong.whole("e").is_err());
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_refused() {
         let read = Params::of_json(json!({ "n": null, "colour": 1 }));
-        assert!(told(read.none_left().unwrap_err()).contains("Unknown parameter: 'colour'."));
+        assert!(told(&read.none_left().unwrap_err()).contains("Unknown parameter: 'colour'."));
     }
 
     #[test]

@@ -53,12 +53,12 @@ fn a_plain_question_is_written_as_every_server_reads_it() {
     assert_eq!(written(&order), r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#);
 }
 
-#[test]
-fn everything_an_order_has_is_written() {
+/// An order with everything that there is.
+fn full_order() -> ChatOrder {
     let image = |file| Part::Image { file, detail: Some("low".to_owned()) };
     let picture = InputFile::Bytes { media_type: "image/png".to_owned(), data: Bytes::from_static(b"abc") };
     let call = ToolCall { id: "c".to_owned(), name: "f".to_owned(), arguments: r#"{"b":1,"a":2}"#.to_owned() };
-    let order = ChatOrder {
+    ChatOrder {
         temperature: Some(0.5),
         top_p: Some(0.9),
         max_tokens: Some(7),
@@ -99,7 +99,12 @@ fn everything_an_order_has_is_written() {
                 ..message(Speaker::Tool, vec![Part::Text("done".to_owned())])
             },
         ])
-    };
+    }
+}
+
+#[test]
+fn everything_an_order_has_is_written() {
+    let order = full_order();
     let text = written(&order);
     assert!(text.contains(r#""parameters":{"z": 1, "a": 2.50}"#), "as it was written: {text}");
     assert!(text.contains(r#""schema":{"z":1,"a":2}"#), "as it was written: {text}");
@@ -187,7 +192,7 @@ fn whole(page: &Value) -> (Vec<ChatDelta>, Option<ChatEnd>) {
     (deltas(said), reader.end())
 }
 
-fn part(delta: Value, finish: Option<&str>) -> Value {
+fn part(delta: &Value, finish: Option<&str>) -> Value {
     json!({ "id": "x", "object": "chat.completion.chunk", "created": 1, "model": "m",
         "choices": [{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish }], "usage": null })
 }
@@ -205,10 +210,10 @@ fn text_comes_piece_by_piece_and_ends_with_its_tokens() {
     let usage = json!({ "prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15,
         "prompt_tokens_details": { "cached_tokens": 4 }, "completion_tokens_details": { "reasoning_tokens": 2 } });
     let (deltas, end) = heard(&[
-        part(json!({ "role": "assistant", "content": "", "refusal": null }), None),
-        part(json!({ "content": "Hä" }), None),
-        part(json!({ "content": " \"you\"\n" }), None),
-        part(json!({}), Some("stop")),
+        part(&json!({ "role": "assistant", "content": "", "refusal": null }), None),
+        part(&json!({ "content": "Hä" }), None),
+        part(&json!({ "content": " \"you\"\n" }), None),
+        part(&json!({}), Some("stop")),
         json!({ "id": "x", "choices": [], "usage": usage }),
     ]);
     assert_eq!(deltas, [text("Hä"), text(" \"you\"\n"), finish(Finish::Stop)]);
@@ -219,9 +224,9 @@ fn text_comes_piece_by_piece_and_ends_with_its_tokens() {
 #[test]
 fn an_answer_without_its_end_is_no_answer() {
     assert_eq!(heard(&[]).1, None);
-    assert_eq!(heard(&[part(json!({ "content": "a" }), None)]).1, None);
+    assert_eq!(heard(&[part(&json!({ "content": "a" }), None)]).1, None);
     let one_of_two = json!({ "choices": [{ "index": 1, "delta": { "content": "b" } }] });
-    assert_eq!(heard(&[part(json!({ "content": "a" }), Some("stop")), one_of_two]).1, None);
+    assert_eq!(heard(&[part(&json!({ "content": "a" }), Some("stop")), one_of_two]).1, None);
 }
 
 #[test]
@@ -231,7 +236,7 @@ fn tools_are_told_apart_however_a_server_counts_them() {
             "function": { "name": name, "arguments": arguments } }] })
     };
     let all = |parts: &[Value]| {
-        let parts: Vec<Value> = parts.iter().map(|delta| part(delta.clone(), None)).collect();
+        let parts: Vec<Value> = parts.iter().map(|delta| part(delta, None)).collect();
         let mut calls: Vec<ToolCall> = Vec::new();
         for delta in heard(&parts).0.into_iter().flat_map(|delta| delta.tool_calls) {
             let ToolCallDelta { index, id, name, arguments } = delta;
@@ -272,7 +277,7 @@ fn tools_are_told_apart_however_a_server_counts_them() {
         call(Value::Null, "c1", "f", Value::Null),
         json!({ "tool_calls": [{ "function": { "arguments": "{\"a\":1}" } }] }),
     ];
-    assert_eq!(all(&parts), [f.clone()]);
+    assert_eq!(all(&parts), std::slice::from_ref(&f));
     // No ids at all: each call gets one of its own.
     let parts = [call(json!(0), "", "f", json!("{}")), call(json!(1), "", "g", json!("{}"))];
     let made = all(&parts);
@@ -297,18 +302,18 @@ fn the_end_is_understood_in_every_servers_words() {
         ("end_turn", Finish::Stop),
         ("model_length", Finish::Length),
     ] {
-        assert_eq!(heard(&[part(json!({}), Some(word))]).0, [finish(expected)], "{word}");
+        assert_eq!(heard(&[part(&json!({}), Some(word))]).0, [finish(expected)], "{word}");
     }
-    let (deltas, end) = heard(&[part(json!({}), Some("something_new"))]);
+    let (deltas, end) = heard(&[part(&json!({}), Some("something_new"))]);
     assert_eq!(deltas[0].finish, Some(Finish::Stop));
     assert_eq!(deltas[0].extra["finish_reason"], "something_new");
     assert!(end.is_some());
     let mut reader = Reader::default();
-    let given_up = part(json!({}), Some("error")).to_string();
+    let given_up = part(&json!({}), Some("error")).to_string();
     let fault = reader.read(given_up.as_bytes(), &mut Said::new()).unwrap_err();
     assert!(matches!(fault, Fault::Abandoned(word) if word == "error"));
     // Only once, also where it is repeated.
-    let (deltas, _) = heard(&[part(json!({}), Some("stop")), part(json!({}), Some("stop"))]);
+    let (deltas, _) = heard(&[part(&json!({}), Some("stop")), part(&json!({}), Some("stop"))]);
     assert_eq!(deltas, [finish(Finish::Stop)]);
 }
 
@@ -321,12 +326,12 @@ fn thoughts_and_refusals_are_kept_apart_from_text() {
         json!({ "content": null, "reasoning": "hm", "reasoning_content": "hm" }),
         json!({ "content": [{ "type": "thinking", "thinking": [{ "type": "text", "text": "hm" }] }] }),
     ] {
-        assert_eq!(heard(&[part(delta.clone(), None)]).0, [reasoning("hm")], "{delta}");
+        assert_eq!(heard(&[part(&delta, None)]).0, [reasoning("hm")], "{delta}");
     }
     let parts = json!({ "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] });
-    assert_eq!(heard(&[part(parts, None)]).0, [text("ab")]);
+    assert_eq!(heard(&[part(&parts, None)]).0, [text("ab")]);
     let refusal = ChatDelta { refusal: "no".to_owned(), ..ChatDelta::default() };
-    assert_eq!(heard(&[part(json!({ "refusal": "no" }), None)]).0, [refusal]);
+    assert_eq!(heard(&[part(&json!({ "refusal": "no" }), None)]).0, [refusal]);
 }
 
 #[test]
@@ -352,7 +357,7 @@ fn odd_types_cost_only_themselves() {
         "index": "0", "delta": { "role": 1, "content": "a", "refusal": {}, "tool_calls": null, "reasoning": [], "function_call": null },
         "finish_reason": null,
     }], "usage": { "prompt_tokens": 1.0, "completion_tokens": "2" } });
-    let (deltas, end) = heard(&[odd, part(json!(null), Some("stop")), json!({}), json!({ "choices": null })]);
+    let (deltas, end) = heard(&[odd, part(&json!(null), Some("stop")), json!({}), json!({ "choices": null })]);
     assert_eq!(deltas, [text("a"), finish(Finish::Stop)]);
     let end = end.unwrap();
     assert_eq!(end.vendor_id.as_deref(), Some("7"));
@@ -362,7 +367,7 @@ fn odd_types_cost_only_themselves() {
 #[test]
 fn tokens_are_read_from_every_servers_count() {
     let check = |usage: Value, expected: Option<TokenUsage>| {
-        let mut last = part(json!({}), Some("stop"));
+        let mut last = part(&json!({}), Some("stop"));
         last["usage"] = usage.clone();
         assert_eq!(heard(&[last]).1.unwrap().usage, expected, "{usage}");
     };
@@ -431,7 +436,7 @@ fn an_error_is_told_from_an_answer() {
         let fault = Reader::default().read(text.as_bytes(), &mut Said::new()).unwrap_err();
         assert!(matches!(fault, Fault::Error(_)), "{error}");
     }
-    let mut good = part(json!({ "content": "a" }), None);
+    let mut good = part(&json!({ "content": "a" }), None);
     good["error"] = Value::Null;
     assert_eq!(heard(&[good]).0, [text("a")]);
     let fault = Reader::default().read(b"<html>", &mut Said::new()).unwrap_err();

@@ -53,7 +53,7 @@ impl Decoder {
     ///
     /// # Errors
     /// If it is too large. There is no use in asking again.
-    pub fn next(&mut self) -> Result<Option<Event<'_>>, TooLarge> {
+    pub fn next_event(&mut self) -> Result<Option<Event<'_>>, TooLarge> {
         self.forget_given();
         while let Some(line) = self.line() {
             if line.0 == line.1 && self.has_data {
@@ -68,7 +68,7 @@ impl Decoder {
     /// The last event after the last bytes, should the sender have left out the line that ends it.
     ///
     /// # Errors
-    /// As [`Decoder::next`].
+    /// As [`Decoder::next_event`].
     pub fn finish(&mut self) -> Result<Option<Event<'_>>, TooLarge> {
         self.forget_given();
         let rest = (self.start, self.bytes.len());
@@ -158,7 +158,7 @@ mod tests {
         let (mut decoder, mut events) = (Decoder::default(), Vec::new());
         for piece in bytes.chunks(size) {
             decoder.push(piece);
-            while let Some(event) = decoder.next().unwrap() {
+            while let Some(event) = decoder.next_event().unwrap() {
                 events.push(text(event));
             }
         }
@@ -199,7 +199,7 @@ mod tests {
         line.push(b"data: ");
         let n = (1..20).find(|_| {
             line.push(&mib);
-            line.next().is_err()
+            line.next_event().is_err()
         });
         assert_eq!(n, Some(8));
 
@@ -209,7 +209,7 @@ mod tests {
         data.push(b'\n');
         let n = (1..20).find(|_| {
             lines.push(&data);
-            lines.next().is_err()
+            lines.next_event().is_err()
         });
         assert_eq!(n, Some(8));
     }
@@ -219,11 +219,11 @@ mod tests {
         let mut decoder = Decoder::default();
         for _ in 0..10_000 {
             decoder.push(b"data: some text of a usual length\n\nda");
-            assert!(decoder.next().unwrap().is_some());
-            assert!(decoder.next().unwrap().is_none());
+            assert!(decoder.next_event().unwrap().is_some());
+            assert!(decoder.next_event().unwrap().is_none());
             decoder.push(b"ta: more\n\n");
-            assert!(decoder.next().unwrap().is_some());
-            assert!(decoder.next().unwrap().is_none());
+            assert!(decoder.next_event().unwrap().is_some());
+            assert!(decoder.next_event().unwrap().is_none());
         }
         assert!(decoder.bytes.capacity() < 1024, "{}", decoder.bytes.capacity());
     }

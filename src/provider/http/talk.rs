@@ -113,7 +113,7 @@ impl<L: Listener> Talk<L> {
             if self.has_ended {
                 return Ok(None);
             }
-            match self.decoder.next() {
+            match self.decoder.next_event() {
                 Ok(None) => self.read().await?,
                 Ok(Some(event)) => {
                     if self.listener.hear(event, &mut self.said)? == Heard::All {

@@ -148,7 +148,7 @@ fn question(body: &Value) -> Question {
             (_, _) => Choice::Free,
         },
         json: config["responseMimeType"] == "application/json",
-        schema: config.get("responseJsonSchema").or(config.get("responseSchema")).cloned(),
+        schema: config.get("responseJsonSchema").or_else(|| config.get("responseSchema")).cloned(),
         max_tokens: config["maxOutputTokens"].as_u64(),
         thinks: config["thinkingConfig"]["includeThoughts"] == true,
     }

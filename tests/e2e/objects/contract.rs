@@ -19,7 +19,7 @@ use crate::support::objects::ObjectServer;
 
 /// The size of a part of an upload to a bucket.
 const PART: usize = 8 << 20;
-const CHUNK: usize = 512 << 10;
+const CHUNK: usize = 256 << 10;
 
 async fn check(blobs: &Blobs) {
     let dir = TempDir::new().unwrap();

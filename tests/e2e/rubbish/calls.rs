@@ -103,7 +103,7 @@ async fn wrong_pages_and_filters_are_named_together() {
         let request = ListModelsRequest {
             page_size: -1,
             page_token: token(),
-            kind: 5,
+            kind: 77,
             provider: "A B".to_owned(),
             ..ListModelsRequest::default()
         };

@@ -218,7 +218,10 @@ fn field(field: &str, why: &str) -> Unwritable {
 }
 
 /// The vendor's own fields, and those of its `generationConfig`.
-fn own(order: &ChatOrder) -> Result<(Map<String, Value>, Map<String, Value>), Unwritable> {
+type Own = (Map<String, Value>, Map<String, Value>);
+
+/// What `provider_options` say.
+fn own(order: &ChatOrder) -> Result<Own, Unwritable> {
     let mut own = order.provider_options.clone();
     let config = match own.remove("generationConfig") {
         None => Map::new(),

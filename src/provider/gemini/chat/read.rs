@@ -182,7 +182,7 @@ impl Reader {
         {
             return Err(Fault::Blocked(reason));
         }
-        self.vendor_id = page.response_id.or(self.vendor_id.take());
+        self.vendor_id = page.response_id.or_else(|| self.vendor_id.take());
         self.usage = page.usage_metadata.or(self.usage);
         for (position, candidate) in page.candidates.into_iter().flatten().enumerate() {
             self.candidate(candidate, position, said)?;
@@ -191,7 +191,7 @@ impl Reader {
     }
 
     fn candidate(&mut self, candidate: Candidate<'_>, position: usize, said: &mut Said) -> Result<(), Fault> {
-        let index = candidate.index.unwrap_or(u32::try_from(position).unwrap_or(u32::MAX));
+        let index = candidate.index.unwrap_or_else(|| u32::try_from(position).unwrap_or(u32::MAX));
         let choice = self.choices.entry(index).or_default();
         let mut delta = ChatDelta { choice: index, ..ChatDelta::default() };
         let parts = candidate.content.and_then(|content| content.parts).unwrap_or_default();

@@ -198,7 +198,7 @@ async fn the_limit_of_tokens_has_the_name_that_the_server_knows() {
 }
 
 /// A simulator and the adapter that talks to it.
-async fn simulated(faults: &[&str]) -> (OpenAi, String, JoinSet<std::io::Result<()>>) {
+fn simulated(faults: &[&str]) -> (OpenAi, String, JoinSet<std::io::Result<()>>) {
     let args = SimulateArgs {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         faults: faults.iter().map(|rule| rule.parse().unwrap()).collect(),
@@ -219,7 +219,7 @@ async fn count(root: &str, name: &str) -> u64 {
 
 #[tokio::test]
 async fn the_simulated_vendor_answers_at_once_and_in_events() {
-    let (openai, root, _serving) = simulated(&[]).await;
+    let (openai, root, _serving) = simulated(&[]);
     for stream in [true, false] {
         let (said, end) = heard(&openai, asking("hi there", stream)).await.unwrap();
         assert_eq!((said.text.as_str(), said.finish), ("You said: hi there", Some(Finish::Stop)));
@@ -245,7 +245,7 @@ async fn the_simulated_vendor_answers_at_once_and_in_events() {
 
 #[tokio::test]
 async fn who_stops_listening_hangs_up_at_the_vendor() {
-    let (openai, root, _serving) = simulated(&["chat:pace=1h"]).await;
+    let (openai, root, _serving) = simulated(&["chat:pace=1h"]);
     let mut stream = ChatProvider::chat(&openai, asking("[words=1000]", true)).await.unwrap();
     assert!(stream.next().await.unwrap().is_ok(), "it has begun");
     assert!(futures_util::poll!(stream.next()).is_pending());
@@ -259,11 +259,11 @@ async fn who_stops_listening_hangs_up_at_the_vendor() {
 #[tokio::test]
 async fn an_answer_that_the_vendor_breaks_off_is_an_error() {
     for fault in ["chat:cut=3", "chat:malformed", "chat:drop", "chat:drop,effect=after", "chat:html=502"] {
-        let (openai, _, _serving) = simulated(&[fault]).await;
+        let (openai, _, _serving) = simulated(&[fault]);
         let error = heard(&openai, asking("hi there you", true)).await.unwrap_err();
         assert_eq!(error.effect, Effect::Maybe, "{fault}: {}", error.summary);
     }
-    let (openai, _, _serving) = simulated(&["chat:status=429,retry_after=3"]).await;
+    let (openai, _, _serving) = simulated(&["chat:status=429,retry_after=3"]);
     let error = heard(&openai, asking("hi", true)).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::RetryAfter(Some(Duration::from_secs(3))));
 }

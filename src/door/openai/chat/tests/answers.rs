@@ -33,7 +33,7 @@ fn call(index: u32, id: &str, name: &str, arguments: &str) -> ChatDelta {
     ChatDelta { tool_calls: vec![call], ..ChatDelta::default() }
 }
 
-fn extra(value: Value) -> ChatDelta {
+fn extra(value: &Value) -> ChatDelta {
     ChatDelta { extra: value.as_object().cloned().unwrap_or_else(Map::new), ..ChatDelta::default() }
 }
 
@@ -87,7 +87,7 @@ async fn calls_refusals_thoughts_and_several_answers_are_put_together() {
     let thought = ChatDelta { reasoning: "hm".to_owned(), ..ChatDelta::default() };
     let refusal =
         ChatDelta { choice: 1, refusal: "No.".to_owned(), finish: Some(Finish::Stop), ..ChatDelta::default() };
-    let logprobs = |token: &str| extra(json!({ "logprobs": { "content": [{ "token": token }], "refusal": null } }));
+    let logprobs = |token: &str| extra(&json!({ "logprobs": { "content": [{ "token": token }], "refusal": null } }));
     let all = whole(
         vec![
             thought,
@@ -98,7 +98,7 @@ async fn calls_refusals_thoughts_and_several_answers_are_put_together() {
             call(0, "", "", "1}"),
             logprobs("a"),
             logprobs("b"),
-            extra(json!({ "service_tier": "default", "x": 1 })),
+            extra(&json!({ "service_tier": "default", "x": 1 })),
             finish(Finish::ToolCalls),
         ],
         false,

@@ -174,6 +174,7 @@ fn what_has_no_field_is_passed_on_and_what_asks_for_nothing_is_not() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 async fn what_is_wrong_is_told_with_its_place() {
     let user = |content: Value| json!({ "messages": [{ "role": "user", "content": content }] });
     let tool = json!([{ "type": "function", "function": { "name": "a" } }]);
