@@ -91,7 +91,7 @@ impl Door {
                 json!({ "message": message, "type": kind, "param": null, "code": code.to_ascii_lowercase() })
             }
             Self::Grpc | Self::GrpcWeb | Self::Json | Self::Files | Self::Webhooks | Self::Probes | Self::Unknown => {
-                json!({ "code": code, "message": message })
+                json!({ "code": code, "message": message, "details": {} })
             }
         };
         (status, Json(json!({ "error": error }))).into_response()

@@ -1,5 +1,6 @@
 //! The contract over HTTP and JSON: every call by its path, its refusals in one form, streams as events, bytes as they are.
 
+mod chat;
 mod openapi;
 mod refusals;
 
@@ -209,12 +210,44 @@ async fn headers_go_to_the_call_and_heads_and_options_are_answered() {
     assert_eq!(tenant("../b", &path).await.unwrap().status(), StatusCode::BAD_REQUEST);
 
     let head = http.head(url(&server, &path)).header("x-filmgate-tenant", "a").send().await.unwrap();
+    let whole = tenant("a", &path).await.unwrap();
+    assert_eq!(head.headers()["content-length"], whole.headers()["content-length"]);
     assert_eq!((head.status(), head.text().await.unwrap().as_str()), (StatusCode::OK, ""));
     let options = http.request(Method::OPTIONS, url(&server, &path)).send().await.unwrap();
     assert_eq!(
         (options.status(), &options.headers()["allow"]),
         (StatusCode::NO_CONTENT, &"DELETE, GET, HEAD, OPTIONS".parse().unwrap())
     );
+}
+
+#[tokio::test]
+async fn whoever_waits_only_so_long_gets_the_end_of_the_answer_then_and_the_order_goes_on() {
+    let simulator = Simulator::start(&["create:hold"]);
+    let server = Setup::replicate(&simulator.replicate()).start().await;
+    let http = Client::new();
+    let order = json!({ "prompt": "a fox" });
+    let ask = http.post(url(&server, "/api/v1/videos:generate")).header("accept", "application/json");
+    let answer = ask.header("prefer", "respond-async, wait=0").json(&order).send().await.unwrap();
+    assert_eq!(answer.headers()["preference-applied"], "wait");
+    let list: Value = answer.json().await.expect("a whole list");
+    let name = list[0]["generation"]["name"].as_str().unwrap();
+
+    let watch =
+        http.get(url(&server, &format!("/api/v1/{name}:watch"))).header("prefer", "wait=0").send().await.unwrap();
+    let seen = events(watch).await;
+    assert_eq!(seen.last().unwrap().name, "end");
+    let now: Value = get(&server, &format!("/api/v1/{name}")).await.json().await.unwrap();
+    assert!(["STATE_QUEUED", "STATE_RUNNING"].contains(&now["generation"]["state"].as_str().unwrap()), "{now}");
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_the_path_that_the_contract_has() {
+    let server = Setup::sample().start().await;
+    get(&server, "/api/v1/sessions/nobody").await.text().await.unwrap();
+    get(&server, "/api/v1/sessions/somebody").await.text().await.unwrap();
+    let told = get(&server, "/metrics").await.text().await.unwrap();
+    let line = r#"filmgate_requests_total{door="json",route="GET /api/v1/{name=sessions/*}",status="404"} 2"#;
+    assert!(told.lines().any(|told| told == line), "{told}");
 }
 
 #[tokio::test]

@@ -122,6 +122,16 @@ impl Refused {
         Self { status: StatusCode::NOT_FOUND, code: code.into(), ..self }
     }
 
+    /// The same refusal, unless all that is wrong is the token of a page: then there is no such page.
+    pub(super) fn of_page(self) -> Self {
+        let violations = self.details.get("fieldViolations").and_then(Value::as_array);
+        let is_of_page = violations.is_some_and(|all| all.len() == 1 && all[0]["field"] == "page_token");
+        if self.status != StatusCode::BAD_REQUEST || !is_of_page {
+            return self;
+        }
+        Self { status: StatusCode::NOT_FOUND, code: "PAGE_NOT_FOUND".into(), ..self }
+    }
+
     /// The body of the answer.
     pub(super) fn body(&self) -> Value {
         json!({ "error": { "code": self.code, "message": self.message, "details": self.details } })

@@ -15,6 +15,8 @@ mod routes;
 mod stream;
 mod template;
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body as HttpBody,
@@ -25,6 +27,7 @@ use axum::{
 use http::{
     HeaderMap, HeaderValue, Method, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
+    request::Parts,
 };
 use percent_encoding::percent_decode_str;
 use prost_reflect::DynamicMessage;
@@ -35,17 +38,14 @@ use self::{
     error::Refused,
     routes::{Answer, Body, Found, Route, routes},
 };
+use super::measure::Template;
 
 /// The calls of `grpc` by their paths, `/openapi.json`, and a refusal for every other path.
 pub(super) fn router(grpc: Router) -> Router {
     Router::new()
         .route("/openapi.json", get(openapi::serve).fallback(async || Refused::method(&[Method::GET])))
-        .fallback(async move |request: Request| {
-            let is_head = request.method() == Method::HEAD;
-            let response = answer(grpc, request).await.unwrap_or_else(Refused::into_response);
-            // A HEAD gets what GET would, and no bytes. Dropping the body ends a stream.
-            if is_head { response.map(|_| HttpBody::empty()) } else { response }
-        })
+        // A HEAD is answered as GET would be. The router keeps the length that is told, and drops the body, which ends a stream.
+        .fallback(async move |request: Request| answer(grpc, request).await.unwrap_or_else(Refused::into_response))
 }
 
 /// Says that nothing is there, for other doors.
@@ -69,18 +69,33 @@ async fn answer(grpc: Router, request: Request) -> Result<Response, Refused> {
             return Err(Refused::path());
         }
     };
+    let made = make(grpc, route, &variables, parts, body).await;
+    let mut answer = made.unwrap_or_else(Refused::into_response);
+    answer.extensions_mut().insert(Template(Arc::clone(&route.name)));
+    Ok(answer)
+}
+
+/// Makes the call that a route leads to.
+async fn make(
+    grpc: Router,
+    route: &'static Route,
+    variables: &[(&str, String)],
+    parts: Parts,
+    body: HttpBody,
+) -> Result<Response, Refused> {
     let call = Call { grpc, route, headers: metadata::of(&parts.headers), extensions: parts.extensions.clone() };
     if let Body::Bytes(field) = &route.body {
-        let first = request::message(route, &variables, &parts, HttpBody::empty()).await?;
+        let first = request::message(route, variables, &parts, HttpBody::empty()).await?;
         return raw::upload(call, first, field, &parts.headers, body).await;
     }
-    let message = request::message(route, &variables, &parts, body).await?;
+    let message = request::message(route, variables, &parts, body).await?;
     let answer = match &route.answer {
         Answer::Message => call.unary(message).await,
         Answer::Stream(sequence) => stream::serve(call, message, sequence.as_ref(), &parts.headers).await,
         Answer::Bytes { part, bytes } => raw::download(call, message, part, bytes).await,
     };
     answer.map_err(|refused| {
+        let refused = refused.of_page();
         variables.iter().fold(refused, |refused, (field, _)| refused.in_path(field, route.collection()))
     })
 }

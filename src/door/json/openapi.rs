@@ -29,7 +29,7 @@ seconds (`\"5s\"`), bytes in base64; what is unset is left out.
 
 Streams are server-sent events: `data` is one message, `id` its number where it has one (send the last one as `Last-Event-ID` to go on from there; 204 means that \
 you have seen it all), `event: error` an error with the same body as any, and `event: end` the end. `Accept: application/x-ndjson` gets one message a line, \
-`Accept: application/json` one list.
+`Accept: application/json` one list. `Prefer: wait=SECONDS` ends the answer after so long.
 
 The header `x-filmgate-tenant` says whose data it is, `x-filmgate-client` names your program, `traceparent` joins a trace, `x-request-id` is kept with the call.";
 

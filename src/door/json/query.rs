@@ -70,7 +70,8 @@ fn keys(name: &str) -> Vec<String> {
     names.split('.').map(str::to_owned).chain(key).collect()
 }
 
-fn field(descriptor: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
+/// A field by either of its names.
+pub(super) fn field(descriptor: &MessageDescriptor, name: &str) -> Option<FieldDescriptor> {
     descriptor.get_field_by_json_name(name).or_else(|| descriptor.get_field_by_name(name))
 }
 

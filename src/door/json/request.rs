@@ -11,8 +11,9 @@ use http::{
     request::Parts,
 };
 use prost::Message;
-use prost_reflect::{DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
+use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, Value};
 use serde::de::DeserializeSeed;
+use serde_path_to_error::{Path, Segment};
 use tokio::time::timeout;
 
 use super::{
@@ -181,24 +182,48 @@ fn from_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessag
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
-    let read = descriptor.deserialize(tracked);
-    let message = read.map_err(|error| wrong(&track.path().to_string(), &error))?;
-    reader.end().map_err(|error| wrong(".", &error))?;
+    let read = descriptor.clone().deserialize(tracked);
+    let message = read.map_err(|error| wrong(&descriptor, &track.path(), &error))?;
+    reader.end().map_err(|error| not_json(&error))?;
     Ok(message)
 }
 
-fn wrong(path: &str, error: &serde_json::Error) -> Refused {
-    let text = error.to_string();
+fn not_json(error: &serde_json::Error) -> Refused {
+    Refused::field("request", format!("is not JSON: {error}"))
+}
+
+fn wrong(descriptor: &MessageDescriptor, place: &Path, error: &serde_json::Error) -> Refused {
+    let mut text = error.to_string();
+    if let (true, Some(Kind::Enum(known))) = (text.starts_with("unrecognized enum value"), kind_at(descriptor, place)) {
+        let names: Vec<String> = known.values().skip(1).map(|value| value.name().to_owned()).collect();
+        text = format!("{text}; allowed: {}", names.join(", "));
+    }
+    let path = place.to_string();
+    let path = path.as_str();
     let field: Cow<'_, str> = match unknown_field(&text) {
-        _ if error.is_syntax() || error.is_eof() => {
-            return Refused::field("request", format!("is not JSON: {text}"));
-        }
+        _ if error.is_syntax() || error.is_eof() => return not_json(error),
         Some(name) if path == "." => name.into(),
         Some(name) if path != name && !path.ends_with(&format!(".{name}")) => format!("{path}.{name}").into(),
         _ if path == "." => "request".into(),
         Some(_) | None => path.into(),
     };
     Refused::field(&field, text.as_str())
+}
+
+/// What a place in the JSON of a message is.
+fn kind_at(descriptor: &MessageDescriptor, place: &Path) -> Option<Kind> {
+    let mut kind = Kind::Message(descriptor.clone());
+    for segment in place.iter() {
+        // An item of a list is what the list is said to be of.
+        let Segment::Map { key } = segment else { continue };
+        let message = kind.as_message()?;
+        kind = if message.is_map_entry() {
+            message.map_entry_value_field().kind()
+        } else {
+            query::field(message, key)?.kind()
+        };
+    }
+    Some(kind)
 }
 
 /// The name that the reader does not know, in its words.
@@ -226,5 +251,8 @@ fn n_values(json: &[u8]) -> usize {
 pub(super) fn from_value(descriptor: MessageDescriptor, value: serde_json::Value) -> Result<DynamicMessage, Refused> {
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    descriptor.deserialize(tracked).map_err(|error| wrong(&track.path().to_string(), &error))
+    descriptor.clone().deserialize(tracked).map_err(|error| wrong(&descriptor, &track.path(), &error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Which call a path stands for, read from the options `google.api.http` of the contract.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use http::{Method, uri::PathAndQuery};
 use prost_reflect::{
@@ -16,6 +16,8 @@ const OURS: &str = "filmgate.";
 /// One way to make one call.
 #[derive(Debug)]
 pub(super) struct Route {
+    /// Method and path as the contract has them: what the call is counted as.
+    pub(super) name: Arc<str>,
     pub(super) method: Method,
     pub(super) template: Template,
     /// The call.
@@ -157,6 +159,7 @@ impl Route {
     }
 
     fn new(method: Method, path: &str, rule: &DynamicMessage, rpc: MethodDescriptor) -> Result<Self, String> {
+        let name = format!("{method} {path}");
         let template = Template::parse(path)?;
         let (input, output) = (rpc.input(), rpc.output());
         for variable in &template.variables {
@@ -187,7 +190,7 @@ impl Route {
         };
         let path = PathAndQuery::try_from(format!("/{}/{}", rpc.parent_service().full_name(), rpc.name()))
             .map_err(|error| error.to_string())?;
-        Ok(Self { method, template, rpc, path, body, answer })
+        Ok(Self { name: name.into(), method, template, rpc, path, body, answer })
     }
 }
 

@@ -14,7 +14,7 @@ use http::{
 };
 use prost_reflect::{DynamicMessage, Value};
 use serde_json::{Map, json};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tonic::{Status, Streaming};
 
 use super::{Call, error::Refused, metadata, routes::Sequence};
@@ -23,6 +23,9 @@ use super::{Call, error::Refused, metadata, routes::Sequence};
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The number of the last event that the caller has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// What a caller would like of an answer, and what of it was heeded (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 /// Tells proxies of the usual kind not to hold events back.
 const NO_BUFFER: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -36,6 +39,7 @@ pub(super) async fn serve(
     sequence: Option<&'static Sequence>,
     headers: &HeaderMap,
 ) -> Result<Response, Refused> {
+    let deadline = sequence.and_then(|_| Instant::now().checked_add(wait(headers)?));
     let seen = sequence.map_or(Ok(None), |_| last_event_id(headers))?;
     if let (Some(after), Some(seen)) = (sequence.and_then(|sequence| sequence.after.as_ref()), seen)
         && message.get_field(after).as_i64() == Some(0)
@@ -49,9 +53,14 @@ pub(super) async fn serve(
     told.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     told.insert(NO_BUFFER, HeaderValue::from_static("no"));
 
+    if deadline.is_some() {
+        told.insert(PREFERENCE_APPLIED, HeaderValue::from_static("wait"));
+    }
     let mut messages = Messages { stream: answer.into_inner(), sequence, seen };
     // A call may be refused in the place of its first message: then the answer is a status, not a stream.
-    let first = match timeout(KEEP_ALIVE, messages.next()).await {
+    // Whoever has seen nothing is told the first of it, however short they wait: it says what was begun.
+    let patience = if seen.is_some() { patience(deadline) } else { KEEP_ALIVE };
+    let first = match timeout(patience, messages.next()).await {
         Ok(Ok(Some(first))) => First::Message(Box::new(first)),
         // Whoever has seen everything is told so, and an EventSource does not ask again.
         Ok(Ok(None)) if seen.is_some() => return Ok((StatusCode::NO_CONTENT, told_without_type(told)).into_response()),
@@ -59,7 +68,20 @@ pub(super) async fn serve(
         Ok(Err(status)) => return Err(status.into()),
         Err(_) => First::Silence,
     };
-    Ok((told, body(messages, first, format)).into_response())
+    Ok((told, body(messages, first, format, deadline)).into_response())
+}
+
+/// How long the caller waits for the end. What is not understood is no preference.
+fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let texts = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let named = texts.flat_map(|text| text.split([',', ';'])).filter_map(|one| one.split_once('='));
+    let (_, seconds) = named.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("wait"))?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// How long nothing may be sent.
+fn patience(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(KEEP_ALIVE, |deadline| KEEP_ALIVE.min(deadline.saturating_duration_since(Instant::now())))
 }
 
 fn told_without_type(mut headers: HeaderMap) -> HeaderMap {
@@ -206,10 +228,12 @@ struct Writer {
     format: Format,
     stage: Stage,
     n_written: u64,
+    /// When the answer ends, whatever becomes of the stream.
+    deadline: Option<Instant>,
 }
 
-fn body(messages: Messages, first: First, format: Format) -> HttpBody {
-    let writer = Writer { messages, format, stage: Stage::First(first), n_written: 0 };
+fn body(messages: Messages, first: First, format: Format, deadline: Option<Instant>) -> HttpBody {
+    let writer = Writer { messages, format, stage: Stage::First(first), n_written: 0, deadline };
     let frames = stream::unfold(Box::new(writer), async |mut writer| {
         let bytes = writer.next().await?;
         Some((Ok::<_, Infallible>(Bytes::from(bytes)), writer))
@@ -223,7 +247,11 @@ impl Writer {
             Stage::First(First::Message(message)) => Some(self.write(&message)),
             Stage::First(First::Silence) => Some(self.format.silence()),
             Stage::First(First::End) => self.end().await,
-            Stage::Going => match timeout(KEEP_ALIVE, self.messages.next()).await {
+            Stage::Going if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                self.stage = Stage::Ended;
+                Some(self.format.end(&Map::new(), self.n_written == 0)).filter(|bytes| !bytes.is_empty())
+            }
+            Stage::Going => match timeout(patience(self.deadline), self.messages.next()).await {
                 Ok(Ok(Some(message))) => Some(self.write(&message)),
                 Ok(Ok(None)) => self.end().await,
                 Ok(Err(status)) => {

@@ -108,15 +108,19 @@ async fn paths_methods_and_queries_are_refused_in_the_same_form() {
         ("kind=KIND_FILM", "kind"),
         ("states.a=1", "states.a"),
         ("pageToken=%ff", "pageToken"),
-        ("pageToken=x", "page_token"),
+        ("kind=77", "kind"),
     ] {
         let (status, code, details) = refused(get(&server, &format!("/api/v1/generations?{query}")).await).await;
         assert_eq!((status, code.as_str(), violation(&details).0), (400, "VALIDATION_ERROR", field), "{query}");
     }
+    let (status, code, details) = refused(get(&server, "/api/v1/generations?pageToken=x").await).await;
+    assert_eq!((status, code.as_str(), violation(&details).0), (404, "PAGE_NOT_FOUND", "page_token"));
+    let (_, _, details) = refused(get(&server, "/api/v1/generations?kind=KIND_FILM").await).await;
+    assert!(violation(&details).1.contains("allowed: KIND_VIDEO, KIND_IMAGE"), "{details}");
     let usage =
         "/api/v1/usage?labels[team]=film&labels.other=b&startTime=2025-01-01T00:00:00Z&groupBy=day&groupBy=model";
     assert_eq!(get(&server, usage).await.status(), 200);
-    for query in ["labels=a", "startTime=yesterday"] {
+    for query in ["labels=a", "labels[]=a", "labels[Team]=a", "startTime=yesterday"] {
         let (status, ..) = refused(get(&server, &format!("/api/v1/usage?{query}")).await).await;
         assert_eq!(status, 400, "{query}");
     }

@@ -48,6 +48,11 @@ pub(super) fn of(route: &Route, schemas: &mut Schemas) -> (String, Value) {
             "description": "The `id` of the last event that was seen; only later ones are sent.",
             "schema": { "type": "integer", "format": "int64", "minimum": 0, "maximum": i64::MAX },
         }));
+        parameters.push(json!({
+            "name": "Prefer", "in": "header", "required": false,
+            "description": "`wait=SECONDS`: the answer ends after so long, also if there may be more to say; what was ordered goes on.",
+            "schema": { "type": "string", "pattern": "^wait=[0-9]{1,9}$" },
+        }));
     }
     let comment = comments::of(&route.rpc.parent_file(), route.rpc.path());
     let mut operation = json!({
