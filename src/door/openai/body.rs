@@ -27,8 +27,10 @@ pub(super) const MOST_LONG_BODIES: usize = 16;
 const SHORT: usize = 1 << 20;
 /// A client that sends nothing for so long is given up.
 const IDLE: Duration = Duration::from_secs(30);
-/// Longest wait for a place among the long bodies, and for the rest of a body that is refused.
+/// Longest wait for a place among the long bodies.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest wait for the rest of a body that is refused: some clients send a few megabytes a second, and read nothing before.
+const HEARD_OUT: Duration = Duration::from_secs(60);
 /// Most bytes that are read of a body that is refused.
 const MOST_UNHEARD: usize = 64 << 20;
 
@@ -55,7 +57,7 @@ pub(super) async fn hear_out(request: Request, next: Next) -> Response {
                 }
             }
         };
-        if timeout(PATIENCE, unheard).await.is_err() {
+        if timeout(HEARD_OUT, unheard).await.is_err() {
             debug!("a refused call goes on and on");
         }
     }

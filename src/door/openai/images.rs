@@ -75,7 +75,7 @@ impl How {
     /// Of this model, as the caller names it. Programs for DALL·E read `url` unless they ask for bytes, all others `b64_json`.
     pub(super) fn of(self, model: &str) -> Self {
         let name = model.rsplit('/').next().unwrap_or_default();
-        let by_url = self.by_url.unwrap_or(!self.streams && name.starts_with("dall-e-"));
+        let by_url = self.by_url.unwrap_or_else(|| !self.streams && name.starts_with("dall-e-"));
         Self { by_url: Some(by_url), ..self }
     }
 }

@@ -281,7 +281,9 @@ impl IntoResponse for Problem {
         match self.again {
             Again::May => {}
             Again::After(wait) => {
-                let seconds = wait.min(LONGEST_WAIT).as_secs().max(1);
+                // Rounded up: too early would be refused again.
+                let wait = wait.min(LONGEST_WAIT);
+                let seconds = (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
             }
             Again::Never => {
@@ -418,7 +420,9 @@ mod tests {
     async fn no_wait_is_longer_than_a_minute() {
         let (_, _, after, _) = told(Problem::busy("later", Duration::from_secs(600))).await;
         assert_eq!(after.as_deref(), Some("60"));
-        let (_, _, after, _) = told(Problem::busy("later", Duration::from_millis(10))).await;
-        assert_eq!(after.as_deref(), Some("1"));
+        for (millis, seconds) in [(10, "1"), (1_000, "1"), (1_200, "2")] {
+            let (_, _, after, _) = told(Problem::busy("later", Duration::from_millis(millis))).await;
+            assert_eq!(after.as_deref(), Some(seconds));
+        }
     }
 }
