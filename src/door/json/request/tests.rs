@@ -45,8 +45,14 @@ async fn every_field_of_every_request_arrives() {
 
 /// A message with a value in every field; of each choice the one with this number.
 fn filled(descriptor: &MessageDescriptor, choice: usize, depth: usize) -> DynamicMessage {
-    if descriptor.full_name() == "google.protobuf.Struct" {
-        return from_json(descriptor.clone(), br#"{"a":{"b":[1,"c",true]}}"#).unwrap();
+    let known: Option<&[u8]> = match descriptor.full_name() {
+        "google.protobuf.Struct" => Some(br#"{"a":{"b":[1,"c",true]}}"#),
+        "google.protobuf.Timestamp" => Some(br#""2026-01-02T03:04:05.678Z""#),
+        "google.protobuf.Duration" => Some(br#""5.500s""#),
+        _ => None,
+    };
+    if let Some(known) = known {
+        return from_json(descriptor.clone(), known).unwrap();
     }
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
