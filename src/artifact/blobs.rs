@@ -114,12 +114,10 @@ impl Blobs {
     /// Stores the bytes of `file` under `key`, durably. A folder on the same file system takes the file itself; otherwise it is copied, one
     /// part in memory at a time. A failure leaves no blob, and leaves `file` where it is.
     pub async fn put_file(&self, key: &BlobKey, file: &Path) -> Result<(), Error> {
-        if let Some(folder) = &self.folder {
-            let (blob, folder, file) = (folder.join(key.as_str()), folder.clone(), file.to_owned());
-            let taken = spawn_blocking(move || local::take(&folder, &blob, &file)).await.map_err(io::Error::other)?;
-            match taken {
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {}
-                taken => return Ok(taken?),
+        if self.folder.is_some() {
+            let (blobs, blob, file) = (self.clone(), key.clone(), file.to_owned());
+            if spawn_blocking(move || blobs.take_file(&blob, &file)).await.map_err(io::Error::other)?? {
+                return Ok(());
             }
         }
         let _place = self.uploads.acquire().await.map_err(io::Error::other)?;
@@ -128,6 +126,21 @@ impl Blobs {
             Err(Error::NotFound) => Err(Error::NoBucket),
             done => done,
         }
+    }
+
+    /// As [`Blobs::put_file`] where a folder takes the file itself; false if `file` must be copied. Blocking.
+    pub(super) fn take_file(&self, key: &BlobKey, file: &Path) -> io::Result<bool> {
+        let (Some(folder), Some(blob)) = (&self.folder, self.path(key)) else { return Ok(false) };
+        match local::take(folder, &blob, file) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The file that a blob is, if blobs are kept in a folder. Whether it is there is not looked at.
+    pub(super) fn path(&self, key: &BlobKey) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(key.as_str()))
     }
 
     /// The bytes of `range`, in chunks of 256 KiB; the last may be shorter.

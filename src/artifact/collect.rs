@@ -130,20 +130,16 @@ impl Collector {
 
     /// Looks at the bytes: what they are, whether they are whole. Ends within 30 s.
     pub async fn inspect(&self, spooled: &Spooled, expected: Kind) -> Result<MediaFacts, CollectError> {
-        let path = spooled.path.to_path_buf();
-        let look = spawn_blocking(move || probe(&path, expected));
-        let unreadable = |why| CollectError::Invalid(Invalid::Unreadable { why });
-        match timeout(INSPECT_TIME, look).await {
-            Ok(Ok(looked)) => {
-                let facts = looked.map_err(CollectError::Invalid)?;
-                tracing::debug!(media_type = %facts.media_type, size = spooled.len, "inspected a file");
-                Ok(facts)
-            }
-            // A parser that gave up on hostile bytes has judged them.
-            Ok(Err(error)) if error.is_panic() => Err(unreadable("it cannot be understood")),
-            Ok(Err(error)) => Err(CollectError::Io(io::Error::other(error))),
-            Err(_) => Err(unreadable("looking at it took too long")),
-        }
+        look(spooled.path.to_path_buf(), spooled.len, expected).await
+    }
+
+    /// As [`Collector::inspect`], where the bytes are; none if that is no file of this machine.
+    pub async fn inspect_stored(
+        &self,
+        stored: &StoredBlob,
+        expected: Kind,
+    ) -> Option<Result<MediaFacts, CollectError>> {
+        Some(look(self.blobs.path(&stored.key)?, stored.len, expected).await)
     }
 
     /// Hands the bytes over to the blob store under `key`; durable when this returns, and done once.
@@ -152,6 +148,27 @@ impl Collector {
     pub async fn store(&self, spooled: &Spooled, key: BlobKey) -> Result<StoredBlob, CollectError> {
         self.blobs.put_file(&key, &spooled.path).await?;
         Ok(StoredBlob { key, len: spooled.len, sha256: spooled.sha256.clone() })
+    }
+
+    /// Stores bytes that are here already under `key`, unseen; durable when this returns.
+    pub async fn store_bytes(&self, bytes: Bytes, key: BlobKey) -> Result<StoredBlob, CollectError> {
+        let len = bytes.len() as u64;
+        if len > self.max_bytes {
+            return Err(CollectError::TooLarge { max: self.max_bytes });
+        }
+        check_length(len, None).map_err(CollectError::Invalid)?;
+        let (blobs, blob, spool) = (self.blobs.clone(), key.clone(), Spool::planned(self.spool_dir.clone()));
+        // One hop for all of it, where a folder takes the file.
+        let (spooled, is_taken) = blocking::<_, Infallible>(move || {
+            let spooled = spool.write(&[bytes])?.finish(len)?;
+            let is_taken = blobs.take_file(&blob, &spooled.path)?;
+            Ok((spooled, is_taken))
+        })
+        .await?;
+        if is_taken {
+            return Ok(StoredBlob { key, len, sha256: spooled.sha256.clone() });
+        }
+        self.store(&spooled, key).await
     }
 
     /// The most bytes one file may have.
@@ -208,6 +225,22 @@ impl<E> From<blobs::Error> for CollectError<E> {
             | blobs::Error::Refused(_)
             | blobs::Error::Setup(_)) => Self::Io(io::Error::other(error)),
         }
+    }
+}
+
+async fn look(path: PathBuf, size: u64, expected: Kind) -> Result<MediaFacts, CollectError> {
+    let look = spawn_blocking(move || probe(&path, expected));
+    let unreadable = |why| CollectError::Invalid(Invalid::Unreadable { why });
+    match timeout(INSPECT_TIME, look).await {
+        Ok(Ok(looked)) => {
+            let facts = looked.map_err(CollectError::Invalid)?;
+            tracing::debug!(media_type = %facts.media_type, size, "inspected a file");
+            Ok(facts)
+        }
+        // A parser that gave up on hostile bytes has judged them.
+        Ok(Err(error)) if error.is_panic() => Err(unreadable("it cannot be understood")),
+        Ok(Err(error)) => Err(CollectError::Io(io::Error::other(error))),
+        Err(_) => Err(unreadable("looking at it took too long")),
     }
 }
 

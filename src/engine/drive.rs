@@ -18,6 +18,7 @@ use super::{
     plan::{Step, plan},
 };
 use crate::{
+    artifact::StoredBlob,
     domain::{
         artifact::Artifact,
         attempt::{Attempt, AttemptStage},
@@ -112,6 +113,8 @@ struct Tries {
     cancel_asked: bool,
     /// A wait was cut short for a cancel; once is enough.
     cancel_hurried: bool,
+    /// Outputs that came with the answer and are stored, but not looked at.
+    fresh: Vec<StoredBlob>,
     /// Outputs that are stored already.
     kept: Vec<Artifact>,
     /// When progress was last stored.

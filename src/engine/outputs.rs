@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BytesMut;
-use futures_util::{TryStreamExt, stream};
+use futures_util::TryStreamExt;
 
 use super::{Engine, inputs::MAX_INPUT_BYTES};
 use crate::{
@@ -37,6 +37,8 @@ pub(super) enum Output {
         /// Bytes.
         size: u64,
     },
+    /// Stored a moment ago by this process, and not looked at.
+    Fresh(StoredBlob),
 }
 
 /// Why outputs were not kept.
@@ -72,24 +74,24 @@ pub(super) enum NoOrder {
 }
 
 impl Engine {
-    /// Stores the outputs of a submit answer that `saved` lacks, unseen. What is in `saved` stays there when a later one fails.
+    /// Stores the outputs of a submit answer that `saved` lacks, unseen; what is known of those that came whole goes to `fresh`.
+    /// What is in either stays there when a later one fails.
     pub(super) async fn save_answer(
         &self,
         attempt: AttemptId,
         outputs: &[RemoteOutput],
         saved: &mut Vec<AnsweredOutput>,
+        fresh: &mut Vec<StoredBlob>,
     ) -> Result<(), Trouble> {
         for (index, output) in outputs.iter().enumerate().skip(saved.len()) {
             saved.push(match output {
                 RemoteOutput::Link(url) => AnsweredOutput::Link(url.clone()),
                 RemoteOutput::Inline(bytes) => {
-                    let whole = stream::iter([Ok::<_, ProviderError>(bytes.clone())]);
-                    let received = bytes.len() as u64;
-                    let spooled = self.collector().spool(whole, None).await;
-                    let spooled = spooled.map_err(|error| trouble(error, received))?;
-                    let stored = self.collector().store(&spooled, BlobKey::fresh(attempt, index)).await;
-                    let stored = stored.map_err(|error| trouble(error.widen(), received))?;
-                    AnsweredOutput::Blob { key: stored.key, size: stored.len }
+                    let stored = self.collector().store_bytes(bytes.clone(), BlobKey::fresh(attempt, index)).await;
+                    let stored = stored.map_err(|error| trouble(error.widen(), bytes.len() as u64))?;
+                    let (key, size) = (stored.key.clone(), stored.len);
+                    fresh.push(stored);
+                    AnsweredOutput::Blob { key, size }
                 }
             });
         }
@@ -114,6 +116,11 @@ impl Engine {
                     self.take_in(generation.kind, BlobKey::fresh(attempt, index), source).await?
                 }
                 Output::Ours { key, size } => self.look_at(generation.kind, key, *size).await?,
+                Output::Fresh(stored) => match self.collector().inspect_stored(stored, generation.kind).await {
+                    Some(Ok(facts)) => (stored.clone(), facts),
+                    // It is in a bucket, or is not what it should be: all of it is read before it is judged.
+                    Some(Err(_)) | None => self.look_at(generation.kind, &stored.key, stored.len).await?,
+                },
             };
             failpoint::reach(Point::BlobAfter);
             self.metrics().artifact_stored(stored.len);

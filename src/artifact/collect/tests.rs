@@ -70,6 +70,28 @@ async fn good_bytes_become_a_blob_and_leave_no_temporary_file() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_here_are_stored_unseen_and_looked_at_where_they_are() {
+    let fixture = Fixture::new();
+    let bytes = sample("sample.mp4");
+    let key = BlobKey::fresh(AttemptId::fresh(), 0);
+    let store = |bytes: &[u8], key: &BlobKey| fixture.collector.store_bytes(Bytes::copy_from_slice(bytes), key.clone());
+    let stored = store(&bytes, &key).await.unwrap();
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    assert_eq!(stored, StoredBlob { key: key.clone(), len: bytes.len() as u64, sha256 });
+    assert!(fs::read(fixture.dir.path().join("blobs").join(key.as_str())).unwrap() == bytes);
+    assert_eq!(fixture.n_spooled(), 0);
+
+    let facts = fixture.collector.inspect_stored(&stored, Kind::Video).await.unwrap().unwrap();
+    assert_eq!((facts.media_type.as_str(), facts.width, facts.height), ("video/mp4", Some(512), Some(288)));
+    let wrong = fixture.collector.inspect_stored(&stored, Kind::Image).await.unwrap();
+    assert_eq!(invalid(wrong), Invalid::WrongType { found: "video/mp4".to_owned() });
+
+    assert_eq!(invalid(store(b"", &key).await), Invalid::Empty);
+    let too_large = store(&vec![0; MAX as usize + 1], &key).await;
+    assert!(matches!(too_large, Err(CollectError::TooLarge { max: MAX })));
+}
+
+#[tokio::test]
 async fn bytes_that_could_not_be_stored_are_kept_for_another_try() {
     let fixture = Fixture::new();
     let spooled = fixture.spool(b"paid for").await.unwrap();

@@ -32,7 +32,8 @@ impl Driver {
     ) -> Next {
         let mut saved = Vec::with_capacity(outputs.len());
         loop {
-            let reason_and_message = match self.engine.save_answer(work.attempt.id, outputs, &mut saved).await {
+            let fresh = &mut self.tries.fresh;
+            let reason_and_message = match self.engine.save_answer(work.attempt.id, outputs, &mut saved, fresh).await {
                 Ok(()) if saved.is_empty() => {
                     (FailureReason::NoDownloadableOutput, "the answer to the order holds no output".to_owned())
                 }
@@ -74,7 +75,10 @@ impl Driver {
             return self.wait(&generation, None).await;
         };
         let output = |answered: &AnsweredOutput| match answered {
-            AnsweredOutput::Blob { key, size } => Output::Ours { key: key.clone(), size: *size },
+            AnsweredOutput::Blob { key, size } => match self.tries.fresh.iter().find(|stored| stored.key == *key) {
+                Some(stored) => Output::Fresh(stored.clone()),
+                None => Output::Ours { key: key.clone(), size: *size },
+            },
             AnsweredOutput::Link(url) => Output::AtVendor(RemoteOutput::Link(url.clone())),
         };
         let outputs: Vec<Output> = answer.outputs.iter().map(output).collect();
