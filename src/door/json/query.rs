@@ -23,7 +23,7 @@ pub(super) fn message(
         let field = field.ok_or_else(|| unknown(&name, descriptor, elsewhere))?;
         set(&mut object, &field, &keys[1..], value, &name)?;
     }
-    request::from_value(descriptor.clone(), Value::Object(object))
+    request::from_value(descriptor, Value::Object(object))
 }
 
 /// A call whose body is the whole message takes no query.

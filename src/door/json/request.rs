@@ -88,7 +88,7 @@ async fn read_message(
     let json = read_json(headers, body).await?;
     // A call without anything to say may leave the object out.
     let json: &[u8] = if json.is_empty() { b"{}" } else { &json };
-    from_json(input.clone(), json)
+    from_json(input, json)
 }
 
 fn set_from_json(message: &mut DynamicMessage, field: &FieldDescriptor, json: &[u8]) -> Result<(), Refused> {
@@ -96,7 +96,7 @@ fn set_from_json(message: &mut DynamicMessage, field: &FieldDescriptor, json: &[
     let mut object = format!("{{\"{}\":", field.name()).into_bytes();
     object.extend_from_slice(if json.is_empty() { b"null" } else { json });
     object.push(b'}');
-    let read = from_json(field.parent_message().clone(), &object)?;
+    let read = from_json(field.parent_message(), &object)?;
     message.set_field(field, read.get_field(field).into_owned());
     Ok(())
 }
@@ -175,7 +175,7 @@ async fn refuse_body(body: HttpBody) -> Result<(), Refused> {
 }
 
 /// A message from its canonical JSON.
-fn from_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, Refused> {
+fn from_json(descriptor: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, Refused> {
     if n_values(json) > MAX_JSON_VALUES {
         return Err(Refused::field("request", format!("has more than {MAX_JSON_VALUES} values")));
     }
@@ -183,7 +183,7 @@ fn from_json(descriptor: MessageDescriptor, json: &[u8]) -> Result<DynamicMessag
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
     let read = descriptor.clone().deserialize(tracked);
-    let message = read.map_err(|error| wrong(&descriptor, &track.path(), &error))?;
+    let message = read.map_err(|error| wrong(descriptor, &track.path(), &error))?;
     reader.end().map_err(|error| not_json(&error))?;
     Ok(message)
 }
@@ -248,10 +248,10 @@ fn n_values(json: &[u8]) -> usize {
 }
 
 /// A message from a JSON value that was made from a query.
-pub(super) fn from_value(descriptor: MessageDescriptor, value: serde_json::Value) -> Result<DynamicMessage, Refused> {
+pub(super) fn from_value(descriptor: &MessageDescriptor, value: serde_json::Value) -> Result<DynamicMessage, Refused> {
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(value, &mut track);
-    descriptor.clone().deserialize(tracked).map_err(|error| wrong(&descriptor, &track.path(), &error))
+    descriptor.clone().deserialize(tracked).map_err(|error| wrong(descriptor, &track.path(), &error))
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ fn filled(descriptor: &MessageDescriptor, choice: usize, depth: usize) -> Dynami
         _ => None,
     };
     if let Some(known) = known {
-        return from_json(descriptor.clone(), known).unwrap();
+        return from_json(descriptor, known).unwrap();
     }
     let mut message = DynamicMessage::new(descriptor.clone());
     for field in descriptor.fields() {
@@ -98,25 +98,25 @@ fn query_of(message: &DynamicMessage, variables: &[(&str, String)]) -> String {
     for (name, value) in json.as_object().unwrap() {
         if variables.iter().all(|(variable, _)| variable != name) {
             let is_map = message.descriptor().get_field_by_name(name).is_some_and(|field| field.is_map());
-            flatten(name.clone(), is_map, value, &mut pairs);
+            flatten(name, is_map, value, &mut pairs);
         }
     }
     pairs.join("&")
 }
 
-fn flatten(name: String, is_map: bool, value: &serde_json::Value, pairs: &mut Vec<String>) {
+fn flatten(name: &str, is_map: bool, value: &serde_json::Value, pairs: &mut Vec<String>) {
     match value {
         serde_json::Value::Object(fields) => {
             for (key, value) in fields {
                 let name = if is_map { format!("{name}[{key}]") } else { format!("{name}.{key}") };
-                flatten(name, false, value, pairs);
+                flatten(&name, false, value, pairs);
             }
         }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| flatten(name.clone(), false, item, pairs)),
+        serde_json::Value::Array(items) => items.iter().for_each(|item| flatten(name, false, item, pairs)),
         scalar => {
             let text = scalar.as_str().map_or_else(|| scalar.to_string(), str::to_owned);
             let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-            pairs.push(format!("{}={}", encoded(&name), encoded(&text)));
+            pairs.push(format!("{}={}", encoded(name), encoded(&text)));
         }
     }
 }
