@@ -1,17 +1,18 @@
-//! What stays of chats, written beside them.
+//! What stays of chats, written beside them: the first at once, those that end shortly after it together.
 //!
 //! Invariants: who has a place writes without waiting and is not refused; what was given in is written before the process ends, within its
 //! deadline.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{collections::VecDeque, error::Error as _, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use tokio::{
     sync::{
+        Notify,
         mpsc::{self, error::TrySendError},
         oneshot,
     },
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tracing::error;
 
@@ -25,18 +26,27 @@ use crate::{
 /// Most chats under way or not written yet.
 const PLACES: usize = 16_384;
 /// Most that are written at a time: the stores put what comes together into few transactions.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 256;
+/// How long what nobody waits for is gathered after a look at what there is: many chats a second then share few flushes to the disk.
+const GATHERING: Duration = Duration::from_millis(20);
 /// Waits between tries while the store is away: half a minute in all.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const TRIES: u32 = 9;
 
 /// Takes what stays of chats.
 #[derive(Debug, Clone)]
-pub(super) struct Book(mpsc::Sender<Page>);
+pub(super) struct Book {
+    pages: mpsc::Sender<Page>,
+    /// Somebody waits for a page to be written.
+    hurry: Arc<Notify>,
+}
 
 /// A place for one chat.
 #[derive(Debug)]
-pub(super) struct Place(mpsc::OwnedPermit<Page>);
+pub(super) struct Place {
+    permit: mpsc::OwnedPermit<Page>,
+    hurry: Arc<Notify>,
+}
 
 /// What stays of one chat.
 #[derive(Debug)]
@@ -50,9 +60,11 @@ impl Book {
     /// Opens one that is written until the process ends.
     pub(super) fn open(store: Arc<dyn Store>, tasks: &Tasks, drain: Drain) -> Self {
         let (sender, pages) = mpsc::channel(PLACES);
+        let hurry = Arc::new(Notify::new());
         let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
-        tasks.spawn("chats", policy, write_all(store, pages, drain));
-        Self(sender)
+        let given = Given { pages, hurry: Arc::clone(&hurry), drain, read: VecDeque::new(), look_at: Instant::now() };
+        tasks.spawn("chats", policy, write_all(store, given));
+        Self { pages: sender, hurry }
     }
 
     /// A place for a chat that is about to be sent.
@@ -60,7 +72,8 @@ impl Book {
     /// # Errors
     /// The process ends, or the store is so far behind that more chats could not be accounted for.
     pub(super) fn reserve(&self) -> Result<Place, Error> {
-        self.0.clone().try_reserve_owned().map(Place).map_err(|error| match error {
+        let place = |permit| Place { permit, hurry: Arc::clone(&self.hurry) };
+        self.pages.clone().try_reserve_owned().map(place).map_err(|error| match error {
             TrySendError::Closed(_) => Error::Draining,
             TrySendError::Full(_) => StoreError::Unavailable("too many chats are not written yet".into()).into(),
         })
@@ -68,30 +81,60 @@ impl Book {
 }
 
 impl Place {
-    /// Has it written. The answer comes when it is, and never if it cannot be.
+    /// Has it written: at once if it is of a session, whose next chat is to know of it. The answer comes when it is, and never if it cannot be.
     pub(super) fn write(self, record: ChatRecord, turns: Vec<Message>) -> oneshot::Receiver<()> {
         let (written, when_written) = oneshot::channel();
-        self.0.send(Page { record, turns, written });
+        let is_awaited = record.session.is_some();
+        self.permit.send(Page { record, turns, written });
+        if is_awaited {
+            self.hurry.notify_one();
+        }
         when_written
     }
 }
 
-async fn write_all(store: Arc<dyn Store>, pages: mpsc::Receiver<Page>, drain: Drain) {
-    let pages = stream::unfold((pages, false), |(mut pages, mut is_closed)| {
-        let drain = &drain;
-        async move {
-            if !is_closed {
-                tokio::select! {
-                    page = pages.recv() => return page.map(|page| (page, (pages, false))),
-                    () = drain.closing() => {}
-                }
+/// The pages that were given in, as they are to be written.
+struct Given {
+    pages: mpsc::Receiver<Page>,
+    hurry: Arc<Notify>,
+    drain: Drain,
+    /// The rest of the last look.
+    read: VecDeque<Page>,
+    /// When to look again, if nobody is in a hurry.
+    look_at: Instant,
+}
+
+impl Given {
+    /// The next page; nothing once there are no more places and all that was given in was given out.
+    async fn next(&mut self) -> Option<Page> {
+        let drain = self.drain.clone();
+        while self.read.is_empty() {
+            let look_at = if self.pages.is_closed() { Instant::now() } else { self.look_at };
+            tokio::select! {
+                n_read = self.look(look_at) => if n_read == 0 { return None },
                 // No new places; those given out are waited for.
-                pages.close();
-                is_closed = true;
+                () = drain.closing(), if !self.pages.is_closed() => self.pages.close(),
             }
-            pages.recv().await.map(|page| (page, (pages, is_closed)))
         }
-    });
+        self.read.pop_front()
+    }
+
+    /// Gathers until then, and waits for at least one page; how many there are.
+    async fn look(&mut self, at: Instant) -> usize {
+        tokio::select! {
+            () = sleep_until(at) => {}
+            () = self.hurry.notified() => {}
+        }
+        let mut pages = Vec::new();
+        let n_pages = self.pages.recv_many(&mut pages, AT_ONCE).await;
+        self.read = pages.into();
+        self.look_at = Instant::now() + GATHERING;
+        n_pages
+    }
+}
+
+async fn write_all(store: Arc<dyn Store>, given: Given) {
+    let pages = stream::unfold(given, async |mut given| Some((given.next().await?, given)));
     pages.for_each_concurrent(AT_ONCE, |page| write(&*store, page)).await;
 }
 
