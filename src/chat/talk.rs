@@ -149,8 +149,14 @@ pub(super) fn charged(error: &ProviderError) -> Charged {
 
 /// The answer as its reader gets it. `ending` ends it with the process.
 pub(super) fn answer(said: ChatStream, leaving: Leaving, ending: BoxFuture<'static, ()>) -> Answer {
-    let talk = Talk { said, leaving, ending };
-    Answer(stream::unfold(Some(talk), |talk| async move { talk?.next().await }).boxed())
+    // Boxed, so that a pointer is moved with each event.
+    let talk = Box::new(Talk { said, leaving, ending });
+    let next = async |talk: Option<Box<Talk>>| {
+        let mut talk = talk?;
+        let (said, goes_on) = talk.next().await?;
+        Some((said, goes_on.then_some(talk)))
+    };
+    Answer(stream::unfold(Some(talk), next).boxed())
 }
 
 struct Talk {
@@ -160,17 +166,18 @@ struct Talk {
 }
 
 impl Talk {
-    async fn next(mut self) -> Option<(Result<Said, Error>, Option<Self>)> {
+    /// What is said next, and whether more may follow.
+    async fn next(&mut self) -> Option<(Result<Said, Error>, bool)> {
         let event = tokio::select! {
             // The end of the process waits for no talker for long.
             biased;
-            () = &mut self.ending => return Some((Err(self.leaving.cut_off()), None)),
+            () = &mut self.ending => return Some((Err(self.leaving.cut_off()), false)),
             event = self.said.next() => event?,
         };
         match event {
             Ok(ChatEvent::Delta(delta)) => {
                 self.leaving.hear(&delta);
-                Some((Ok(Said::More(delta)), Some(self)))
+                Some((Ok(Said::More(delta)), true))
             }
             Ok(ChatEvent::End(end)) => {
                 let ended = self.leaving.end(&end);
@@ -179,9 +186,9 @@ impl Talk {
                     // One that takes longer, or cannot be written, is told as it is: the answer is whole.
                     drop(timeout(PATIENCE, written).await);
                 }
-                Some((Ok(Said::End(ended)), None))
+                Some((Ok(Said::End(ended)), false))
             }
-            Err(error) => Some((Err(failed(&error)), None)),
+            Err(error) => Some((Err(failed(&error)), false)),
         }
     }
 }

@@ -5,11 +5,7 @@
 
 use std::time::Duration;
 
-use axum::{
-    extract::{Request, State},
-    middleware::Next,
-    response::Response,
-};
+use axum::{extract::Request, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
@@ -64,13 +60,13 @@ pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
     }
 }
 
-/// Refuses calls that change something and come from a page that may not call.
-pub(super) async fn refuse_foreign(State(config): State<CorsConfig>, request: Request, next: Next) -> Response {
-    if request.method().is_safe() || !is_foreign(&request, &config) {
-        return next.run(request).await;
+/// The refusal of a call that changes something and comes from a page that may not call.
+pub(super) fn refused(config: &CorsConfig, request: &Request) -> Option<Response> {
+    if request.method().is_safe() || !is_foreign(request, config) {
+        return None;
     }
     let message = "the page's origin may not call this server; its operator can name it in cors_origins";
-    Door::of(&request).refuse(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message)
+    Some(Door::of(request).refuse(StatusCode::FORBIDDEN, "ORIGIN_NOT_ALLOWED", message))
 }
 
 /// Whether a page of another origin calls that the settings do not name. Programs send no origin.

@@ -3,13 +3,16 @@
 //! The two routers stay apart because tonic's owns its fallback: merged, every unknown HTTP path would get a gRPC answer.
 //!
 //! From the outside in: the call's id, patience with its body, cross-origin rules; then by content type gRPC, gRPC-Web (gRPC behind a
-//! translator) or HTTP (encodings of bodies); innermost the measuring, which must see gRPC's own trailers.
+//! translator) or HTTP (encodings of bodies); innermost the measuring, which must see gRPC's own trailers. These are plain functions where
+//! they can be: each layer of a router is boxed, and cloned with all below it, for every call.
+
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
     Router,
     body::Body,
-    extract::Request,
-    middleware::{Next, from_fn, from_fn_with_state},
+    extract::{Request, State},
+    middleware::{Next, from_fn_with_state},
     response::Response,
 };
 use http::{
@@ -17,11 +20,13 @@ use http::{
     header::{ACCEPT, CONNECTION, CONTENT_TYPE},
 };
 use tokio::time::Instant;
-use tonic_web::GrpcWebLayer;
-use tower::{Layer, ServiceExt, util::option_layer};
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer, Service, ServiceExt, service_fn, util::option_layer};
 
 use super::{
-    cors, encoding, measure,
+    cors, encoding, hear_out,
+    listen::App,
+    measure,
     patience::{Bounded, Fate, Mark, USUAL},
     request_id::{self, RequestId},
     which::{Door, essence, rpc},
@@ -32,40 +37,65 @@ use crate::{config::CorsConfig, telemetry::Metrics};
 pub(super) const PROCESS_TIME: HeaderName = HeaderName::from_static("x-process-time");
 
 /// One application of two: requests with content type `application/grpc*` go to `grpc`, everything else to `http`.
-pub fn dispatch(grpc: Router, http: Router, cors: &CorsConfig, metrics: &Metrics) -> Router {
+pub fn dispatch(grpc: Router, http: Router, cors: &CorsConfig, metrics: &Metrics) -> impl App + use<> {
     let grpc = grpc.layer(from_fn_with_state(metrics.clone(), measure::grpc));
     let web = GrpcWebLayer::new().layer(grpc.clone());
-    let http = encoding::layer(http).layer(from_fn_with_state(metrics.clone(), measure::http));
-    let by_door = Router::new().fallback(move |mut request: Request| {
-        let (grpc, web, http) = (grpc.clone(), web.clone(), http.clone());
-        async move {
-            let door = Door::of(&request);
-            request.extensions_mut().insert(door);
-            match door {
-                Door::Grpc => grpc.oneshot(request).await,
-                Door::GrpcWeb => match plainly(request) {
-                    Ok(request) => web.oneshot(request).await.map(|answer| answer.map(Body::new)),
-                    Err(refused) => Ok(refused),
-                },
-                Door::Json | Door::OpenAi | Door::Files | Door::Webhooks | Door::Probes | Door::Unknown => {
-                    http.oneshot(request).await
-                }
+    let http = encoding::layer(http).layer(from_fn_with_state(metrics.clone(), plain_http));
+    let halves = Arc::new(Halves { grpc, web, http, cors: cors.clone() });
+    let by_door = service_fn(move |request| Arc::clone(&halves).answer(request));
+    let by_door = option_layer(cors::layer(cors)).layer(by_door);
+    service_fn(move |request| envelope(request, by_door.clone()))
+}
+
+struct Halves {
+    grpc: Router,
+    web: GrpcWebService<Router>,
+    http: Router,
+    cors: CorsConfig,
+}
+
+impl Halves {
+    async fn answer(self: Arc<Self>, mut request: Request) -> Result<Response, Infallible> {
+        if let Some(refused) = cors::refused(&self.cors, &request) {
+            return Ok(refused);
+        }
+        let door = Door::of(&request);
+        request.extensions_mut().insert(door);
+        match door {
+            Door::Grpc => self.grpc.clone().oneshot(request).await,
+            Door::GrpcWeb => match plainly(request) {
+                Ok(request) => self.web.clone().oneshot(request).await.map(|answer| answer.map(Body::new)),
+                Err(refused) => Ok(refused),
+            },
+            Door::Json | Door::OpenAi | Door::Files | Door::Webhooks | Door::Probes | Door::Unknown => {
+                self.http.clone().oneshot(request).await
             }
         }
-    });
-    by_door
-        .layer(from_fn_with_state(cors.clone(), cors::refuse_foreign))
-        .layer(option_layer(cors::layer(cors)))
-        .layer(from_fn(envelope))
+    }
+}
+
+/// What all calls of the doors of HTTP have in common.
+async fn plain_http(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+    let answer = async |request| match encoding::refused(&request) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    };
+    if hear_out::may_talk_on(&request) {
+        return measure::http(metrics, request, |request| hear_out::heard_out(request, answer)).await;
+    }
+    measure::http(metrics, request, answer).await
 }
 
 /// What every call gets and every answer carries.
-async fn envelope(request: Request, next: Next) -> Response {
+async fn envelope<S>(request: Request, mut next: S) -> Result<Response, Infallible>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
     let started = Instant::now();
     let door = Door::of(&request);
     let id = RequestId::of(request.headers());
     let (request, fate) = bounded(request, door);
-    let mut answer = id.scope(next.run(request)).await;
+    let mut answer = id.scope(next.call(request)).await?;
     if !door.is_grpc() {
         // Whatever it was refused with: that it did not come is why.
         if fate.stalled.is_set() && !answer.status().is_success() {
@@ -76,7 +106,7 @@ async fn envelope(request: Request, next: Next) -> Response {
         answer.headers_mut().extend(HeaderValue::try_from(seconds).ok().map(|value| (PROCESS_TIME, value)));
     }
     answer.headers_mut().insert(request_id::HEADER, id.into_header());
-    answer
+    Ok(answer)
 }
 
 /// The request with a body that is waited for as long as its door says.

@@ -6,9 +6,9 @@
 mod awaiting;
 mod peer;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
+use axum::{body::Body, extract::Request, response::Response};
 use http::Version;
 use hyper::body::Incoming;
 use hyper_util::{
@@ -25,7 +25,7 @@ use tokio::{
     time,
 };
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 use tracing::{debug, warn};
 
 use self::{
@@ -47,6 +47,17 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// An idle HTTP/2 peer is asked for a sign of life this often, and given up without an answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What is served: it answers every request, one way or another.
+pub trait App:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
+
+impl<A> App for A where
+    A: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + Sync + 'static
+{
+}
 
 /// Bounds of a listener.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +87,7 @@ impl Default for Limits {
 ///
 /// Closing stops accepting, then lets every connection finish what it is doing (HTTP/2 peers are told by GOAWAY) for
 /// [`Limits::close_within`].
-pub async fn serve(listener: TcpListener, app: Router, drain: Drain, tasks: &Tasks, limits: Limits) {
+pub async fn serve<A: App>(listener: TcpListener, app: A, drain: Drain, tasks: &Tasks, limits: Limits) {
     let _door = drain.open_door();
     let graceful = GracefulShutdown::new();
     let cut = CancellationToken::new();
@@ -134,7 +145,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn serve(self, builder: auto::Builder<TokioExecutor>, app: Router, watcher: Watcher, limits: Limits) {
+    async fn serve<A: App>(self, builder: auto::Builder<TokioExecutor>, app: A, watcher: Watcher, limits: Limits) {
         // Small messages must not wait for the peer's acknowledgement of the one before.
         if let Err(error) = self.stream.set_nodelay(true) {
             debug!(%error, "no TCP_NODELAY");
@@ -161,7 +172,7 @@ impl Connection {
             if request.version() == Version::HTTP_11 {
                 call.begin();
             }
-            request
+            request.map(Body::new)
         });
         let service = service.map_response(move |response| {
             answered.end();

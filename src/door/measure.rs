@@ -66,15 +66,18 @@ pub(super) async fn grpc(State(metrics): State<Metrics>, request: Request, next:
     answer.map(|body| Body::new(Told { body, measured }))
 }
 
-/// Measures calls of the other doors, each in a span of its own, which belongs to the caller's trace.
-pub(super) async fn http(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+/// Measures a call of another door, in a span of its own, which belongs to the caller's trace.
+pub(super) async fn http<F>(metrics: Metrics, request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let door = Door::of(&request);
     let method = method(request.method());
     let path = request.extensions().get::<MatchedPath>();
     let route = path.map_or_else(unknown, |path| format!("{method} {}", path.as_str()).into());
     let span = span(&request, method);
     let mut measured = Measured::start(metrics, door, route);
-    let answer = next.run(request).instrument(span.clone()).await;
+    let answer = next(request).instrument(span.clone()).await;
     if let Some(Template(route)) = answer.extensions().get() {
         measured.route = Arc::clone(route);
     }

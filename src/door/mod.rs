@@ -12,6 +12,7 @@ mod files;
 #[cfg(test)]
 mod fixture;
 mod grpc;
+mod hear_out;
 mod hooks;
 mod json;
 mod links;

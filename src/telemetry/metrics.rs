@@ -9,7 +9,10 @@ use opentelemetry::{
 ///
 /// Labels come from small closed sets (states, operations, provider ids): never a name of a generation, a prompt or a caller.
 #[derive(Debug, Clone)]
-pub struct Metrics {
+pub struct Metrics(Arc<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
     requests: Counter<u64>,
     request_duration: Histogram<f64>,
     requests_under_way: UpDownCounter<i64>,
@@ -67,7 +70,7 @@ impl Metrics {
 
     /// Instruments of this meter.
     pub(crate) fn of(meter: &Meter) -> Self {
-        Self {
+        Self(Arc::new(Instruments {
             requests: meter
                 .u64_counter("filmgate.requests")
                 .with_description("Calls of the doors that ended, by door, route and status")
@@ -135,7 +138,7 @@ impl Metrics {
                 .with_description("Time from asking a provider to the first piece of its answer, by provider")
                 .with_boundaries(vec![0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
                 .build(),
-        }
+        }))
     }
 
     /// A call of a door ended.
@@ -145,39 +148,39 @@ impl Metrics {
             KeyValue::new("route", call.route),
             KeyValue::new("status", call.status),
         ];
-        self.requests.add(1, &labels);
+        self.0.requests.add(1, &labels);
         // Each time is many series, and how long a failure took is seldom asked.
-        self.request_duration.record(took.as_secs_f64(), &labels[..2]);
+        self.0.request_duration.record(took.as_secs_f64(), &labels[..2]);
     }
 
     /// A call of a door is under way, until the answer is dropped.
     pub fn call_under_way(&self, door: &'static str) -> UnderWay {
-        self.requests_under_way.add(1, &[KeyValue::new("door", door)]);
-        UnderWay { door, requests: self.requests_under_way.clone() }
+        self.0.requests_under_way.add(1, &[KeyValue::new("door", door)]);
+        UnderWay { door, requests: self.0.requests_under_way.clone() }
     }
 
     /// A generation of this kind was accepted.
     pub fn accepted(&self, kind: &'static str) {
-        self.accepted.add(1, &[KeyValue::new("kind", kind)]);
+        self.0.accepted.add(1, &[KeyValue::new("kind", kind)]);
     }
 
     /// A generation ended in this terminal state.
     pub fn finished(&self, state: &'static str) {
-        self.finished.add(1, &[KeyValue::new("state", state)]);
+        self.0.finished.add(1, &[KeyValue::new("state", state)]);
     }
 
     /// A provider said the first piece of an answer so long after it was asked.
     pub fn chat_began(&self, provider: &str, took: Duration) {
-        self.chat_first_word.record(took.as_secs_f64(), &[KeyValue::new("provider", provider.to_owned())]);
+        self.0.chat_first_word.record(took.as_secs_f64(), &[KeyValue::new("provider", provider.to_owned())]);
     }
 
     /// A chat is over. `outcome` is `succeeded` or `failed`; tokens are those that the provider told.
     pub fn chat_ended(&self, provider: &str, outcome: &'static str, tokens: Option<(u64, u64)>) {
         let of = |key, value| [KeyValue::new("provider", provider.to_owned()), KeyValue::new(key, value)];
-        self.chats.add(1, &of("outcome", outcome));
+        self.0.chats.add(1, &of("outcome", outcome));
         if let Some((read, written)) = tokens {
-            self.chat_tokens.add(read, &of("direction", "input"));
-            self.chat_tokens.add(written, &of("direction", "output"));
+            self.0.chat_tokens.add(read, &of("direction", "input"));
+            self.0.chat_tokens.add(written, &of("direction", "output"));
         }
     }
 
@@ -188,35 +191,35 @@ impl Metrics {
             KeyValue::new("operation", operation),
             KeyValue::new("outcome", outcome),
         ];
-        self.provider_calls.add(1, &labels);
-        self.provider_call_duration.record(took.as_secs_f64(), &labels);
+        self.0.provider_calls.add(1, &labels);
+        self.0.provider_call_duration.record(took.as_secs_f64(), &labels);
     }
 
     /// A webhook came to the address of this provider.
     pub fn webhook_received(&self, provider: &str, outcome: &'static str) {
         let labels = [KeyValue::new("provider", provider.to_owned()), KeyValue::new("outcome", outcome)];
-        self.webhooks.add(1, &labels);
+        self.0.webhooks.add(1, &labels);
     }
 
     /// An artifact of this many bytes was stored.
     pub fn artifact_stored(&self, n_bytes: u64) {
-        self.artifact_bytes.add(n_bytes, &[]);
+        self.0.artifact_bytes.add(n_bytes, &[]);
     }
 
     /// A callback was tried. `outcome` is `delivered` or a kind of error.
     pub fn callback_sent(&self, outcome: &'static str) {
-        self.callbacks.add(1, &[KeyValue::new("outcome", outcome)]);
+        self.0.callbacks.add(1, &[KeyValue::new("outcome", outcome)]);
     }
 
     /// Somebody watches a generation, until the answer is dropped.
     pub fn watching(&self) -> Watching {
-        self.watchers.add(1, &[]);
-        Watching { watchers: self.watchers.clone() }
+        self.0.watchers.add(1, &[]);
+        Watching { watchers: self.0.watchers.clone() }
     }
 
     /// This many generations wait.
     pub fn queue_depth(&self, n_waiting: u64) {
-        self.queue_depth.record(n_waiting, &[]);
+        self.0.queue_depth.record(n_waiting, &[]);
     }
 }
 

@@ -2,20 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    body::{Body, BodyDataStream, Bytes},
-    extract::Request,
-    middleware::Next,
-    response::Response,
-};
+use axum::body::{Body, BodyDataStream, Bytes};
 use bytes::BytesMut;
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use tokio::{
-    sync::{Mutex, OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tracing::debug;
 
 use super::problem::Problem;
 
@@ -29,40 +23,6 @@ const SHORT: usize = 1 << 20;
 const IDLE: Duration = Duration::from_secs(30);
 /// Longest wait for a place among the long bodies.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Longest wait for the rest of a body that is refused: some clients send a few megabytes a second, and read nothing before.
-const HEARD_OUT: Duration = Duration::from_secs(60);
-/// Most bytes that are read of a body that is refused.
-const MOST_UNHEARD: usize = 64 << 20;
-
-/// Reads what a refused call still sends, within bounds, so that its client hears the refusal instead of finding the wire closed while it talks.
-pub(super) async fn hear_out(request: Request, next: Next) -> Response {
-    // Who waits to be asked for the body has not begun to send it.
-    let waits = request.headers().contains_key(header::EXPECT);
-    let (head, body) = request.into_parts();
-    let rest = Arc::new(Mutex::new(body.into_data_stream()));
-    let given = stream::unfold(Arc::clone(&rest), async |rest| {
-        let frame = rest.lock().await.next().await?;
-        Some((frame, rest))
-    });
-    let answer = next.run(Request::from_parts(head, Body::from_stream(given))).await;
-    let is_late = answer.status() == StatusCode::REQUEST_TIMEOUT;
-    if !waits && !is_late && (answer.status().is_client_error() || answer.status().is_server_error()) {
-        let mut rest = rest.lock().await;
-        let mut n_bytes = 0;
-        let unheard = async {
-            while let Some(Ok(frame)) = rest.next().await {
-                n_bytes += frame.len();
-                if n_bytes > MOST_UNHEARD {
-                    return;
-                }
-            }
-        };
-        if timeout(HEARD_OUT, unheard).await.is_err() {
-            debug!("a refused call goes on and on");
-        }
-    }
-    answer
-}
 
 /// A place among the long bodies, held for as long as one is in memory.
 pub(super) type Place = Option<OwnedSemaphorePermit>;

@@ -34,14 +34,9 @@ mod speech;
 mod videos;
 mod wait;
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
-use axum::{
-    Router,
-    extract::{DefaultBodyLimit, Request},
-    middleware::from_fn,
-    routing::any,
-};
+use axum::{Router, extract::Request, routing::any};
 use http::{HeaderMap, Uri};
 use tokio::sync::Semaphore;
 use tracing::Span;
@@ -55,9 +50,12 @@ use crate::{
     telemetry,
 };
 
-/// What the handlers work with; a cheap handle.
+/// What the handlers work with; a cheap handle, for every layer of a router clones it.
 #[derive(Debug, Clone)]
-struct Door {
+struct Door(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     engine: Engine,
     chat: Chat,
     links: Links,
@@ -68,7 +66,8 @@ struct Door {
 
 /// Everything below `/v1`; a path that is not known is refused in OpenAI's words too.
 pub(super) fn router(engine: Engine, chat: Chat, links: Links, targets: Arc<Targets>) -> Router {
-    let door = Door { engine, chat, links, targets, long_bodies: Arc::new(Semaphore::new(body::MOST_LONG_BODIES)) };
+    let long_bodies = Arc::new(Semaphore::new(body::MOST_LONG_BODIES));
+    let door = Door(Arc::new(Parts { engine, chat, links, targets, long_bodies }));
     let routes = Router::new()
         .merge(models::router())
         .merge(chat::router())
@@ -78,13 +77,18 @@ pub(super) fn router(engine: Engine, chat: Chat, links: Links, targets: Arc<Targ
     let under = routes
         .fallback(async |request: Request| Problem::no_such_path(request.method(), request.uri()))
         .method_not_allowed_fallback(async |request: Request| Problem::wrong_method(request.method(), request.uri()))
-        // Each reader of a body has its own limit.
-        .layer(DefaultBodyLimit::disable())
-        .layer(from_fn(body::hear_out))
         .with_state(door);
     // A slash alone is below no nested router.
     let bare = any(async |request: Request| Problem::no_such_path(request.method(), &Uri::from_static("/")));
     Router::new().route("/v1/", bare).nest("/v1", under)
+}
+
+impl Deref for Door {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
 }
 
 impl Door {

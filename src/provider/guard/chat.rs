@@ -1,10 +1,16 @@
 //! What holds for every conversation: a bound on the first word and on each silence, a span, counts, and the vendor's breaker.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, timeout};
+use futures_util::{Stream, StreamExt};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::{Instrument, Span, field, info_span};
 
 use super::{Guarded, Op};
@@ -53,15 +59,14 @@ impl ChatProvider for Guarded {
             Ok(said) => {
                 let talk = Talk {
                     said,
-                    provider: id.clone(),
-                    silence: self.deadlines.open,
-                    began,
+                    silence: Silence::of(self.deadlines.open),
                     has_spoken: false,
+                    has_ended: false,
                     _probe: probe,
                     note: Note { span, metrics: self.metrics.clone(), provider: id.clone(), began, outcome: "dropped" },
                     breaker: Arc::clone(&self.breaker),
                 };
-                Ok(stream::unfold(Some(talk), |talk| async move { talk?.next().await }).boxed())
+                Ok(talk.boxed())
             }
             Err(error) => {
                 let outcome = error.kind.as_str();
@@ -83,33 +88,49 @@ fn resting(id: &ProviderId, until: Option<Instant>) -> ProviderError {
 /// An answer under way.
 struct Talk {
     said: ChatStream,
-    provider: ProviderId,
-    silence: Duration,
-    began: Instant,
+    silence: Silence,
     has_spoken: bool,
+    has_ended: bool,
     _probe: Option<Probe>,
     note: Note,
     breaker: Arc<super::Breaker>,
 }
 
-impl Talk {
-    /// The next event with what is left; nothing is left after an end or an error.
-    async fn next(mut self) -> Option<(Result<ChatEvent, ProviderError>, Option<Self>)> {
-        let next = timeout(self.silence, self.said.next().instrument(self.note.span.clone())).await;
-        let broken = |kind, why: String| Err(ProviderError::new(&self.provider, kind, Effect::Maybe, why));
-        let event = match next {
-            Ok(Some(event)) => event,
-            Ok(None) => broken(ErrorKind::Transport, "broke off in the middle of its answer".to_owned()),
-            Err(_) => broken(ErrorKind::Timeout, format!("said nothing for {} s", self.silence.as_secs())),
+impl Stream for Talk {
+    type Item = Result<ChatEvent, ProviderError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.has_ended {
+            return Poll::Ready(None);
+        }
+        let polled = this.note.span.in_scope(|| this.said.as_mut().poll_next(context));
+        let broken = |kind, why: String| Err(ProviderError::new(&this.note.provider, kind, Effect::Maybe, why));
+        let event = match polled {
+            Poll::Ready(Some(event)) => event,
+            Poll::Ready(None) => broken(ErrorKind::Transport, "broke off in the middle of its answer".to_owned()),
+            Poll::Pending => {
+                ready!(this.silence.poll_too_long(context));
+                broken(ErrorKind::Timeout, format!("said nothing for {} s", this.silence.limit.as_secs()))
+            }
         };
-        match &event {
+        this.silence.is_over();
+        this.hear(&event);
+        Poll::Ready(Some(event))
+    }
+}
+
+impl Talk {
+    /// Notes what an event tells of the vendor.
+    fn hear(&mut self, event: &Result<ChatEvent, ProviderError>) {
+        match event {
             Ok(ChatEvent::Delta(_)) => {
                 if !self.has_spoken {
                     self.has_spoken = true;
-                    self.note.metrics.chat_began(self.provider.id(), self.began.elapsed());
+                    self.note.metrics.chat_began(self.note.provider.id(), self.note.began.elapsed());
                     self.breaker.note(Purpose::Order, Outcome::Answered);
                 }
-                return Some((event, Some(self)));
+                return;
             }
             Ok(ChatEvent::End(_)) => {
                 self.note.outcome = "ok";
@@ -122,7 +143,36 @@ impl Talk {
                 self.breaker.note(Purpose::Order, super::outcome(error.kind));
             }
         }
-        Some((event, None))
+        self.has_ended = true;
+    }
+}
+
+/// How long the vendor says nothing while somebody asks. The timer is set anew only when it runs out, not with every event.
+struct Silence {
+    limit: Duration,
+    since: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Silence {
+    fn of(limit: Duration) -> Self {
+        Self { limit, since: None, timer: Box::pin(sleep(limit)) }
+    }
+
+    /// Ready once it lasts longer than it may.
+    fn poll_too_long(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let due = *self.since.get_or_insert_with(Instant::now) + self.limit;
+        loop {
+            ready!(self.timer.as_mut().poll(context));
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(due);
+        }
+    }
+
+    fn is_over(&mut self) {
+        self.since = None;
     }
 }
 
@@ -144,7 +194,7 @@ impl Drop for Note {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::FutureExt;
+    use futures_util::{FutureExt, stream};
 
     use super::*;
     use crate::{

@@ -78,7 +78,8 @@ impl Http {
             said: VecDeque::new(),
             has_ended: false,
         };
-        stream::unfold(Some(talk), async |talk| {
+        // Boxed, so that a pointer is moved with each event.
+        stream::unfold(Some(Box::new(talk)), async |talk| {
             let mut talk = talk?;
             match talk.next().await.transpose()? {
                 Ok(event) => Some((Ok(event), Some(talk))),
