@@ -3,9 +3,8 @@
 //! Invariants: who has a place writes without waiting and is not refused; what was given in is written before the process ends, within its
 //! deadline.
 
-use std::{collections::VecDeque, error::Error as _, sync::Arc, time::Duration};
+use std::{error::Error as _, slice, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream};
 use tokio::{
     sync::{
         Notify,
@@ -25,7 +24,7 @@ use crate::{
 
 /// Most chats under way or not written yet.
 const PLACES: usize = 16_384;
-/// Most that are written at a time: the stores put what comes together into few transactions.
+/// Most that are written at a time.
 const AT_ONCE: usize = 256;
 /// How long what nobody waits for is gathered after a look at what there is: many chats a second then share few flushes to the disk.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -53,7 +52,7 @@ pub(super) struct Place {
 struct Page {
     record: ChatRecord,
     turns: Vec<Message>,
-    written: oneshot::Sender<()>,
+    written: Option<oneshot::Sender<()>>,
 }
 
 impl Book {
@@ -62,7 +61,7 @@ impl Book {
         let (sender, pages) = mpsc::channel(PLACES);
         let hurry = Arc::new(Notify::new());
         let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::ShutDown };
-        let given = Given { pages, hurry: Arc::clone(&hurry), drain, read: VecDeque::new(), look_at: Instant::now() };
+        let given = Given { pages, hurry: Arc::clone(&hurry), drain, look_at: Instant::now() };
         tasks.spawn("chats", policy, write_all(store, given));
         Self { pages: sender, hurry }
     }
@@ -85,7 +84,7 @@ impl Place {
     pub(super) fn write(self, record: ChatRecord, turns: Vec<Message>) -> oneshot::Receiver<()> {
         let (written, when_written) = oneshot::channel();
         let is_awaited = record.session.is_some();
-        self.permit.send(Page { record, turns, written });
+        self.permit.send(Page { record, turns, written: Some(written) });
         if is_awaited {
             self.hurry.notify_one();
         }
@@ -93,69 +92,78 @@ impl Place {
     }
 }
 
-/// The pages that were given in, as they are to be written.
+/// The pages that were given in.
 struct Given {
     pages: mpsc::Receiver<Page>,
     hurry: Arc<Notify>,
     drain: Drain,
-    /// The rest of the last look.
-    read: VecDeque<Page>,
     /// When to look again, if nobody is in a hurry.
     look_at: Instant,
 }
 
 impl Given {
-    /// The next page; nothing once there are no more places and all that was given in was given out.
-    async fn next(&mut self) -> Option<Page> {
+    /// What is to be written next; nothing once there are no more places and all of it was given out.
+    async fn next(&mut self) -> Vec<Page> {
         let drain = self.drain.clone();
-        while self.read.is_empty() {
+        loop {
             let look_at = if self.pages.is_closed() { Instant::now() } else { self.look_at };
             tokio::select! {
-                n_read = self.look(look_at) => if n_read == 0 { return None },
+                pages = self.look(look_at) => return pages,
                 // No new places; those given out are waited for.
                 () = drain.closing(), if !self.pages.is_closed() => self.pages.close(),
             }
         }
-        self.read.pop_front()
     }
 
-    /// Gathers until then, and waits for at least one page; how many there are.
-    async fn look(&mut self, at: Instant) -> usize {
+    /// Gathers until then, and waits for at least one page.
+    async fn look(&mut self, at: Instant) -> Vec<Page> {
         tokio::select! {
             () = sleep_until(at) => {}
             () = self.hurry.notified() => {}
         }
         let mut pages = Vec::new();
-        let n_pages = self.pages.recv_many(&mut pages, AT_ONCE).await;
-        self.read = pages.into();
+        self.pages.recv_many(&mut pages, AT_ONCE).await;
         self.look_at = Instant::now() + GATHERING;
-        n_pages
+        pages
     }
 }
 
-async fn write_all(store: Arc<dyn Store>, given: Given) {
-    let pages = stream::unfold(given, async |mut given| Some((given.next().await?, given)));
-    pages.for_each_concurrent(AT_ONCE, |page| write(&*store, page)).await;
+async fn write_all(store: Arc<dyn Store>, mut given: Given) {
+    loop {
+        let mut pages = given.next().await;
+        if pages.is_empty() {
+            return;
+        }
+        if write(&*store, &mut pages).await.is_err() {
+            // One that cannot be written takes no other with it.
+            for page in &mut pages {
+                if let Err(error) = write(&*store, slice::from_mut(page)).await {
+                    let cause = error.source().map(ToString::to_string);
+                    error!(chat = %page.record.id, %error, cause, "what a chat used and cost could not be written");
+                }
+            }
+        }
+    }
 }
 
-async fn write(store: &dyn Store, page: Page) {
-    let Page { record, turns, written } = page;
+/// Writes pages, all of them or none; waits for the store for a while.
+async fn write(store: &dyn Store, pages: &mut [Page]) -> Result<(), StoreError> {
+    let chats: Vec<_> = pages.iter().map(|page| (page.record.clone(), page.turns.clone())).collect();
     let mut wait = FIRST_WAIT;
-    for n_left in (0..TRIES).rev() {
-        match store.record_chat(&record, turns.clone()).await {
-            Ok(()) => {
-                // Only chats with a session wait for it.
-                let _ = written.send(());
-                return;
-            }
-            Err(StoreError::Unavailable(_)) if n_left > 0 => {}
-            Err(error) => {
-                let cause = error.source().map(ToString::to_string);
-                error!(chat = %record.id, %error, cause, "what a chat used and cost could not be written");
-                return;
-            }
+    for _ in 1..TRIES {
+        match store.record_chats(chats.clone()).await {
+            Err(StoreError::Unavailable(_)) => {}
+            written => return written.map(|()| tell(pages)),
         }
         sleep(wait).await;
         wait *= 2;
+    }
+    store.record_chats(chats).await.map(|()| tell(pages))
+}
+
+fn tell(pages: &mut [Page]) {
+    for written in pages.iter_mut().filter_map(|page| page.written.take()) {
+        // Only chats with a session wait for it.
+        let _ = written.send(());
     }
 }

@@ -6,6 +6,7 @@
 use std::{fmt, ops::ControlFlow};
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 pub use self::{
@@ -29,6 +30,9 @@ use crate::domain::{
 mod callbacks;
 mod limits;
 mod money;
+
+/// Transactions of chats that a store of many connections has at a time.
+const CHATS_AT_ONCE: usize = 16;
 
 /// A store. Names are looked up within a tenant: another tenant's things do not exist.
 #[async_trait]
@@ -222,6 +226,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Writes what stays of a chat, in one transaction: its record, the movement of its cost, what that takes of budgets, and its turns in its
     /// session, which is made if it is new. Nothing happens if the record is there already, so that it can be repeated.
     async fn record_chat(&self, chat: &ChatRecord, turns: Vec<Message>) -> Result<(), StoreError>;
+
+    /// As [`Store::record_chat`] for each; after an error it is not known which were written. A store may use one transaction for all.
+    async fn record_chats(&self, chats: Vec<(ChatRecord, Vec<Message>)>) -> Result<(), StoreError> {
+        let record = async |(chat, turns): (ChatRecord, Vec<Message>)| self.record_chat(&chat, turns).await;
+        stream::iter(chats).map(Ok).try_for_each_concurrent(CHATS_AT_ONCE, record).await
+    }
 
     /// How the budgets stand that concern a spender.
     async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>, StoreError>;

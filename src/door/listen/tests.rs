@@ -4,7 +4,7 @@ mod gone;
 
 use std::net::SocketAddr;
 
-use axum::routing::get;
+use axum::{Router, routing::get};
 use futures_util::{StreamExt, stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

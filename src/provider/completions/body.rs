@@ -71,8 +71,12 @@ pub(in crate::provider) fn body(order: &ChatOrder, dialect: Dialect) -> Result<V
         let field = format!("provider_options.{name}");
         return Err((field, format!("has `{name}` among provider_options, which a field of the chat's own says")));
     }
-    serde_json::to_vec(&Body { order, dialect })
-        .map_err(|error| ("messages".to_owned(), format!("cannot be written as JSON: {error}")))
+    let n_said: usize = order.texts().iter().map(|text| text.len()).sum();
+    // Room for what is around the texts and escaped in them; a longer body grows.
+    let mut body = Vec::with_capacity(n_said + n_said / 8 + 512);
+    serde_json::to_writer(&mut body, &Body { order, dialect })
+        .map_err(|error| ("messages".to_owned(), format!("cannot be written as JSON: {error}")))?;
+    Ok(body)
 }
 
 fn is_typed(name: &str) -> bool {

@@ -8,20 +8,18 @@ use bytes::Bytes;
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 
 /// The bytes of `text`, or nothing if it is no base64 or holds none. White space is skipped.
 pub fn decode(text: &str) -> Option<Bytes> {
-    let folded: String;
-    let text = if text.bytes().any(|byte| byte.is_ascii_whitespace()) {
-        folded = text.split_ascii_whitespace().collect();
-        &folded
-    } else {
-        text
-    };
-    let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE.decode(text)).ok()?;
+    // What nearly all write, at the speed of copying; pictures are megabytes of it.
+    let bytes = base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok().or_else(|| decode_url_safe(text))?;
     (!bytes.is_empty()).then(|| Bytes::from(bytes))
+}
+
+fn decode_url_safe(text: &str) -> Option<Vec<u8>> {
+    let unfolded: String = text.split_ascii_whitespace().collect();
+    URL_SAFE.decode(unfolded).ok()
 }
 
 /// The bytes of a `data:` URI. One that is not base64 has none: media is never written as percent-encoded text.
@@ -32,7 +30,7 @@ pub fn decode_data_uri(text: &str) -> Option<Bytes> {
 
 /// `bytes` in the standard alphabet with padding, as requests carry files.
 pub fn encode(bytes: &[u8]) -> String {
-    base64::engine::general_purpose::STANDARD.encode(bytes)
+    base64_simd::STANDARD.encode_to_string(bytes)
 }
 
 /// `bytes` as a `data:` URI.

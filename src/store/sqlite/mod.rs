@@ -287,8 +287,11 @@ impl Store for Sqlite {
     }
 
     async fn record_chat(&self, chat: &ChatRecord, turns: Vec<Message>) -> Result<()> {
-        let chat = chat.clone();
-        self.writer.write(move |work| chats::record(work, &chat, &turns)).await
+        self.record_chats(vec![(chat.clone(), turns)]).await
+    }
+
+    async fn record_chats(&self, chats: Vec<(ChatRecord, Vec<Message>)>) -> Result<()> {
+        self.writer.write(move |work| chats.iter().try_for_each(|(chat, turns)| chats::record(work, chat, turns))).await
     }
 
     async fn standings(&self, spender: Spender<'_>, now: Timestamp) -> Result<Vec<Standing>> {

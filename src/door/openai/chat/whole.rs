@@ -44,6 +44,11 @@ impl Whole {
         Ok(whole)
     }
 
+    /// Bytes of its texts, for a body that need not grow.
+    pub(super) fn n_said(&self) -> usize {
+        self.choices.values().map(|choice| choice.text.len() + choice.reasoning.len()).sum()
+    }
+
     /// How it ended.
     pub(super) fn ended(&self) -> &Ended {
         &self.ended
