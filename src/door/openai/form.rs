@@ -14,7 +14,7 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{
-        FromRequest, Multipart, Request,
+        DefaultBodyLimit, FromRequest, Multipart, Request,
         multipart::{Field, MultipartError},
     },
 };
@@ -52,7 +52,10 @@ pub(super) async fn read(door: &Door, caller: &Caller, request: Request) -> Resu
     let ahead = Ahead::default();
     // The parts are bounded one by one, the whole by what is read ahead and in all.
     let rejected = |why: String| Problem::new(StatusCode::BAD_REQUEST, why).with_code("invalid_form");
-    let parts = Multipart::from_request(ahead.watch(request), &()).await;
+    let mut request = ahead.watch(request);
+    // Each part has a limit of its own.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let parts = Multipart::from_request(request, &()).await;
     let mut parts = parts.map_err(|rejection| rejected(rejection.body_text()))?;
     let mut form = Form::default();
     let mut receiver = Receiver::new(door, caller);
