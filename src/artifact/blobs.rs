@@ -1,18 +1,12 @@
 //! Stored bytes, in a folder or in a bucket. A blob is written once, and whole and durable when that is reported.
 
-use std::{
-    io,
-    ops::Range,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io, ops::Range, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
 use jiff::Timestamp;
 use object_store::{
-    GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt,
+    GetOptions, GetRange, ObjectStore, ObjectStoreExt,
     local::LocalFileSystem,
     prefix::PrefixStore,
     signer::{SignedUrlOptions, Signer},
@@ -21,7 +15,7 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 use url::Url;
 
 pub use self::error::Error;
-pub(super) use self::error::is_no_space;
+pub(super) use self::{error::is_no_space, local::Folder};
 use crate::domain::artifact::BlobKey;
 
 mod bucket;
@@ -29,6 +23,7 @@ mod error;
 mod leftovers;
 mod local;
 mod read;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod upload;
@@ -47,8 +42,8 @@ const LOOK_TIME: Duration = Duration::from_secs(15);
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     part_bytes: usize,
-    /// The folder, if it is one: a crash in the middle of a put leaves a file there that no listing shows.
-    folder: Option<PathBuf>,
+    /// The folder, if it is one; `store` only lists it, deletes there, and copies what comes from another file system.
+    folder: Option<Folder>,
     signing: Option<Signing>,
     uploads: Arc<Semaphore>,
 }
@@ -97,8 +92,9 @@ impl Blobs {
     /// Blobs in the folder `dir`, which is made if it is missing. Writes are synced to the disk before they are reported.
     pub fn local(dir: &Path) -> Result<Self, Error> {
         std::fs::create_dir_all(dir)?;
-        let store = LocalFileSystem::new_with_prefix(dir)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { folder: Some(dir.to_owned()), ..Self::over(Arc::new(store), LOCAL_PART_BYTES) })
+        // Empty folders are for the sweep: one that is deleted at any moment could not be remembered as durable.
+        let store = LocalFileSystem::new_with_prefix(dir)?.with_fsync(true);
+        Ok(Self { folder: Some(Folder::at(dir)), ..Self::over(Arc::new(store), LOCAL_PART_BYTES) })
     }
 
     /// Blobs in any object store, uploaded in parts of `part_bytes`.
@@ -114,10 +110,12 @@ impl Blobs {
     /// Stores the bytes of `file` under `key`, durably. A folder on the same file system takes the file itself; otherwise it is copied, one
     /// part in memory at a time. A failure leaves no blob, and leaves `file` where it is.
     pub async fn put_file(&self, key: &BlobKey, file: &Path) -> Result<(), Error> {
-        if self.folder.is_some() {
-            let (blobs, blob, file) = (self.clone(), key.clone(), file.to_owned());
-            if spawn_blocking(move || blobs.take_file(&blob, &file)).await.map_err(io::Error::other)?? {
-                return Ok(());
+        if let Some(folder) = &self.folder {
+            let place = folder.place().await?;
+            let (folder, blob, file) = (folder.clone(), key.clone(), file.to_owned());
+            let taken = spawn_blocking(move || folder.take(&blob, &file, place)).await.map_err(io::Error::other)??;
+            if let Some(synced) = taken {
+                return Ok(synced.wait().await?);
             }
         }
         let _place = self.uploads.acquire().await.map_err(io::Error::other)?;
@@ -128,19 +126,9 @@ impl Blobs {
         }
     }
 
-    /// As [`Blobs::put_file`] where a folder takes the file itself; false if `file` must be copied. Blocking.
-    pub(super) fn take_file(&self, key: &BlobKey, file: &Path) -> io::Result<bool> {
-        let (Some(folder), Some(blob)) = (&self.folder, self.path(key)) else { return Ok(false) };
-        match local::take(folder, &blob, file) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// The file that a blob is, if blobs are kept in a folder. Whether it is there is not looked at.
-    pub(super) fn path(&self, key: &BlobKey) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(key.as_str()))
+    /// Where blobs are files of this machine, if they are.
+    pub(super) fn folder(&self) -> Option<&Folder> {
+        self.folder.as_ref()
     }
 
     /// The bytes of `range`, in chunks of 256 KiB; the last may be shorter.
@@ -152,6 +140,10 @@ impl Blobs {
         if range.is_empty() {
             return Ok(stream::empty().boxed());
         }
+        if let Some(folder) = self.folder.clone() {
+            let key = key.clone();
+            return spawn_blocking(move || folder.read(&key, range)).await.map_err(io::Error::other)?;
+        }
         let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
         let opened = match self.store.get_opts(&location(key), options).await {
             Ok(opened) => opened,
@@ -161,10 +153,7 @@ impl Blobs {
         if opened.range != range {
             return Err(Error::OutOfRange);
         }
-        Ok(match opened.payload {
-            GetResultPayload::File(file, _) => read::of_file(file, range),
-            GetResultPayload::Stream(stream) => read::of_connection(stream.map_err(Error::from)),
-        })
+        Ok(read::of_connection(opened.into_stream().map_err(Error::from)))
     }
 
     /// Whether a blob is there. An error says that nobody knows; a bucket that is gone is one.
@@ -201,11 +190,11 @@ impl Blobs {
             .boxed()
     }
 
-    /// Deletes what crashed puts left behind and nobody wrote to for `grace`; how many files it was. Buckets have rules of
-    /// their own for uploads that were never completed.
+    /// Deletes what crashed puts left behind and nobody wrote to for `grace`; how many files it was. Folders that have been empty for an
+    /// hour go with them. Buckets have rules of their own for uploads that were never completed.
     pub async fn delete_leftovers(&self, grace: Duration) -> Result<u64, Error> {
         let Some(folder) = self.folder.clone() else { return Ok(0) };
-        Ok(spawn_blocking(move || leftovers::delete(&folder, grace)).await.map_err(io::Error::other)??)
+        Ok(spawn_blocking(move || leftovers::delete(folder.root(), grace)).await.map_err(io::Error::other)??)
     }
 
     /// An address of the bucket itself under which anybody can read the blob for `ttl`, at most 7 days; none if blobs are in a folder.

@@ -8,6 +8,7 @@ use std::{
     fs,
     io::{self, Write},
     mem,
+    panic::catch_unwind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -20,11 +21,11 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use super::{
     blobs::{self, Blobs, is_no_space},
-    probe::{Invalid, probe},
+    probe::{self, Invalid},
 };
 use crate::domain::artifact::{BlobKey, Kind, MediaFacts};
 
-/// Arriving bytes are written in batches of this size, each one hop to the blocking pool.
+/// Arriving bytes are written in batches of this size, each one hop to the blocking pool. A file below it is looked at in the same hop.
 const BATCH_BYTES: usize = 1024 * 1024;
 /// Longest look at a file; a day of sound takes seconds.
 const INSPECT_TIME: Duration = Duration::from_secs(30);
@@ -66,10 +67,14 @@ pub struct Spooled {
     path: TempPath,
     len: u64,
     sha256: String,
+    seen: Option<Seen>,
 }
 
+/// What a look at the bytes told, whatever kind of file was expected.
+type Seen = Result<MediaFacts, Invalid>;
+
 /// A blob that is stored durably.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoredBlob {
     /// Where it is.
     pub key: BlobKey,
@@ -77,6 +82,7 @@ pub struct StoredBlob {
     pub len: u64,
     /// SHA-256 of the bytes, 64 lower-case hexadecimal digits.
     pub sha256: String,
+    seen: Option<Seen>,
 }
 
 impl Collector {
@@ -130,7 +136,7 @@ impl Collector {
 
     /// Looks at the bytes: what they are, whether they are whole. Ends within 30 s.
     pub async fn inspect(&self, spooled: &Spooled, expected: Kind) -> Result<MediaFacts, CollectError> {
-        look(spooled.path.to_path_buf(), spooled.len, expected).await
+        inspect(&spooled.path, spooled.len, spooled.seen.as_ref(), expected).await
     }
 
     /// As [`Collector::inspect`], where the bytes are; none if that is no file of this machine.
@@ -139,7 +145,8 @@ impl Collector {
         stored: &StoredBlob,
         expected: Kind,
     ) -> Option<Result<MediaFacts, CollectError>> {
-        Some(look(self.blobs.path(&stored.key)?, stored.len, expected).await)
+        let path = self.blobs.folder()?.path(&stored.key);
+        Some(inspect(&path, stored.len, stored.seen.as_ref(), expected).await)
     }
 
     /// Hands the bytes over to the blob store under `key`; durable when this returns, and done once.
@@ -147,28 +154,34 @@ impl Collector {
     /// After a failure the temporary file is still there until `spooled` is dropped: a full disk costs another try and not the paid bytes.
     pub async fn store(&self, spooled: &Spooled, key: BlobKey) -> Result<StoredBlob, CollectError> {
         self.blobs.put_file(&key, &spooled.path).await?;
-        Ok(StoredBlob { key, len: spooled.len, sha256: spooled.sha256.clone() })
+        Ok(StoredBlob::of(spooled, key))
     }
 
-    /// Stores bytes that are here already under `key`, unseen; durable when this returns.
+    /// Stores bytes that are here already under `key`, whatever they are; durable when this returns.
+    ///
+    /// In a folder they are written where they stay. A small file is looked at while the disk has it, which takes no time to speak of; the
+    /// look at a large one may take long, and what was paid for is to be on record first.
     pub async fn store_bytes(&self, bytes: Bytes, key: BlobKey) -> Result<StoredBlob, CollectError> {
         let len = bytes.len() as u64;
         if len > self.max_bytes {
             return Err(CollectError::TooLarge { max: self.max_bytes });
         }
         check_length(len, None).map_err(CollectError::Invalid)?;
-        let (blobs, blob, spool) = (self.blobs.clone(), key.clone(), Spool::planned(self.spool_dir.clone()));
-        // One hop for all of it, where a folder takes the file.
-        let (spooled, is_taken) = blocking::<_, Infallible>(move || {
-            let spooled = spool.write(&[bytes])?.finish(len)?;
-            let is_taken = blobs.take_file(&blob, &spooled.path)?;
-            Ok((spooled, is_taken))
+        let Some(folder) = self.blobs.folder().cloned() else {
+            let spool = Spool::planned(self.spool_dir.clone());
+            let spooled = blocking(move || spool.write(&[bytes])?.finish(len)).await?;
+            return self.store(&spooled, key).await;
+        };
+        let place = folder.place().await?;
+        let (stored, synced) = blocking::<_, Infallible>(move || {
+            let sha256 = hex::encode(Sha256::digest(&bytes));
+            let synced = folder.write(&key, &bytes, place)?;
+            let seen = look_if_small(&folder.path(&key), len);
+            Ok((StoredBlob { key, len, sha256, seen }, synced))
         })
         .await?;
-        if is_taken {
-            return Ok(StoredBlob { key, len, sha256: spooled.sha256.clone() });
-        }
-        self.store(&spooled, key).await
+        synced.wait().await?;
+        Ok(stored)
     }
 
     /// The most bytes one file may have.
@@ -192,6 +205,13 @@ impl Spooled {
     /// SHA-256 of the bytes, 64 lower-case hexadecimal digits.
     pub fn sha256(&self) -> &str {
         &self.sha256
+    }
+}
+
+impl StoredBlob {
+    /// The blob at `key`, whose bytes are those of `spooled`.
+    pub fn of(spooled: &Spooled, key: BlobKey) -> Self {
+        Self { key, len: spooled.len, sha256: spooled.sha256.clone(), seen: spooled.seen.clone() }
     }
 }
 
@@ -228,20 +248,34 @@ impl<E> From<blobs::Error> for CollectError<E> {
     }
 }
 
-async fn look(path: PathBuf, size: u64, expected: Kind) -> Result<MediaFacts, CollectError> {
-    let look = spawn_blocking(move || probe(&path, expected));
-    let unreadable = |why| CollectError::Invalid(Invalid::Unreadable { why });
+async fn inspect(path: &Path, size: u64, seen: Option<&Seen>, expected: Kind) -> Result<MediaFacts, CollectError> {
+    let seen = match seen {
+        Some(seen) => seen.clone(),
+        None => look(path.to_owned()).await?,
+    };
+    let facts = seen.and_then(|facts| probe::judge(facts, expected)).map_err(CollectError::Invalid)?;
+    tracing::debug!(media_type = %facts.media_type, size, "inspected a file");
+    Ok(facts)
+}
+
+async fn look(path: PathBuf) -> Result<Seen, CollectError> {
+    let look = spawn_blocking(move || probe::look(&path));
+    let unreadable = |why| Ok(Err(Invalid::Unreadable { why }));
     match timeout(INSPECT_TIME, look).await {
-        Ok(Ok(looked)) => {
-            let facts = looked.map_err(CollectError::Invalid)?;
-            tracing::debug!(media_type = %facts.media_type, size, "inspected a file");
-            Ok(facts)
-        }
+        Ok(Ok(seen)) => Ok(seen),
         // A parser that gave up on hostile bytes has judged them.
-        Ok(Err(error)) if error.is_panic() => Err(unreadable("it cannot be understood")),
+        Ok(Err(error)) if error.is_panic() => unreadable("it cannot be understood"),
         Ok(Err(error)) => Err(CollectError::Io(io::Error::other(error))),
-        Err(_) => Err(unreadable("looking at it took too long")),
+        Err(_) => unreadable("looking at it took too long"),
     }
+}
+
+/// Looks at a file that is read in no time. None if it is larger, or if a parser gave up: whoever inspects it looks again. Blocking.
+fn look_if_small(path: &Path, len: u64) -> Option<Seen> {
+    if len > BATCH_BYTES as u64 {
+        return None;
+    }
+    catch_unwind(|| probe::look(path)).ok()
 }
 
 fn check_length(len: u64, expected: Option<u64>) -> Result<(), Invalid> {
@@ -276,7 +310,9 @@ impl Spool {
 
     fn finish(self, len: u64) -> io::Result<Spooled> {
         let Some(file) = self.file else { return Err(io::ErrorKind::NotFound.into()) };
-        Ok(Spooled { path: file.into_temp_path(), len, sha256: hex::encode(self.hash.finalize()) })
+        let (path, sha256) = (file.into_temp_path(), hex::encode(self.hash.finalize()));
+        let seen = look_if_small(&path, len);
+        Ok(Spooled { path, len, sha256, seen })
     }
 }
 

@@ -63,6 +63,16 @@ impl From<io::Error> for Invalid {
 /// Blocking; reads a file of any size in bounded memory and bounded steps, and never panics on hostile bytes.
 /// GIF counts as video and as image, because vendors return it for both.
 pub fn probe(path: &Path, expected: Kind) -> Result<MediaFacts, Invalid> {
+    look(path).and_then(|facts| judge(facts, expected))
+}
+
+/// Whether what was found is a file of the expected kind.
+pub(super) fn judge(facts: MediaFacts, expected: Kind) -> Result<MediaFacts, Invalid> {
+    if accepts(expected, &facts.media_type) { Ok(facts) } else { Err(Invalid::WrongType { found: facts.media_type }) }
+}
+
+/// As [`probe`], whatever kind it is.
+pub(super) fn look(path: &Path) -> Result<MediaFacts, Invalid> {
     let mut source = Source::new(File::open(path)?)?;
     if source.len() == 0 {
         return Err(Invalid::Empty);
@@ -89,9 +99,6 @@ pub fn probe(path: &Path, expected: Kind) -> Result<MediaFacts, Invalid> {
         Container::Unknown | Container::Text => Found::default(),
     };
     let media_type = found.refine(media_type);
-    if !accepts(expected, media_type) {
-        return Err(Invalid::WrongType { found: media_type.to_owned() });
-    }
     Ok(found.into_facts(media_type))
 }
 

@@ -164,6 +164,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn folders_that_have_long_been_empty_go_with_their_parents_and_no_other_does() {
+        fn rest(folder: &std::path::Path) {
+            fs::File::open(folder).unwrap().set_modified(SystemTime::now() - OLD).unwrap();
+        }
+        let fixture = Fixture::new();
+        let root = fixture.dir.path().join("blobs");
+        let kept = root.join(fixture.blob(OLD).await.as_str());
+        let [old, attempt, young, foreign] =
+            ["2026-01-02/03", "0199f3a2-7c1e/0", "2026-01-04/05", "lost+found"].map(|folder| root.join(folder));
+        for folder in [&old, &attempt, &young, &foreign] {
+            fs::create_dir_all(folder).unwrap();
+        }
+        for folder in [&old, &attempt, &foreign, &kept.parent().unwrap().to_owned()] {
+            rest(folder);
+            rest(folder.parent().unwrap());
+        }
+        rest(young.parent().unwrap());
+        let keep = || sweep(&fixture.blobs, Duration::ZERO, |_| async { Ok::<_, &str>(Vec::new()) });
+        keep().await.unwrap();
+        assert!(!old.parent().unwrap().exists() && !attempt.parent().unwrap().exists());
+        assert!(young.exists() && foreign.exists() && kept.exists());
+        // A process may have used it a moment ago.
+        rest(&young);
+        keep().await.unwrap();
+        assert!(!young.exists());
+    }
+
+    #[tokio::test]
     async fn a_store_that_does_not_answer_deletes_nothing() {
         let fixture = Fixture::new();
         let key = fixture.blob(OLD).await;

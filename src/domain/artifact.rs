@@ -124,9 +124,11 @@ impl Artifact {
     }
 }
 
-/// Where a blob is: `{attempt}/{index}/{fence}`. The fence is new for every storing, so nobody who was fenced out overwrites it.
+/// Where a blob is: `{day}/{hour}/{attempt}-{index}-{fence}`, by the time (UTC) at which the key was made. The fence is new for every
+/// storing, so nobody who was fenced out overwrites it.
 ///
-/// Always three plain path segments: whatever was read from a row or a listing cannot point elsewhere.
+/// Older keys are `{attempt}/{index}/{fence}`. Always three plain path segments, of which the second is a number: whatever was read from a
+/// row or a listing cannot point elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlobKey(String);
@@ -134,7 +136,8 @@ pub struct BlobKey(String);
 impl BlobKey {
     /// A key that nobody else has, for the `index`th output of an attempt. An upload is the only output of an attempt of its own.
     pub fn fresh(attempt: AttemptId, index: usize) -> Self {
-        Self(format!("{attempt}/{index}/{}", Uuid::now_v7().simple()))
+        let hour = Timestamp::now().strftime("%Y-%m-%d/%H");
+        Self(format!("{hour}/{attempt}-{index}-{}", Uuid::now_v7().simple()))
     }
 
     /// The key as text, in the form of a relative path.
@@ -151,23 +154,23 @@ impl fmt::Display for BlobKey {
 
 /// The text is no key of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a blob key must be {{attempt}}/{{index}}/{{fence}} of A-Z a-z 0-9 _ -")]
+#[error("a blob key must be three parts of A-Z a-z 0-9 _ - with / in between, the second one a number")]
 pub struct BadBlobKey;
 
 impl TryFrom<String> for BlobKey {
     type Error = BadBlobKey;
 
     fn try_from(text: String) -> Result<Self, BadBlobKey> {
-        const MAX_SEGMENT: usize = 64;
+        const MAX_SEGMENT: usize = 128;
         let plain = |segment: &str| {
             (1..=MAX_SEGMENT).contains(&segment.len())
                 && segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
         };
         let mut segments = text.split('/');
-        let (attempt, index, fence) = (segments.next(), segments.next(), segments.next());
-        let valid = attempt.is_some_and(plain)
-            && index.is_some_and(|index| plain(index) && index.bytes().all(|byte| byte.is_ascii_digit()))
-            && fence.is_some_and(plain)
+        let (day, hour, name) = (segments.next(), segments.next(), segments.next());
+        let valid = day.is_some_and(plain)
+            && hour.is_some_and(|hour| plain(hour) && hour.bytes().all(|byte| byte.is_ascii_digit()))
+            && name.is_some_and(plain)
             && segments.next().is_none();
         if valid { Ok(Self(text)) } else { Err(BadBlobKey) }
     }
@@ -202,5 +205,21 @@ mod tests {
             assert_eq!(bad.parse::<BlobKey>(), Err(BadBlobKey), "{bad}");
         }
         assert!(serde_json::from_str::<BlobKey>("\"../../etc/passwd\"").is_err());
+    }
+
+    #[test]
+    fn blobs_of_one_hour_share_a_folder() {
+        let attempt = AttemptId::fresh();
+        let hour = || Timestamp::now().strftime("%Y-%m-%d/%H").to_string();
+        let (before, key, after) = (hour(), BlobKey::fresh(attempt, 2), hour());
+        let (folder, name) = key.as_str().rsplit_once('/').unwrap();
+        assert!([before, after].contains(&folder.to_owned()), "{key}");
+        assert!(name.starts_with(&format!("{attempt}-2-")), "{key}");
+    }
+
+    #[test]
+    fn a_key_of_an_older_version_is_still_one() {
+        let old = "0199f3a2-7c1e-7d60-a9fb-0f0b3f8f2f11/0/0199f3a27c207a41b1d2c4f0a5e6d7c8";
+        assert_eq!(old.parse::<BlobKey>().unwrap().as_str(), old);
     }
 }

@@ -63,7 +63,7 @@ uuid_name!(
     GenerationId, "generations/", now_v7, "generations/{id} with a lower-case UUID as id"
 );
 uuid_name!(
-    /// An attempt of a generation; internal, also the first part of a blob's key.
+    /// An attempt of a generation; internal, also a part of a blob's key.
     AttemptId, "", now_v7, "a lower-case UUID"
 );
 uuid_name!(

@@ -37,7 +37,7 @@ pub(super) enum Output {
         /// Bytes.
         size: u64,
     },
-    /// Stored a moment ago by this process, and not looked at.
+    /// Stored a moment ago by this process, and judged by nobody.
     Fresh(StoredBlob),
 }
 
@@ -170,8 +170,7 @@ impl Engine {
             CollectError::Io(error) => Trouble::Storage(format!("reading failed: {error}")),
         })?;
         let facts = self.collector().inspect(&spooled, kind).await.map_err(|error| trouble(error.widen(), size))?;
-        let stored = StoredBlob { key: key.clone(), len: size, sha256: spooled.sha256().to_owned() };
-        Ok((stored, facts))
+        Ok((StoredBlob::of(&spooled, key.clone()), facts))
     }
 
     /// The order as the current candidate's provider gets it, with the inputs' bytes.

@@ -77,7 +77,8 @@ pub(super) fn of_connection(
     .boxed()
 }
 
-fn read_exact_at(mut file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
+/// Fills `into` with the bytes from `at` on. Blocking.
+pub(super) fn read_exact_at(mut file: &File, into: &mut [u8], at: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(at))?;
     file.read_exact(into)
 }

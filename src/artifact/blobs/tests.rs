@@ -38,6 +38,49 @@ async fn a_failed_put_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+async fn blobs_of_an_older_version_are_read_listed_and_deleted_where_they_are() {
+    let dir = TempDir::new().unwrap();
+    let old: BlobKey = "0199f3a2-7c1e-7d60-a9fb-0f0b3f8f2f11/0/0199f3a27c207a41b1d2c4f0a5e6d7c8".parse().unwrap();
+    let file = dir.path().join(old.as_str());
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, "old bytes").unwrap();
+    let blobs = Blobs::local(dir.path()).unwrap();
+    assert!(blobs.exists(&old).await.unwrap());
+    let bytes: Vec<Bytes> = blobs.open(&old, 4..9).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(bytes, ["bytes"]);
+    let listed: Vec<Listed> = blobs.list().try_collect().await.unwrap();
+    assert_eq!(listed.iter().map(|listed| &listed.key).collect::<Vec<_>>(), [&old]);
+    blobs.delete(&old).await.unwrap();
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_is_made_again() {
+    let dir = TempDir::new().unwrap();
+    let (root, source) = (dir.path().join("blobs"), dir.path().join("source"));
+    let blobs = Blobs::local(&root).unwrap();
+    for _ in 0..2 {
+        let key = key();
+        fs::write(&source, "bytes").unwrap();
+        blobs.put_file(&key, &source).await.unwrap();
+        assert!(blobs.exists(&key).await.unwrap());
+        fs::remove_dir_all(root.join(key.as_str()).parent().unwrap()).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_blob_that_is_written_in_place_is_for_this_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = TempDir::new().unwrap();
+    let blobs = Blobs::local(dir.path()).unwrap();
+    let (folder, key) = (blobs.folder().unwrap(), key());
+    folder.write(&key, b"bytes", folder.place().await.unwrap()).unwrap().wait().await.unwrap();
+    assert_eq!(fs::metadata(folder.path(&key)).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
 async fn a_folder_is_named_by_its_url_and_signs_nothing() {
     let dir = TempDir::new().unwrap();
     let root = dir.path().join("with space");

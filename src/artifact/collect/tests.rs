@@ -70,16 +70,19 @@ async fn good_bytes_become_a_blob_and_leave_no_temporary_file() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_here_are_stored_unseen_and_looked_at_where_they_are() {
+async fn bytes_that_are_here_are_written_where_they_stay_and_judged_later() {
     let fixture = Fixture::new();
     let bytes = sample("sample.mp4");
     let key = BlobKey::fresh(AttemptId::fresh(), 0);
     let store = |bytes: &[u8], key: &BlobKey| fixture.collector.store_bytes(Bytes::copy_from_slice(bytes), key.clone());
     let stored = store(&bytes, &key).await.unwrap();
     let sha256 = hex::encode(Sha256::digest(&bytes));
-    assert_eq!(stored, StoredBlob { key: key.clone(), len: bytes.len() as u64, sha256 });
+    assert_eq!((&stored.key, stored.len, &stored.sha256), (&key, bytes.len() as u64, &sha256));
     assert!(fs::read(fixture.dir.path().join("blobs").join(key.as_str())).unwrap() == bytes);
     assert_eq!(fixture.n_spooled(), 0);
+    // Another file under the same key would be paid bytes lost.
+    assert!(matches!(store(b"other", &key).await, Err(CollectError::Io(_))));
+    assert!(fs::read(fixture.dir.path().join("blobs").join(key.as_str())).unwrap() == bytes);
 
     let facts = fixture.collector.inspect_stored(&stored, Kind::Video).await.unwrap().unwrap();
     assert_eq!((facts.media_type.as_str(), facts.width, facts.height), ("video/mp4", Some(512), Some(288)));
@@ -92,15 +95,53 @@ async fn bytes_that_are_here_are_stored_unseen_and_looked_at_where_they_are() {
 }
 
 #[tokio::test]
+async fn small_bytes_are_looked_at_once_and_large_ones_when_they_are_judged() {
+    let fixture = Fixture::new();
+    let fresh = || BlobKey::fresh(AttemptId::fresh(), 0);
+    let mut small = sample("sample.mp4");
+    let mut large = small.clone();
+    // What follows the film is in a box of its own, which is skipped.
+    let padding = BATCH_BYTES as u32;
+    large.extend([&padding.to_be_bytes()[..], b"free"].concat());
+    large.resize(small.len() + padding as usize, 0);
+    for (bytes, is_seen) in [(small.clone(), true), (large, false)] {
+        let stored = fixture.collector.store_bytes(bytes.clone().into(), fresh()).await.unwrap();
+        let spooled = fixture.spool(&bytes).await.unwrap();
+        assert_eq!((stored.seen.is_some(), spooled.seen.is_some()), (is_seen, is_seen));
+        let facts = fixture.collector.inspect_stored(&stored, Kind::Video).await.unwrap().unwrap();
+        assert_eq!(facts, fixture.collector.inspect(&spooled, Kind::Video).await.unwrap());
+    }
+    // Unsound bytes are stored all the same: they are paid for.
+    small.truncate(small.len() - 100);
+    let stored = fixture.collector.store_bytes(small.into(), fresh()).await.unwrap();
+    let cut = fixture.collector.inspect_stored(&stored, Kind::Video).await.unwrap();
+    assert!(matches!(invalid(cut), Invalid::Truncated { .. }));
+}
+
+#[tokio::test]
+async fn many_who_store_at_once_are_all_served() {
+    let fixture = Fixture::new();
+    let keys: Vec<_> = (0..300).map(|at| BlobKey::fresh(AttemptId::fresh(), at)).collect();
+    let stores = keys.iter().map(|key| fixture.collector.store_bytes(key.to_string().into(), key.clone()));
+    let stored = futures_util::future::try_join_all(stores).await.unwrap();
+    for (stored, key) in stored.iter().zip(&keys) {
+        assert_eq!(&stored.key, key);
+        assert_eq!(fs::read_to_string(fixture.dir.path().join("blobs").join(key.as_str())).unwrap(), key.as_str());
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_could_not_be_stored_are_kept_for_another_try() {
     let fixture = Fixture::new();
     let spooled = fixture.spool(b"paid for").await.unwrap();
     let key = BlobKey::fresh(AttemptId::fresh(), 0);
     // A file where the blob's folder must be made.
-    let attempt = key.as_str().split('/').next().unwrap();
-    let obstacle = fixture.dir.path().join("blobs").join(attempt);
+    let day = key.as_str().split('/').next().unwrap();
+    let obstacle = fixture.dir.path().join("blobs").join(day);
     fs::write(&obstacle, "").unwrap();
     assert!(matches!(fixture.collector.store(&spooled, key.clone()).await, Err(CollectError::Io(_))));
+    let direct = fixture.collector.store_bytes(Bytes::from_static(b"paid for"), key.clone()).await;
+    assert!(matches!(direct, Err(CollectError::Io(_))));
     fs::remove_file(&obstacle).unwrap();
     assert_eq!(fixture.collector.store(&spooled, key).await.unwrap().len, 8);
 }
