@@ -121,9 +121,14 @@ impl Blobs {
         let _place = self.uploads.acquire().await.map_err(io::Error::other)?;
         match upload::upload(&*self.store, &location(key), file, self.part_bytes).await {
             // What is not there is the bucket, or the upload that it forgot.
-            Err(Error::NotFound) => Err(Error::NoBucket),
-            done => done,
+            Err(Error::NotFound) => return Err(Error::NoBucket),
+            done => done?,
         }
+        if let Some(folder) = &self.folder {
+            let (folder, blob) = (folder.clone(), key.clone());
+            spawn_blocking(move || folder.sync_names(&blob)).await.map_err(io::Error::other)??;
+        }
+        Ok(())
     }
 
     /// Where blobs are files of this machine, if they are.

@@ -74,7 +74,7 @@ pub(super) enum NoOrder {
 }
 
 impl Engine {
-    /// Stores the outputs of a submit answer that `saved` lacks, unseen; what is known of those that came whole goes to `fresh`.
+    /// Stores the outputs of a submit answer that `saved` lacks, unjudged; what is known of those that came whole goes to `fresh`.
     /// What is in either stays there when a later one fails.
     pub(super) async fn save_answer(
         &self,

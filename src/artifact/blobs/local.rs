@@ -76,6 +76,12 @@ impl Folder {
         }
     }
 
+    /// Makes the names on the way to a blob durable that was copied to its place and is durable itself: the copy knows nothing of folders
+    /// that were there before. Blocking.
+    pub(super) fn sync_names(&self, key: &BlobKey) -> io::Result<()> {
+        self.syncs.sync_names(self.path(key).parent().unwrap_or(&self.root))
+    }
+
     /// The bytes of `range`, which is not empty: at once if that is one chunk. Blocking.
     pub(super) fn read(
         &self,

@@ -98,6 +98,11 @@ impl Syncs {
         Synced(answered)
     }
 
+    /// Makes the names in `folder` durable, and those on the way to it. Blocking.
+    pub(super) fn sync_names(&self, folder: &Path) -> io::Result<()> {
+        self.0.sync_names(folder)
+    }
+
     /// `folder` is made anew: its name is not durable.
     pub(super) fn forget(&self, folder: &Path) {
         self.0.state().known.remove(folder);
@@ -231,7 +236,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let syncs = Syncs::below(root.path());
         let since = |syncs: &Syncs| syncs.0.state().known.get(&folder).copied();
-        let sync = || syncs.0.sync_names(&folder).unwrap();
+        let sync = || syncs.sync_names(&folder).unwrap();
         sync();
         let first = since(&syncs).unwrap();
         tokio::time::advance(KNOWN_FOR / 2).await;

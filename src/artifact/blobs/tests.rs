@@ -68,6 +68,16 @@ async fn a_folder_that_goes_away_is_made_again() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_on_another_file_system_is_copied() {
+    let (dir, other) = (TempDir::new().unwrap(), TempDir::new_in("/dev/shm").unwrap());
+    let (blobs, key, source) = (Blobs::local(dir.path()).unwrap(), key(), other.path().join("source"));
+    fs::write(&source, "bytes").unwrap();
+    blobs.put_file(&key, &source).await.unwrap();
+    assert_eq!(fs::read_to_string(dir.path().join(key.as_str())).unwrap(), "bytes");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_blob_that_is_written_in_place_is_for_this_user_alone() {
