@@ -30,7 +30,7 @@ pub enum Point {
     ReceiveAfter,
     /// The outputs that came with the answer are stored, and no record refers to them.
     AnswerBefore,
-    /// A record refers to them.
+    /// They cannot be looked at quickly, and a record refers to them.
     AnswerAfter,
     /// There is a ticket and it is not stored.
     TicketBefore,
@@ -42,7 +42,7 @@ pub enum Point {
     PollAfter,
     /// It says that the job is done, which is not stored.
     TerminalBefore,
-    /// That the outputs are ready is stored.
+    /// Fetching its outputs takes long or fails, and that they are ready is stored.
     TerminalAfter,
     /// An output is open and nothing of it has been read.
     SpoolBefore,

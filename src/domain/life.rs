@@ -28,6 +28,8 @@ use super::{
 
 /// The phase from the provider's last word to ours.
 const STORING: &str = "storing";
+/// The history's word for it.
+const OUTPUTS_READY: &str = "outputs_ready";
 
 impl Generation {
     /// Applies `event` at `now`. On an error nothing has changed.
@@ -39,7 +41,7 @@ impl Generation {
     pub fn apply_barred(&mut self, event: &Event, now: Timestamp, barred: Option<&str>) -> Result<Applied, Refused> {
         if let Event::Learned(attempt, charged, usage) = event {
             return Ok(match self.learn(*attempt, *charged, usage, now)? {
-                Told::Event(what, message) => Applied::Changed(Some(self.record(what, message, now))),
+                Told::Event(what, message) => Applied::Changed(vec![self.record(what, message, now)]),
                 Told::Nothing | Told::Progress => Applied::Unchanged,
             });
         }
@@ -49,10 +51,14 @@ impl Generation {
             return if repeated { Ok(Applied::Unchanged) } else { Err(Refused::Ended(self.state)) };
         }
         let before = self.told_so_far();
+        let mut entries = Vec::new();
         let told = match event {
             Event::Attempt(id, event) => {
                 if self.open_attempt().is_none_or(|attempt| attempt.id != *id) {
                     return Err(Refused::StaleAttempt);
+                }
+                if matches!(event, AttemptEvent::Stored(..)) && !self.is_storing() {
+                    entries.push(self.catch_up(now));
                 }
                 self.apply_to_attempt(event, now, barred)?
             }
@@ -76,13 +82,40 @@ impl Generation {
                     return Ok(Applied::Unchanged);
                 }
                 self.touch(now);
-                Ok(Applied::Changed(None))
+                Ok(Applied::Changed(entries))
             }
             Told::Event(what, message) => {
                 self.touch(now);
-                Ok(Applied::Changed(Some(self.record(what, message, now))))
+                entries.push(self.record(what, message, now));
+                Ok(Applied::Changed(entries))
             }
         }
+    }
+
+    /// True once it is known that the outputs are there, at the provider or in our hands.
+    pub fn is_storing(&self) -> bool {
+        match self.state {
+            State::Storing => true,
+            State::Cancelling => self.phase == STORING,
+            State::Queued
+            | State::Running
+            | State::Unresolved
+            | State::Succeeded
+            | State::Failed
+            | State::Cancelled => false,
+        }
+    }
+
+    /// Outputs were stored so quickly that nobody was told before that they were there: the snapshot and the history entry of that.
+    fn catch_up(&mut self, now: Timestamp) -> HistoryEvent {
+        // They came with the answer, and that is told with the end as well.
+        if self.open_attempt().is_some_and(|attempt| attempt.stage == AttemptStage::Submitting) {
+            self.with_attempt(|attempt| attempt.stage = AttemptStage::Answered);
+            self.started_at = Some(now);
+        }
+        self.begin_storing();
+        self.touch(now);
+        self.record(OUTPUTS_READY, String::new(), now)
     }
 
     /// What progress is judged by: told again, it is none.
@@ -142,7 +175,7 @@ impl Generation {
             AttemptEvent::Progressed(advance) => Ok(self.advance(advance)),
             AttemptEvent::Silent(why) => Ok(self.become_unresolved(UnresolvedReason::ProviderSilent, why, now)),
             AttemptEvent::TicketForgotten(why) => Ok(self.become_unresolved(UnresolvedReason::TicketUnknown, why, now)),
-            AttemptEvent::OutputsReady => Ok(if self.phase == STORING { Told::Nothing } else { self.begin_storing() }),
+            AttemptEvent::OutputsReady => Ok(if self.is_storing() { Told::Nothing } else { self.begin_storing() }),
             AttemptEvent::Stored(artifacts, usage) => Ok(self.succeed(artifacts, usage, now)),
             AttemptEvent::Failed(failure, usage) => {
                 // A refused order of which a job is known all the same was not refused: the next model would be paid as well.
@@ -243,7 +276,7 @@ impl Generation {
             self.unresolved = None;
         }
         self.progress_percent = Some(100);
-        Told::Event("outputs_ready", String::new())
+        Told::Event(OUTPUTS_READY, String::new())
     }
 
     /// The provider certainly took the order.
@@ -345,7 +378,9 @@ impl Generation {
         if nothing_sent {
             return self.close_cancelled(Charged::No, &Usage::default(), now);
         }
-        self.set(State::Cancelling, "cancelling");
+        // Too late, and shown as such.
+        let phase = if self.is_storing() { STORING } else { "cancelling" };
+        self.set(State::Cancelling, phase);
         Told::Event("cancel_requested", String::new())
     }
 

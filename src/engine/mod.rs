@@ -223,7 +223,11 @@ impl Engine {
 
     /// A generation.
     pub async fn get(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
-        self.views(vec![self.find(tenant, id).await?]).await?.pop().ok_or(Error::GenerationNotFound)
+        let generation = match self.shown(tenant, id) {
+            Some(shown) => shown,
+            None => Arc::new(self.find(tenant, id).await?),
+        };
+        self.views(vec![generation]).await?.pop().ok_or(Error::GenerationNotFound)
     }
 
     /// Generations, newest first.
@@ -234,7 +238,7 @@ impl Engine {
         page: Page<GenerationId>,
     ) -> Result<Vec<View>, Error> {
         let listed = self.store().generations(tenant, filter, page).await?;
-        self.views(listed).await
+        self.views(listed.into_iter().map(Arc::new).collect()).await
     }
 
     /// Asks for the end of a generation; repeating it succeeds.
@@ -430,6 +434,16 @@ impl Engine {
             self.store().hint(id).await?;
         }
         Ok(())
+    }
+
+    /// An unfinished generation as it is stored, if that can be told without the store: only this process writes it, and shows what it writes before
+    /// it answers. What has ended may be deleted or expire.
+    fn shown(&self, tenant: &TenantId, id: GenerationId) -> Option<Arc<Generation>> {
+        if self.store().is_shared() {
+            // Who has just changed it at another process must see that here.
+            return None;
+        }
+        self.hub().shown(id).filter(|shown| shown.tenant == *tenant && !shown.state.is_terminal())
     }
 
     async fn find(&self, tenant: &TenantId, id: GenerationId) -> Result<Generation, Error> {

@@ -2,6 +2,7 @@
 
 mod answers;
 mod clock;
+mod keep;
 mod quote;
 mod standstill;
 
@@ -56,13 +57,15 @@ enum Answer {
     Bad(ErrorKind, Option<Duration>),
     /// Is done, with an output whose bytes never come.
     Done,
+    /// Is done, with an output that comes after so long.
+    Brings(&'static [u8], Duration),
     /// Answers the submit with the output itself.
     AtOnce(&'static [u8]),
     /// Hits a defect of ours.
     Defect,
 }
 
-use Answer::{AtOnce, Bad, Defect, Done, Good};
+use Answer::{AtOnce, Bad, Brings, Defect, Done, Good};
 
 const UNREACHABLE: Answer = Bad(ErrorKind::Transport, None);
 const LIMITED: Answer = Bad(ErrorKind::RateLimited, None);
@@ -73,6 +76,8 @@ struct Scripted {
     id: ProviderId,
     submits: Mutex<VecDeque<Answer>>,
     polls: Mutex<VecDeque<Answer>>,
+    /// How long the next output takes.
+    comes_after: Mutex<Duration>,
     calls: mpsc::UnboundedSender<(&'static str, Instant)>,
 }
 
@@ -84,6 +89,10 @@ impl Scripted {
             None => std::future::pending().await,
             Some(Good) => Ok(Status::Running),
             Some(Done) => Ok(Status::Done(vec![RemoteOutput::Link("https://vendor.example/output".parse().unwrap())])),
+            Some(Brings(bytes, wait)) => {
+                *self.comes_after.lock().unwrap() = wait;
+                Ok(Status::Done(vec![RemoteOutput::Inline(bytes.into())]))
+            }
             Some(AtOnce(bytes)) => Ok(Status::Done(vec![RemoteOutput::Inline(bytes.into())])),
             Some(Defect) => panic!("a defect"),
             Some(Bad(kind, wish)) => {
@@ -129,10 +138,13 @@ impl Provider for Scripted {
 
     async fn open(
         &self,
-        _: &RemoteOutput,
+        output: &RemoteOutput,
         _: Option<&crate::provider::port::Ticket>,
     ) -> Result<ByteSource, ProviderError> {
-        std::future::pending().await
+        let RemoteOutput::Inline(bytes) = output else { return std::future::pending().await };
+        let wait = *self.comes_after.lock().unwrap();
+        tokio::time::sleep(wait).await;
+        Ok(ByteSource::of(bytes.clone()))
     }
 }
 
@@ -174,6 +186,7 @@ impl Stage {
             id: ProviderId::from_id("scripted").unwrap(),
             submits: Mutex::new(submits.iter().copied().collect()),
             polls: Mutex::new(polls.iter().copied().collect()),
+            comes_after: Mutex::default(),
             calls: sender,
         };
         let day = Duration::from_secs(24 * 3600);

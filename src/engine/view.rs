@@ -27,16 +27,16 @@ pub struct View {
 
 impl Engine {
     /// What was read, with the generations whose jobs they share, wherever these are driven.
-    pub(super) async fn views(&self, generations: Vec<Generation>) -> Result<Vec<View>, Error> {
+    pub(super) async fn views(&self, generations: Vec<Arc<Generation>>) -> Result<Vec<View>, Error> {
         let unknown = generations.iter().filter_map(|generation| generation.leader);
         let mut unknown: Vec<_> = unknown.filter(|id| self.hub().shown(*id).is_none()).map(|id| (id, 0)).collect();
         unknown.dedup();
         let read = if unknown.is_empty() { Vec::new() } else { self.store().newer(&unknown).await? };
         let read: BTreeMap<_, _> = read.into_iter().map(|leader| (leader.id, Arc::new(leader))).collect();
-        let view = |generation: Generation| {
+        let view = |generation: Arc<Generation>| {
             let leader =
                 generation.leader.and_then(|leader| self.hub().shown(leader).or_else(|| read.get(&leader).cloned()));
-            self.view_with(leader, Arc::new(generation))
+            self.view_with(leader, generation)
         };
         Ok(generations.into_iter().map(view).collect())
     }

@@ -56,7 +56,7 @@ macro_rules! store_contract {
                 a_later_turn_is_answered_within_its_session_only, an_answer_from_elsewhere_is_remembered_here,
                 samples_and_bypassed_results_are_not_remembered, a_refreshed_result_replaces_the_remembered_one,
                 a_forgotten_result_answers_nothing;
-            life: a_success_leaves_message_artifacts_and_history, an_event_that_says_nothing_new_writes_nothing,
+            life: a_success_leaves_message_artifacts_and_history, outputs_stored_at_once_leave_the_history_of_every_step, an_event_that_says_nothing_new_writes_nothing,
                 a_refused_event_tells_the_generation_as_it_is, a_job_belongs_to_one_generation,
                 an_ended_job_is_never_adopted_and_may_be_named_again, lost_submits_are_counted_by_model_and_brief,
                 only_an_ended_generation_is_deleted, a_deleted_generation_leaves_nothing_it_was_told;

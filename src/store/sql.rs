@@ -23,6 +23,7 @@ catalogue! {
             created_at, model, labels, saved) \
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
         UPDATE_DOC = "UPDATE generations SET doc = ?2 WHERE id = ?1";
+        UPDATE_STATE = "UPDATE generations SET state = ?2, submitting = ?3, doc = ?4 WHERE id = ?1";
         UPDATE = "UPDATE generations \
             SET state = ?2, ended = ?3, leader = ?4, open_digest = ?5, submitting = ?6, doc = ?7, ended_at = ?8, \
             model = ?9, saved = ?10, unpriced = ?11 WHERE id = ?1";

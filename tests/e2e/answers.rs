@@ -5,6 +5,7 @@ mod kills;
 
 use std::{fs, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use filmgate::{
     failpoint::Point,
     pb::v1::{Charged, ErrorReason, GenerateImageRequest, Generation, LedgerReason, State},
@@ -146,9 +147,51 @@ async fn an_answer_that_cannot_be_written_is_kept_trying_and_with_the_process_it
 }
 
 #[tokio::test]
+async fn a_picture_beside_an_address_is_recorded_before_either_is_looked_at() {
+    let simulator = Simulator::start(&[]);
+    mixed(&simulator).await;
+    let server = setup(&simulator).doomed(Point::AnswerAfter, 1).start().await;
+    // It may die before it answers.
+    let _ = order(&server, picture(INLINE)).await;
+    let server = server.died().await.start().await;
+    let name = order(&server, picture(INLINE)).await.unwrap().name;
+    whole(&server, &name, 2).await;
+    assert_eq!(server.history(&name).await, ["accepted", "submitting", "outputs_ready", "succeeded"]);
+    assert_eq!(creates(&simulator).await.0, 2, "one was the test's own");
+}
+
+/// Delivered, with so many files.
+async fn whole(server: &Server, name: &str, n_files: usize) {
+    let ended = server.end_of(name).await;
+    assert_eq!((ended.state(), ended.artifacts.len()), (State::Succeeded, n_files), "{ended:?}");
+    for artifact in &ended.artifacts {
+        assert_eq!(server.sha256_of(artifact).await, artifact.sha256);
+    }
+    let price = i64::try_from(n_files).unwrap() * PRICE;
+    let cost = ended.cost.unwrap();
+    assert_eq!((cost.held_micro_usd, cost.settled_micro_usd), (0, Some(price)));
+}
+
+/// Has the vendor answer with a picture and the address of another one, which it has made for the test.
+async fn mixed(simulator: &Simulator) {
+    let body = json!({ "model": "acme/links", "prompt": "a hen", "response_format": "url" });
+    let address = format!("{}/images/generations", simulator.openai());
+    let made = reqwest::Client::new().post(address).bearer_auth("any").json(&body).send().await.unwrap();
+    let made: serde_json::Value = made.error_for_status().unwrap().json().await.unwrap();
+    let data = json!([{ "b64_json": STANDARD.encode(STILL) }, { "url": made["data"][0]["url"] }]);
+    let answer = json!({ "status": 200, "body": { "created": 1, "data": data } });
+    simulator.control("faults", json!({ "faults": [{ "rule": "create:first=1", "answer": answer }] })).await;
+}
+
+#[tokio::test]
 async fn another_replica_goes_on_with_an_answer_that_is_stored() {
-    for model in [INLINE, LINKED] {
+    for (model, n_files) in [(INLINE, 2), (LINKED, 1)] {
         let simulator = Simulator::start(&[]);
+        if model == INLINE {
+            // With a picture alone there is no such step.
+            mixed(&simulator).await;
+        }
+        let n_before = creates(&simulator).await.0;
         let shared = tempfile::tempdir().unwrap();
         let url = format!("file://{}", shared.path().display());
         let database = SHARED.database();
@@ -162,8 +205,8 @@ async fn another_replica_goes_on_with_an_answer_that_is_stored() {
         let other = replica().start().await;
         let name = order(&one, picture(model)).await.unwrap().name;
         one.died().await;
-        delivered(&other, &name).await;
-        assert_eq!(creates(&simulator).await, (1, 1), "{model}");
+        whole(&other, &name, n_files).await;
+        assert_eq!(creates(&simulator).await.0, n_before + 1, "{model}");
     }
 }
 

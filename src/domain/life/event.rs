@@ -51,7 +51,7 @@ pub enum AttemptEvent {
     TicketForgotten(String),
     /// The provider is done.
     OutputsReady,
-    /// The outputs are stored.
+    /// The outputs are stored. If nobody was told before that they are there, this tells it as well.
     Stored(Vec<Artifact>, Usage),
     /// It certainly ended without outputs.
     Failed(Failure, Usage),
@@ -84,8 +84,8 @@ pub enum Resolution {
 /// What an event did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
-    /// The record changed; a history entry belongs to it if the change is more than progress.
-    Changed(Option<HistoryEvent>),
+    /// The record changed; with the history entries that belong to that, none if it is mere progress.
+    Changed(Vec<HistoryEvent>),
     /// It says nothing new.
     Unchanged,
 }

@@ -115,6 +115,62 @@ fn succeed(generation: &mut Generation) {
 }
 
 #[test]
+fn outputs_that_are_stored_at_once_leave_what_every_step_would_have_left() {
+    let ticket =
+        || AttemptEvent::Accepted(Ticket { account: "a".into(), job: "j".into(), data: serde_json::Value::Null });
+    let answer = SubmitAnswer { outputs: Vec::new(), usage: Usage::default() };
+    let ways = [
+        (vec![], AttemptEvent::Answered(answer.clone())),
+        (vec![AttemptEvent::AnswerLost("reset".into())], AttemptEvent::Answered(answer)),
+        (vec![ticket()], AttemptEvent::OutputsReady),
+        (vec![ticket(), AttemptEvent::Silent("reset".into())], AttemptEvent::OutputsReady),
+    ];
+    for (sent, ready) in ways {
+        for cancelled in [false, true] {
+            let mut at_once = drafted(1);
+            let attempt = at_once.open_attempt().unwrap().id;
+            for event in std::iter::once(AttemptEvent::Submitting(SubmitKey::fresh())).chain(sent.clone()) {
+                at_once.apply(&Event::Attempt(attempt, event), START).unwrap();
+            }
+            if cancelled {
+                at_once.apply(&Event::CancelRequested, START).unwrap();
+            }
+            let mut in_steps = at_once.clone();
+            let stored = AttemptEvent::Stored(vec![output(at_once.id)], Usage::default());
+            let told = |generation: &mut Generation, event: &AttemptEvent| {
+                let later = START + SignedDuration::from_secs(1);
+                match generation.apply(&Event::Attempt(attempt, event.clone()), later) {
+                    Ok(Applied::Changed(entries)) => entries,
+                    other => panic!("{other:?}"),
+                }
+            };
+            let entries = told(&mut at_once, &stored);
+            let steps = [&ready, &stored].map(|event| told(&mut in_steps, event)).concat();
+            assert_eq!((&at_once, &entries), (&in_steps, &steps), "after {sent:?}, cancelled: {cancelled}");
+            assert_eq!(
+                entries.iter().map(|entry| entry.what.as_str()).collect::<Vec<_>>(),
+                ["outputs_ready", "succeeded"]
+            );
+        }
+    }
+}
+
+#[test]
+fn a_cancel_while_outputs_are_stored_does_not_have_them_told_of_twice() {
+    let mut generation = drafted(1);
+    let attempt = generation.open_attempt().unwrap().id;
+    generation.apply(&Event::Attempt(attempt, AttemptEvent::Submitting(SubmitKey::fresh())), START).unwrap();
+    generation.apply(&Event::Attempt(attempt, AttemptEvent::OutputsReady), START).unwrap();
+    generation.apply(&Event::CancelRequested, START).unwrap();
+    assert_eq!((generation.state, generation.phase.as_str()), (State::Cancelling, "storing"));
+    let ready = generation.apply(&Event::Attempt(attempt, AttemptEvent::OutputsReady), START);
+    assert_eq!(ready, Ok(Applied::Unchanged));
+    let stored = AttemptEvent::Stored(vec![output(generation.id)], Usage::default());
+    let Ok(Applied::Changed(entries)) = generation.apply(&Event::Attempt(attempt, stored), START) else { panic!() };
+    assert_eq!((entries.len(), generation.state), (1, State::Succeeded));
+}
+
+#[test]
 fn a_tombstone_still_says_whether_it_was_a_sample() {
     for sample in [true, false] {
         let mut generation = drafted(1);
@@ -363,18 +419,23 @@ fn check_step(
 ) -> Result<(), TestCaseError> {
     match told {
         Err(_) | Ok(Applied::Unchanged) => prop_assert_eq!(before, after),
-        Ok(Applied::Changed(entry)) => {
+        Ok(Applied::Changed(entries)) => {
             let learned = matches!(event, Event::Learned(..)) && before.state == after.state;
             prop_assert!(!before.state.is_terminal() || learned, "an end is final");
             let decided = matches!(event, Event::Resolved(_));
             prop_assert!(!decided || before.state == State::Unresolved, "a person decides about what is unknown only");
-            prop_assert_eq!(after.sequence, before.sequence + 1);
-            prop_assert_eq!(after.n_events, before.n_events + u64::from(entry.is_some()));
-            if let Some(entry) = entry {
-                prop_assert_eq!((entry.number, entry.sequence), (after.n_events, after.sequence));
-                prop_assert_eq!(entry.state, after.state);
+            // Each history entry has a snapshot of its own, and mere progress is one, too.
+            let n = entries.len() as u64;
+            prop_assert_eq!(after.sequence, before.sequence + n.max(1));
+            prop_assert_eq!(after.n_events, before.n_events + n);
+            for (entry, more) in entries.iter().rev().zip(0..) {
+                prop_assert_eq!((entry.number, entry.sequence), (after.n_events - more, after.sequence - more));
             }
-            prop_assert!(after.state == before.state || entry.is_some(), "no change of state without a history entry");
+            prop_assert!(entries.last().is_none_or(|entry| entry.state == after.state));
+            prop_assert!(after.state == before.state || n > 0, "no change of state without a history entry");
+            let stored = matches!(event, Event::Attempt(_, AttemptEvent::Stored(..)));
+            let most = if stored && !before.is_storing() { 2 } else { 1 };
+            prop_assert!(n <= most, "{event:?} has {n} entries");
         }
     }
     let intent = |generation: &Generation| {
@@ -512,9 +573,10 @@ fn a_model_that_is_barred_is_not_tried_and_the_history_says_why() {
     let first = generation.open_attempt().unwrap().id;
     let failure = Failure::new(FailureReason::ProviderJobFailed, FailurePhase::Provider, Charged::No, "broken");
     let event = Event::Attempt(first, AttemptEvent::Failed(failure, Usage::default()));
-    let Ok(Applied::Changed(Some(entry))) = generation.apply_barred(&event, START, Some("over budget team")) else {
+    let Ok(Applied::Changed(entries)) = generation.apply_barred(&event, START, Some("over budget team")) else {
         panic!("no entry")
     };
+    let [entry] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!((entry.state, entry.message.as_str()), (State::Failed, "broken; over budget team"));
     assert_eq!(generation.attempts.len(), 1);
 }

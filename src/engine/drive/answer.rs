@@ -1,16 +1,19 @@
-//! Outputs that come with the submit answer exist nowhere else: they are stored durably before anything else, then recorded, then looked at.
+//! Outputs that come with the submit answer exist nowhere else: they are stored durably before anything else. What can be looked at quickly is
+//! recorded with the end; what cannot is recorded first, and then looked at.
 
 use std::sync::Arc;
 
+use tokio::time::timeout;
 use tracing::error;
 
 use super::{
     super::outputs::{Output, Trouble},
     Driver, Next, Work,
-    keep::paid,
+    keep::{QUICK, paid},
 };
 use crate::{
     domain::{
+        artifact::Artifact,
         attempt::{AnsweredOutput, SubmitAnswer},
         failure::{FailurePhase, FailureReason},
         generation::Generation,
@@ -39,6 +42,9 @@ impl Driver {
                 }
                 Ok(()) => {
                     failpoint::reach(Point::AnswerBefore);
+                    if let Some(kept) = self.look_quickly(&generation, work, &saved).await {
+                        return self.kept(&generation, work, kept, &usage).await;
+                    }
                     let answered = AttemptEvent::Answered(SubmitAnswer { outputs: saved, usage });
                     let answered = self.tell_of(work, answered).await;
                     failpoint::reach(Point::AnswerAfter);
@@ -74,14 +80,38 @@ impl Driver {
             // No such record can be written; if one is read, time ends it.
             return self.wait(&generation, None).await;
         };
-        let output = |answered: &AnsweredOutput| match answered {
+        let outputs: Vec<Output> = answer.outputs.iter().map(|answered| self.output(answered)).collect();
+        self.keep(generation, work, &outputs, &answer.usage).await
+    }
+
+    /// The artifacts of an answer that is all stored, if making them needs no more than a quick look. Until they are recorded a death is a lost answer.
+    async fn look_quickly(
+        &mut self,
+        generation: &Generation,
+        work: &Work,
+        saved: &[AnsweredOutput],
+    ) -> Option<Vec<Artifact>> {
+        let outputs: Vec<Output> = saved.iter().map(|answered| self.output(answered)).collect();
+        if !outputs.iter().all(|output| matches!(output, Output::Fresh(_))) {
+            return None;
+        }
+        let mut kept = Vec::with_capacity(outputs.len());
+        let looking = self.engine.keep_outputs(generation, work.attempt.id, &*work.provider, &outputs, &mut kept);
+        if let Ok(Ok(())) = timeout(QUICK, looking).await {
+            return Some(kept);
+        }
+        // The rest is for when the answer is recorded; what is wrong with it will be found again.
+        self.tries.kept = kept;
+        None
+    }
+
+    fn output(&self, answered: &AnsweredOutput) -> Output {
+        match answered {
             AnsweredOutput::Blob { key, size } => match self.tries.fresh.iter().find(|stored| stored.key == *key) {
                 Some(stored) => Output::Fresh(stored.clone()),
                 None => Output::Ours { key: key.clone(), size: *size },
             },
             AnsweredOutput::Link(url) => Output::AtVendor(RemoteOutput::Link(url.clone())),
-        };
-        let outputs: Vec<Output> = answer.outputs.iter().map(output).collect();
-        self.keep(generation, work, &outputs, &answer.usage).await
+        }
     }
 }

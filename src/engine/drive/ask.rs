@@ -62,11 +62,6 @@ impl Driver {
             Status::Cancelled(charged) => self.tell_of(work, AttemptEvent::Stopped(charged, usage)).await,
             Status::Done(outputs) => {
                 failpoint::reach(Point::TerminalBefore);
-                let generation = self.tell_of(work, AttemptEvent::OutputsReady).await?;
-                failpoint::reach(Point::TerminalAfter);
-                if generation.open_attempt().is_none_or(|open| open.id != work.attempt.id) {
-                    return Ok(generation);
-                }
                 let outputs: Vec<Output> = outputs.into_iter().map(Output::AtVendor).collect();
                 self.keep(generation, work, &outputs, &usage).await
             }

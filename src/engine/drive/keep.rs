@@ -1,7 +1,8 @@
 //! The vendor is done: its outputs become ours before anybody hears of a success.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use tokio::time::sleep;
 use tracing::{error, warn};
 
 use super::{
@@ -14,7 +15,7 @@ use crate::{
         artifact::Artifact,
         attempt::AttemptStage,
         failure::{Charged, Failure, FailurePhase, FailureReason},
-        generation::Generation,
+        generation::{Generation, State},
         life::AttemptEvent,
         money::Usage,
     },
@@ -22,14 +23,27 @@ use crate::{
     provider::error::{ErrorKind, ProviderError},
 };
 
+/// What takes longer than this to fetch or to look at is shown as being stored. What is quicker is told together with the end, which saves a
+/// write; a death before that has a job asked about again.
+pub(super) const QUICK: Duration = Duration::from_millis(250);
 /// How often an invalid output is opened again before it is believed.
 const N_REOPENED: u32 = 2;
+
+/// How fetching went.
+enum Fetched {
+    /// All outputs are ours.
+    All,
+    /// One is not.
+    Not(Trouble),
+    /// Somebody else has ended the attempt.
+    Overtaken,
+}
 
 impl Driver {
     /// Keeps the outputs of a finished job. After passing trouble the job is polled again for fresh links.
     pub(super) async fn keep(
         &mut self,
-        generation: Arc<Generation>,
+        mut generation: Arc<Generation>,
         work: &Work,
         outputs: &[Output],
         usage: &Usage,
@@ -40,36 +54,72 @@ impl Driver {
         if kept.iter().any(|artifact| artifact.created_at < oldest) {
             kept.clear();
         }
-        match self.fetch(&generation, work, outputs, &mut kept).await? {
-            Ok(()) => {
-                let usage = measured(usage, &generation, &kept);
-                failpoint::reach(Point::SettleBefore);
-                self.tell_of(work, AttemptEvent::Stored(kept, usage)).await
-            }
-            Err(trouble) => {
+        match self.fetch(&mut generation, work, outputs, &mut kept).await? {
+            Fetched::All => self.kept(&generation, work, kept, usage).await,
+            Fetched::Not(trouble) => {
                 self.tries.kept = kept;
+                // From here on it may take long, and however it ends: the job was done.
+                if !self.show_storing(&mut generation, work).await? {
+                    return Ok(generation);
+                }
                 self.not_kept(generation, work, trouble, usage).await
             }
+            Fetched::Overtaken => Ok(generation),
         }
+    }
+
+    /// All outputs are ours.
+    pub(super) async fn kept(
+        &mut self,
+        generation: &Generation,
+        work: &Work,
+        kept: Vec<Artifact>,
+        usage: &Usage,
+    ) -> Next {
+        let usage = measured(usage, generation, &kept);
+        failpoint::reach(Point::SettleBefore);
+        self.tell_of(work, AttemptEvent::Stored(kept, usage)).await
     }
 
     /// Fetches what `kept` lacks, for as long as the job is ours: that may take minutes.
     async fn fetch(
-        &self,
-        generation: &Generation,
+        &mut self,
+        generation: &mut Arc<Generation>,
         work: &Work,
         outputs: &[Output],
         kept: &mut Vec<Artifact>,
-    ) -> Result<Result<(), Trouble>, Stop> {
-        let drain = self.engine.drain().clone();
-        let mut fetching = pin!(self.engine.keep_outputs(generation, work.attempt.id, &*work.provider, outputs, kept));
+    ) -> Result<Fetched, Stop> {
+        // Of what is unknown or cancelled somebody may want to know at once that it is done.
+        if generation.state != State::Running && !self.show_storing(generation, work).await? {
+            return Ok(Fetched::Overtaken);
+        }
+        let (engine, begun) = (self.engine.clone(), Arc::clone(generation));
+        let drain = engine.drain().clone();
+        let mut fetching = pin!(engine.keep_outputs(&begun, work.attempt.id, &*work.provider, outputs, kept));
+        let mut quick = pin!(sleep(QUICK));
+        let mut is_shown = generation.is_storing();
         loop {
             tokio::select! {
-                outcome = &mut fetching => return Ok(outcome),
+                outcome = &mut fetching => return Ok(outcome.map_or_else(Fetched::Not, |()| Fetched::All)),
+                () = &mut quick, if !is_shown => {
+                    is_shown = true;
+                    if !self.show_storing(generation, work).await? {
+                        return Ok(Fetched::Overtaken);
+                    }
+                }
                 () = self.at_work.nudged() => if !self.is_ours().await { return Err(Stop) },
                 () = drain.finishing() => return Err(Stop),
             }
         }
+    }
+
+    /// Shows that the provider is done, if that is not known yet. False if somebody else has ended the attempt.
+    async fn show_storing(&mut self, generation: &mut Arc<Generation>, work: &Work) -> Result<bool, Stop> {
+        if !generation.is_storing() {
+            *generation = self.tell_of(work, AttemptEvent::OutputsReady).await?;
+            failpoint::reach(Point::TerminalAfter);
+        }
+        Ok(generation.open_attempt().is_some_and(|open| open.id == work.attempt.id))
     }
 
     /// True if the same output broke off after the same number of bytes each time it was opened: no bad connection does that, so the

@@ -13,11 +13,13 @@ impl Stage {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_that_come_with_the_answer_are_recorded_before_they_are_looked_at() {
+async fn bytes_that_come_with_the_answer_are_stored_once_and_recorded_with_the_end() {
     let mut stage = Stage::set(&[AtOnce(CLIP)], &[]).await;
     assert_eq!(stage.calls(1).await, [("submit", 0)]);
-    let ended = stage.ended().await;
+    assert!(!stage.states().await.contains(&State::Storing), "one write tells all of it");
+    let ended = stage.now().await;
     assert_eq!(ended.state, State::Succeeded);
+    assert!(ended.started_at.is_some_and(|started| Some(started) <= ended.ended_at));
     assert_eq!(stage.history().await, ["accepted", "submitting", "outputs_ready", "succeeded"]);
     let [artifact] = ended.artifacts.as_slice() else { panic!("{:?}", ended.artifacts) };
     assert_eq!((artifact.size, artifact.facts.media_type.as_str()), (CLIP.len() as u64, "video/mp4"));

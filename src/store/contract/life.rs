@@ -28,6 +28,26 @@ pub(in crate::store) async fn a_success_leaves_message_artifacts_and_history(sto
     assert_eq!(closing.meta["video"], Value::from(ended.artifacts[0].id.to_string()));
 }
 
+pub(in crate::store) async fn outputs_stored_at_once_leave_the_history_of_every_step(store: &Tested) {
+    let generation = Ask::new().accepted(store).await;
+    tell(store, &generation, AttemptEvent::Submitting(SubmitKey::fresh())).await;
+    let stored_at_once = AttemptEvent::Stored(vec![output(generation.id)], Usage::default());
+    let ended = tell(store, &generation, stored_at_once).await.generation;
+    assert_eq!((ended.state, stored(store, &generation).await), (State::Succeeded, ended.clone()));
+    let told = history(store, &generation).await;
+    let states: Vec<(u64, &str, State)> =
+        told.iter().map(|entry| (entry.number, entry.what.as_str(), entry.state)).collect();
+    let expected = [
+        (1, "accepted", State::Queued),
+        (2, "submitting", State::Running),
+        (3, "outputs_ready", State::Storing),
+        (4, "succeeded", State::Succeeded),
+    ];
+    assert_eq!(states, expected);
+    assert_eq!(told.iter().map(|entry| entry.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(ended.sequence, 4);
+}
+
 pub(in crate::store) async fn an_event_that_says_nothing_new_writes_nothing(store: &Tested) {
     let generation = Ask::new().accepted(store).await;
     submit(store, &generation, "job").await;

@@ -61,12 +61,12 @@ pub(super) async fn apply(
             }
         }
     }
-    let entry = match applied {
-        Ok(Applied::Changed(entry)) => entry,
+    let entries = match applied {
+        Ok(Applied::Changed(entries)) => entries,
         Ok(Applied::Unchanged) => return Ok(Changes { generation: after.generation, others: Vec::new() }),
         Err(reason) => return Err(refused(reason, before)),
     };
-    generations::save(&mut work, &after, entry.as_ref())?;
+    generations::save(&mut work, &after, &entries)?;
     if let Event::Attempt(_, AttemptEvent::Accepted(ticket)) = event
         && !claim_job(&mut work, &after.generation, ticket).await?
     {
@@ -168,8 +168,8 @@ async fn hand_over(
     let heir = next.generation.clone();
     let ended = leader.generation.hand_over(&mut next.generation, ending, now);
     let (ended, promoted) = ended.map_err(StoreError::broken)?;
-    generations::save(&mut work, &leader, Some(&ended))?;
-    generations::save(&mut work, next, Some(&promoted))?;
+    generations::save(&mut work, &leader, &[ended])?;
+    generations::save(&mut work, next, &[promoted])?;
     generations::give_claim(&mut work, next, &leader);
     for follower in rest {
         follower.generation.follow(next.generation.id, now);
@@ -198,10 +198,10 @@ async fn conclude_all(work: &mut Work, leader: &Generation, now: Timestamp) -> R
     ends.add(leader, now);
     let event = Event::LeaderEnded(Box::new(leader.clone()));
     for follower in &mut followers {
-        let Applied::Changed(entry) = follower.generation.apply(&event, now).map_err(StoreError::broken)? else {
+        let Applied::Changed(entries) = follower.generation.apply(&event, now).map_err(StoreError::broken)? else {
             continue;
         };
-        generations::save(work, follower, entry.as_ref())?;
+        generations::save(work, follower, &entries)?;
         ends.add(&follower.generation, now);
     }
     ends.write(work, now)?;

@@ -96,15 +96,15 @@ pub(super) fn insert(work: &mut Work, stored: &Stored) -> Result<()> {
     Ok(())
 }
 
-/// Writes a generation as it is now, with the history entry that belongs to the change. Without one it is mere progress, the most frequent
+/// Writes a generation as it is now, with the history entries that belong to the change. Without one it is mere progress, the most frequent
 /// write of all, which touches no index.
-pub(super) fn save(work: &mut Work, stored: &Stored, entry: Option<&HistoryEvent>) -> Result<()> {
-    let Some(entry) = entry else {
+pub(super) fn save(work: &mut Work, stored: &Stored, entries: &[HistoryEvent]) -> Result<()> {
+    if entries.is_empty() {
         work.write(Statement::own(dialect::UPDATE_DOC, start(stored)?));
         return Ok(());
-    };
+    }
     save_keys(work, stored)?;
-    log(work, stored.generation.id, entry)
+    entries.iter().try_for_each(|entry| log(work, stored.generation.id, entry))
 }
 
 /// Writes a generation with all that it is looked up by.

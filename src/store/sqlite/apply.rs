@@ -1,5 +1,7 @@
 //! Applying an event: the state machine decides, and everything that follows from its word is written with it.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
@@ -29,14 +31,14 @@ pub(super) fn apply(
     event: &Event,
     now: Timestamp,
 ) -> std::result::Result<Changes, ApplyError> {
-    let before = target(&work.db, id, event)?.ok_or(ApplyError::NotFound)?;
+    let before = target(work, id, event)?.ok_or(ApplyError::NotFound)?;
     if let Some(ending) = rules::handing_over(&before, event, now) {
         let followers = generations::followers(&work.db, before.id)?;
         if !followers.is_empty() {
             return Ok(hand_over(work, &before, followers, ending, now)?);
         }
     }
-    let mut generation = before.clone();
+    let mut generation = Generation::clone(&before);
     let mut applied = generation.apply(event, now);
     let begins_attempt = rules::begins_attempt(&before, &generation);
     let mut taken = false;
@@ -45,23 +47,23 @@ pub(super) fn apply(
             (Ok(()), _) => taken = true,
             (Err(refused), Event::Resolved(_)) => return Err(refused.into()),
             (Err(refused), _) => {
-                generation = before.clone();
+                generation = Generation::clone(&before);
                 applied = generation.apply_barred(event, now, Some(&format!("no further model: {refused}")));
             }
         }
     }
-    let entry = match applied {
-        Ok(Applied::Changed(entry)) => entry,
+    let entries = match applied {
+        Ok(Applied::Changed(entries)) => entries,
         Ok(Applied::Unchanged) => return Ok(Changes { generation, others: Vec::new() }),
-        Err(reason) => return Err(ApplyError::Refused { reason, generation: Box::new(before) }),
+        Err(reason) => return Err(ApplyError::Refused { reason, generation: Box::new(Arc::unwrap_or_clone(before)) }),
     };
     if let Event::Attempt(_, AttemptEvent::Accepted(ticket)) = event
         && !claim(&work.db, &generation, ticket)?
     {
         let reason = Refused::WrongState(before.state);
-        return Err(ApplyError::Refused { reason, generation: Box::new(before) });
+        return Err(ApplyError::Refused { reason, generation: Box::new(Arc::unwrap_or_clone(before)) });
     }
-    generations::save(&work.db, &generation, entry.as_ref())?;
+    generations::save(work, &before, &generation, &entries)?;
     settle(work, &[(&before, &generation)], taken, now)?;
     let open = |generation: &Generation| generation.open_attempt().map(|attempt| attempt.id);
     if open(&before) != open(&generation) {
@@ -91,7 +93,7 @@ pub(super) fn job_is_claimed(
 }
 
 /// The generation that the event is for: what is told about an attempt goes where the attempt went, past those that were deleted on its way.
-fn target(db: &Connection, id: GenerationId, event: &Event) -> Result<Option<Generation>> {
+fn target(work: &Work, id: GenerationId, event: &Event) -> Result<Option<Arc<Generation>>> {
     let follows = match event {
         Event::Attempt(..) | Event::Learned(..) => true,
         Event::CancelRequested | Event::DeadlinePassed | Event::GaveUp | Event::Resolved(_) | Event::LeaderEnded(_) => {
@@ -99,11 +101,11 @@ fn target(db: &Connection, id: GenerationId, event: &Event) -> Result<Option<Gen
         }
     };
     if !follows {
-        return generations::load(db, id);
+        return generations::load_to_change(work, id);
     }
-    let mut generation = generations::load_to_follow(db, id)?;
+    let mut generation = generations::load_to_follow_and_change(work, id)?;
     while let Some(successor) = generation.as_ref().and_then(|generation| generation.successor) {
-        generation = generations::load_to_follow(db, successor)?;
+        generation = generations::load_to_follow_and_change(work, successor)?;
     }
     Ok(generation)
 }
@@ -128,12 +130,12 @@ fn hand_over(
     };
     let heir = next.clone();
     let (ended, promoted) = leader.hand_over(next, ending, now).map_err(StoreError::broken)?;
-    generations::save(&work.db, &leader, Some(&ended))?;
-    generations::save(&work.db, next, Some(&promoted))?;
+    generations::save(work, before, &leader, &[ended])?;
+    generations::save(work, &heir, next, &[promoted])?;
     settle(work, &[(before, &leader), (&heir, next)], false, now)?;
     for follower in rest {
         follower.follow(next.id, now);
-        generations::save_keys(&work.db, follower)?;
+        generations::save_keys(work, follower, &[])?;
     }
     execute(&work.db, sql::job::HAND_OVER, [leader.id.id(), next.id.id()])?;
     conclude(work, &leader, now)?;
@@ -149,8 +151,8 @@ fn conclude_all(work: &mut Work, leader: &Generation, now: Timestamp) -> Result<
     }
     let event = Event::LeaderEnded(Box::new(leader.clone()));
     for follower in &mut followers {
-        let Applied::Changed(entry) = follower.apply(&event, now).map_err(StoreError::broken)? else { continue };
-        generations::save(&work.db, follower, entry.as_ref())?;
+        let Applied::Changed(entries) = follower.apply(&event, now).map_err(StoreError::broken)? else { continue };
+        generations::save_keys(work, follower, &entries)?;
         conclude(work, follower, now)?;
     }
     Ok(followers)

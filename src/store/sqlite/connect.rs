@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use refinery::{Migration, Runner, error::Kind};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{Result, money, statements, writer::Work};
+use super::{Result, money, records::Records, statements, writer::Work};
 use crate::{
     domain::budget::Budgets,
     store::{OpenError, port::StoreError, sql},
@@ -47,7 +47,7 @@ pub(super) fn for_writing(path: &Path, budgets: Budgets) -> std::result::Result<
     // With FULL an answered write also survives the loss of power; group commit makes it cheap.
     db.pragma_update(None, "synchronous", "FULL")?;
     let unfinished = statements::count(&db, sql::generation::COUNT_UNFINISHED, ())?;
-    Ok(Work { db, unfinished, budgets })
+    Ok(Work { db, unfinished, records: Records::default(), budgets })
 }
 
 /// A connection that cannot write.

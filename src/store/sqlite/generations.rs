@@ -1,5 +1,7 @@
 //! Generations and their histories as rows.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, ToSql, params};
 
@@ -48,40 +50,81 @@ pub(super) fn insert(work: &mut Work, generation: &Generation) -> Result<()> {
     if !ended {
         retention::protect_inputs(&work.db, generation)?;
     }
+    work.records.put(generation);
     work.unfinished += u64::from(!ended);
     Ok(())
 }
 
-/// Writes a generation as it is now, with the history entry that belongs to the change. Without one it is mere progress, the most frequent
-/// write of all, which touches no index.
-pub(super) fn save(db: &Connection, generation: &Generation, entry: Option<&HistoryEvent>) -> Result<()> {
-    let Some(entry) = entry else {
-        return execute(db, sql::generation::UPDATE_DOC, params![generation.id.id(), to_doc(generation)?]).map(drop);
-    };
-    save_keys(db, generation)?;
-    log(db, generation.id, entry)
+/// Writes what became of `before`, with the history entries that belong to that. Without one it is mere progress, the most frequent write of all.
+///
+/// SQLite looks at an index unless the statement leaves its columns alone, whether they change or not: so only those are set that may have changed.
+pub(super) fn save(
+    work: &mut Work,
+    before: &Generation,
+    generation: &Generation,
+    entries: &[HistoryEvent],
+) -> Result<()> {
+    let id = generation.id.id();
+    if entries.is_empty() {
+        execute(&work.db, sql::generation::UPDATE_DOC, params![id, to_doc(generation)?])?;
+    } else if Keys::of(before) == Keys::of(generation) {
+        let (state, submitting) = (generation.state.as_str(), rules::submitting(generation));
+        execute(&work.db, sql::generation::UPDATE_STATE, params![id, state, submitting, to_doc(generation)?])?;
+    } else {
+        return save_keys(work, generation, entries);
+    }
+    work.records.put(generation);
+    entries.iter().try_for_each(|entry| log(&work.db, generation.id, entry))
 }
 
 /// Writes a generation with all that it is looked up by.
-pub(super) fn save_keys(db: &Connection, generation: &Generation) -> Result<()> {
+pub(super) fn save_keys(work: &mut Work, generation: &Generation, entries: &[HistoryEvent]) -> Result<()> {
+    let Keys { ended, leader, open_digest, ended_at, model, saved, is_unpriced } = Keys::of(generation);
     execute(
-        db,
+        &work.db,
         sql::generation::UPDATE,
         params![
             generation.id.id(),
             generation.state.as_str(),
-            generation.state.is_terminal(),
-            generation.leader.map(GenerationId::id),
-            rules::open_digest(generation),
+            ended,
+            leader.map(GenerationId::id),
+            open_digest,
             rules::submitting(generation),
             to_doc(generation)?,
-            generation.ended_at.map(Timestamp::as_microsecond),
-            rules::model(generation),
-            generation.cost.saved.0,
-            rules::is_unpriced(generation),
+            ended_at.map(Timestamp::as_microsecond),
+            model,
+            saved,
+            is_unpriced,
         ],
-    )
-    .map(drop)
+    )?;
+    work.records.put(generation);
+    entries.iter().try_for_each(|entry| log(&work.db, generation.id, entry))
+}
+
+/// What a generation is looked up by and seldom changes while it is unfinished: all but the state and what was submitted.
+#[derive(Debug, PartialEq)]
+struct Keys<'a> {
+    ended: bool,
+    leader: Option<GenerationId>,
+    open_digest: Option<&'a str>,
+    ended_at: Option<Timestamp>,
+    model: String,
+    saved: i64,
+    is_unpriced: bool,
+}
+
+impl<'a> Keys<'a> {
+    fn of(generation: &'a Generation) -> Self {
+        Self {
+            ended: generation.state.is_terminal(),
+            leader: generation.leader,
+            open_digest: rules::open_digest(generation),
+            ended_at: generation.ended_at,
+            model: rules::model(generation),
+            saved: generation.cost.saved.0,
+            is_unpriced: rules::is_unpriced(generation),
+        }
+    }
 }
 
 /// Appends to a history.
@@ -92,6 +135,33 @@ pub(super) fn log(db: &Connection, id: GenerationId, entry: &HistoryEvent) -> Re
 /// Deleted ones do not exist; expired ones are tombstones.
 pub(super) fn load(db: &Connection, id: GenerationId) -> Result<Option<Generation>> {
     find(db, sql::generation::LOAD, [id.id()])
+}
+
+/// As `load`, for the writer.
+pub(super) fn load_to_change(work: &Work, id: GenerationId) -> Result<Option<Arc<Generation>>> {
+    Ok(match known(work, id) {
+        Some(known) => Some(known),
+        None => load(&work.db, id)?.map(Arc::new),
+    })
+}
+
+/// As `load_to_follow`, for the writer.
+pub(super) fn load_to_follow_and_change(work: &Work, id: GenerationId) -> Result<Option<Arc<Generation>>> {
+    Ok(match known(work, id) {
+        Some(known) => Some(known),
+        None => load_to_follow(&work.db, id)?.map(Arc::new),
+    })
+}
+
+fn known(work: &Work, id: GenerationId) -> Option<Arc<Generation>> {
+    let known = work.records.get(id)?;
+    // A debug build proves at each event that this is what is stored. As text, for a number may be read back as its neighbour.
+    debug_assert!(stored_text(work, id).is_none_or(|text| Some(text) == to_doc(&*known).ok()));
+    Some(known)
+}
+
+fn stored_text(work: &Work, id: GenerationId) -> Option<String> {
+    work.db.prepare_cached(sql::generation::LOAD).ok()?.query_row([id.id()], |row| row.get(0)).ok()
 }
 
 /// As `load`, but a deleted one that handed its job over exists: whoever drives that job must find out where it went.

@@ -14,6 +14,7 @@ mod generations;
 mod limits;
 mod money;
 mod readers;
+mod records;
 mod retention;
 mod sessions;
 mod statements;

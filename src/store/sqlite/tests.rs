@@ -10,8 +10,11 @@ use super::*;
 use crate::{
     domain::{
         generation::State,
-        life::tests::{START, drafted},
-        names::ChatId,
+        life::{
+            AttemptEvent,
+            tests::{START, drafted},
+        },
+        names::{ChatId, SubmitKey},
         order::{Input, InputRole, InputSource},
         session::Message,
     },
@@ -194,6 +197,49 @@ async fn a_write_that_fails_leaves_nothing_and_disturbs_no_neighbour() {
     assert!(answers.iter().all(std::result::Result::is_ok));
     assert_eq!(store.session(&TenantId::default_tenant(), &session).await.unwrap(), None);
     assert_eq!(unfinished(&store, page(1000)).await.len(), 50);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_known_of_a_record_is_forgotten_with_the_write_that_is_undone() {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = Arc::new(Sqlite::open(&file(&folder), budgets()).unwrap());
+    let store: Tested = sqlite.clone();
+    let generation = Ask::new().accepted(&store).await;
+    let (id, attempt) = (generation.id, generation.open_attempt().unwrap().id);
+    let intent = || Event::Attempt(attempt, AttemptEvent::Submitting(SubmitKey::fresh()));
+    let undone: [fn(&writer::Work) -> Result<()>; 3] = [
+        |_| Err(StoreError::unavailable("refused")),
+        |_| panic!("a defect"),
+        // The commit of the whole batch fails.
+        |work| Ok(work.db.execute_batch("ROLLBACK")?),
+    ];
+    for undo in undone {
+        let event = intent();
+        let write = move |work: &mut writer::Work| {
+            let changes = apply::apply(work, id, &event, START).unwrap();
+            assert_eq!(generations::load_to_change(work, id)?.as_deref(), Some(&changes.generation));
+            undo(work)
+        };
+        assert!(sqlite.writer.write(write).await.is_err());
+        let known = sqlite.writer.write(move |work| generations::load_to_change(work, id)).await.unwrap();
+        assert_eq!(known.as_deref(), Some(&generation));
+    }
+    let intended = store.apply(id, intent(), None, START).await.unwrap().generation;
+    assert_eq!((intended.state, stored(&store, &generation).await), (State::Running, intended));
+}
+
+#[test]
+fn an_event_in_the_middle_of_a_job_leaves_most_indexes_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let work = connect::for_writing(&file(&folder), Budgets::default()).unwrap();
+    let n_touched = |text: &str| {
+        let mut statement = work.db.prepare(&format!("EXPLAIN {text}")).unwrap();
+        let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
+        let steps = statement.query_map(rusqlite::params_from_iter(nulls), |row| row.get::<_, String>(1)).unwrap();
+        steps.filter(|step| step.as_deref() == Ok("IdxDelete")).count()
+    };
+    let texts = [sql::generation::UPDATE_DOC, sql::generation::UPDATE_STATE, sql::generation::UPDATE];
+    assert_eq!(texts.map(n_touched), [0, 2, 6]);
 }
 
 #[tokio::test(start_paused = true)]

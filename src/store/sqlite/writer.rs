@@ -22,7 +22,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Result;
+use super::{Result, records::Records};
 use crate::{domain::budget::Budgets, store::port::StoreError};
 
 /// Most writes in one transaction.
@@ -47,6 +47,8 @@ pub(super) struct Work {
     pub(super) db: Connection,
     /// How many generations are unfinished. A count over the rows would cost each acceptance more the more there are.
     pub(super) unfinished: u64,
+    /// Records that need not be read.
+    pub(super) records: Records,
     /// What may be spent.
     pub(super) budgets: Budgets,
 }
@@ -251,6 +253,7 @@ fn commit(work: &mut Work, batch: &mut Vec<Box<dyn Job>>) {
     let failure = transaction(work, batch).err().map(|error| error.to_string());
     if failure.is_some() {
         work.unfinished = unfinished;
+        work.records.forget();
         // SQLite has rolled back itself after some errors; if this fails too, the next BEGIN tells.
         if !work.db.is_autocommit() {
             statement(work, "ROLLBACK").ok();
@@ -265,9 +268,11 @@ fn transaction(work: &mut Work, batch: &mut [Box<dyn Job>]) -> rusqlite::Result<
     statement(work, "BEGIN IMMEDIATE")?;
     for job in batch {
         let unfinished = work.unfinished;
+        work.records.begin();
         statement(work, "SAVEPOINT write")?;
         if !job.run(work) {
             work.unfinished = unfinished;
+            work.records.undo();
             statement(work, "ROLLBACK TO write")?;
         }
         // If SQLite rolled everything back within the write, this fails and with it the batch.

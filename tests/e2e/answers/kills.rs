@@ -32,12 +32,12 @@ fn after(point: Point, model: &str) -> Option<Then> {
         Point::IntentAfter | Point::SendBefore => Some(Then::Unknown(0)),
         // The picture is in this process alone, or a blob that no record knows.
         Point::ReceiveBefore | Point::ReceiveAfter | Point::AnswerBefore => Some(Then::Unknown(1)),
-        Point::AnswerAfter
-        | Point::BlobAfter
-        | Point::SettleBefore
-        | Point::SettleAfter
-        | Point::NotifyBefore
-        | Point::NotifyAfter => Some(Then::GoesOn),
+        // A picture that is looked at quickly is recorded with the end.
+        Point::AnswerAfter => (model == LINKED).then_some(Then::GoesOn),
+        Point::BlobAfter | Point::SettleBefore if model == INLINE => Some(Then::Unknown(1)),
+        Point::BlobAfter | Point::SettleBefore | Point::SettleAfter | Point::NotifyBefore | Point::NotifyAfter => {
+            Some(Then::GoesOn)
+        }
         Point::SpoolBefore | Point::SpoolAfter | Point::BlobBefore => (model == LINKED).then_some(Then::GoesOn),
         Point::TicketBefore
         | Point::TicketAfter

@@ -97,12 +97,14 @@ impl Story {
 
     /// Orders and dies. The vendor is well again.
     pub(super) async fn until_dead(&self, kill: Kill) -> (Simulator, Setup) {
-        let hang = match kill {
+        let fault = match kill {
+            // What is fetched quickly is stored with the end.
+            Kill::At(Point::TerminalAfter) => Some("download:slow=1s".to_owned()),
             Kill::At(_) => None,
             Kill::BeforeEffect => Some(format!("create:nth={}:hang", self.nth)),
             Kill::AfterEffect => Some(format!("create:nth={}:hang,effect=after", self.nth)),
         };
-        let rules: Vec<&str> = self.rules.iter().copied().chain(hang.as_deref()).collect();
+        let rules: Vec<&str> = self.rules.iter().copied().chain(fault.as_deref()).collect();
         let simulator = Simulator::start(&rules);
         let setup = self.setup(&simulator);
         let server = match kill {

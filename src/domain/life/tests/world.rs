@@ -165,7 +165,7 @@ impl World {
                     (after.state, after.ended_at, &after.cost),
                     (before.state, before.ended_at, &before.cost)
                 );
-                self.save(&before, after, None)
+                self.save(&before, after, &[])
             }
         }
     }
@@ -186,11 +186,11 @@ impl World {
         let mut after = before.clone();
         let told = after.apply(event, self.now);
         check_step(&before, &after, event, &told)?;
-        let Ok(Applied::Changed(entry)) = told else { return Ok(()) };
+        let Ok(Applied::Changed(entries)) = told else { return Ok(()) };
         self.count(&before, &after, event);
         let has_ended = after.state.is_terminal() && !before.state.is_terminal();
         let ended = has_ended.then(|| Event::LeaderEnded(Box::new(after.clone())));
-        self.save(&before, after, entry)?;
+        self.save(&before, after, &entries)?;
         for follower in followers.iter().filter(|_| ended.is_some()) {
             self.tell(follower.id, ended.as_ref().unwrap())?;
         }
@@ -210,12 +210,12 @@ impl World {
             prop_assert_eq!(&successor.attempts, &before.attempts);
         }
         let next = successor.id;
-        self.save(before, leader, Some(ended))?;
-        self.save(&followers[0], successor, Some(promoted))?;
+        self.save(before, leader, &[ended])?;
+        self.save(&followers[0], successor, &[promoted])?;
         for follower in &followers[1..] {
             let mut after = follower.clone();
             after.follow(next, self.now);
-            self.save(follower, after, None)?;
+            self.save(follower, after, &[])?;
         }
         Ok(())
     }
@@ -240,16 +240,11 @@ impl World {
     }
 
     /// Stores a change, which must be one that a caller may see.
-    fn save(
-        &mut self,
-        before: &Generation,
-        after: Generation,
-        entry: Option<HistoryEvent>,
-    ) -> Result<(), TestCaseError> {
+    fn save(&mut self, before: &Generation, after: Generation, entries: &[HistoryEvent]) -> Result<(), TestCaseError> {
         if *before == after {
             return Ok(());
         }
-        prop_assert_eq!(after.sequence, before.sequence + 1);
+        prop_assert_eq!(after.sequence, before.sequence + (entries.len() as u64).max(1));
         prop_assert!(after.updated_at >= before.updated_at, "{after:?} is older than {before:?}");
         if before.state.is_terminal() {
             prop_assert_eq!(before.state, after.state);
@@ -268,7 +263,7 @@ impl World {
         check_record(&after)?;
         self.book(Some(before), &after);
         let history = self.histories.get_mut(&after.id).unwrap();
-        history.extend(entry);
+        history.extend_from_slice(entries);
         prop_assert_eq!(history.len() as u64, after.n_events);
         prop_assert!(history.iter().zip(1..).all(|(entry, number)| entry.number == number));
         prop_assert!(history.is_sorted_by_key(|entry| (entry.sequence, entry.at)));

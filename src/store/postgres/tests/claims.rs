@@ -89,7 +89,7 @@ async fn no_update_of_a_generation_passes_without_its_claim() {
     let elsewhere = Stored { owner: "b".into(), fence: owned.claim.fence(), ..stale.clone() };
     for wrong in [stale, elsewhere] {
         let updates: [fn(&mut Work, &Stored) -> Result<()>; 3] = [
-            |work, wrong| generations::save(work, wrong, None),
+            |work, wrong| generations::save(work, wrong, &[]),
             |work, wrong| generations::save_keys(work, wrong),
             |work, wrong| {
                 generations::give_claim(work, &mut wrong.clone(), wrong);

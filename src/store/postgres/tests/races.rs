@@ -165,10 +165,10 @@ async fn an_order_that_meets_a_hand_over_which_came_unexpectedly_begins_no_secon
     waiting(&url, 2).await;
     let attempt = row.generation.open_attempt().unwrap().id;
     let why = AttemptEvent::Postponed(FailureReason::ProviderOverloaded, "429".to_owned());
-    let Applied::Changed(entry) = row.generation.apply(&Event::Attempt(attempt, why), START).unwrap() else {
+    let Applied::Changed(entries) = row.generation.apply(&Event::Attempt(attempt, why), START).unwrap() else {
         panic!("nothing changed")
     };
-    generations::save(&mut turning_away, &row, entry.as_ref()).unwrap();
+    generations::save(&mut turning_away, &row, &entries).unwrap();
     turning_away.commit().await.unwrap();
     assert_eq!(passing.join_next().await.unwrap().unwrap().unwrap().generation.successor, Some(follower.id));
     assert_eq!(ordering.join_next().await.unwrap().unwrap().leader, Some(follower.id));
