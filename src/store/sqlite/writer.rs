@@ -27,6 +27,10 @@ use crate::{domain::budget::Budgets, store::port::StoreError};
 
 /// Most writes in one transaction.
 const MAX_BATCH: usize = 256;
+/// How long a transaction waits for company while many write: what shares its pages and its flush costs a fraction.
+const COMPANY: Duration = Duration::from_micros(500);
+/// They are many from so many in the transaction before on; whoever writes alone never waits.
+const MANY: usize = 4;
 /// Most writes that wait for the next transaction; more callers wait for a place.
 const QUEUE: usize = 1024;
 /// How long a caller waits for its turn.
@@ -234,17 +238,33 @@ where
 
 fn run(mut work: Work, mut messages: mpsc::Receiver<Message>) {
     let mut batch = Vec::with_capacity(MAX_BATCH);
+    let mut n_before = 0;
     while let Some(first) = messages.blocking_recv() {
-        let mut next = Some(first);
-        while let Some(message) = next {
-            match message {
-                Message::Write(job) => batch.push(job),
-                // What is queued is still done; then the queue is at its end.
-                Message::Stop => messages.close(),
-            }
-            next = if batch.len() < MAX_BATCH { messages.try_recv().ok() } else { None };
+        take(Some(first), &mut messages, &mut batch);
+        if n_before >= MANY && batch.len() < n_before {
+            thread::sleep(COMPANY);
+            take(None, &mut messages, &mut batch);
         }
+        n_before = batch.len();
         commit(&mut work, &mut batch);
+    }
+}
+
+/// Adds `first` and what waits to the batch.
+fn take(first: Option<Message>, messages: &mut mpsc::Receiver<Message>, batch: &mut Vec<Box<dyn Job>>) {
+    let mut next = first;
+    loop {
+        match next {
+            Some(Message::Write(job)) => batch.push(job),
+            // What is queued is still done; then the queue is at its end.
+            Some(Message::Stop) => messages.close(),
+            None => {}
+        }
+        if batch.len() >= MAX_BATCH {
+            return;
+        }
+        let Ok(message) = messages.try_recv() else { return };
+        next = Some(message);
     }
 }
 
