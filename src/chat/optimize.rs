@@ -200,7 +200,7 @@ mod tests {
             assert_eq!(read(&format!(r#"{{"prompt":"a fox"{improvements}}}"#)), fox(expected));
         }
         for bad in ["", "a fox", "{}", r#"{"prompt":7}"#, "}{", r#"{"prompt":"a"#, &"{".repeat(200_000)] {
-            assert!(read(bad).unwrap_err().contains("form asked for"), "{:.20}", bad);
+            assert!(read(bad).unwrap_err().contains("form asked for"), "{bad:.20}");
         }
         assert!(read(r#"{"prompt":"  "}"#).unwrap_err().contains("empty"));
         let long = json!({ "prompt": "x".repeat(MAX_PROMPT + 1) }).to_string();
