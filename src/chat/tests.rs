@@ -390,7 +390,7 @@ async fn a_better_prompt_is_the_models_and_any_trouble_leaves_the_old_one() {
     );
     assert_eq!((better.by.unwrap().to_string().as_str(), better.language), ("scripted/priced", Language::Chinese));
     let order = stage.vendor.orders.lock().unwrap()[0].clone();
-    assert!(matches!(order.format, Some(ResponseFormat::JsonObject)));
+    assert!(matches!(order.format, Some(ResponseFormat::JsonSchema { strict: Some(true), .. })));
     assert!(format!("{:?}", order.messages[0].content).contains("in Chinese"));
     for why in ["form asked for", "scripted", "scripted"] {
         let same = stage.chat.optimize(ask("rich")).await;

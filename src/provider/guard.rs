@@ -3,15 +3,9 @@
 //! How many calls run at once is the engine's business, because it knows which jobs wait.
 
 mod chat;
+mod health;
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    time::Duration,
-};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -28,8 +22,9 @@ use crate::{
     telemetry::Metrics,
 };
 
+use self::health::Health;
 use super::{
-    breaker::{Breaker, Outcome, Purpose},
+    breaker::Breaker,
     chat::ChatProvider,
     error::{Effect, ErrorKind, ProviderError},
     port::{ByteSource, CancelOutcome, Found, KeyState, Order, Progress, Provider, RemoteOutput, Submitted, Ticket},
@@ -46,8 +41,8 @@ const CALLS_OF_A_FIND: u32 = 5;
 pub struct Guarded {
     inner: Arc<dyn Provider>,
     deadlines: Deadlines,
-    health: AtomicU8,
-    breaker: Arc<Breaker>,
+    /// Shared with answers under way.
+    health: Arc<Health>,
     metrics: Metrics,
 }
 
@@ -75,14 +70,6 @@ impl Deadlines {
             open: transfer.saturating_add(GRACE),
         }
     }
-}
-
-/// What the last telling answer says; a number, so that it is read without a lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
-    Unknown,
-    Up,
-    Down,
 }
 
 /// A method of the port, for spans and counts.
@@ -116,34 +103,29 @@ impl Guarded {
     }
 
     fn with_metrics(inner: Arc<dyn Provider>, deadlines: Deadlines, metrics: Metrics) -> Self {
-        let breaker = Arc::default();
-        Self { inner, deadlines, health: AtomicU8::new(Health::Unknown as u8), breaker, metrics }
+        Self { inner, deadlines, health: Arc::default(), metrics }
     }
 
     /// Whether it gets new work.
     pub fn breaker(&self) -> &Arc<Breaker> {
-        &self.breaker
+        &self.health.breaker
     }
 
     /// True if no new work goes there just now: its last calls failed, or none of its keys may be used.
     pub fn rests(&self) -> bool {
         let keys = self.inner.keys();
-        self.breaker.resting_until().is_some() || keys.n > 0 && keys.n_usable == 0
+        self.health.breaker.resting_until().is_some() || keys.n > 0 && keys.n_usable == 0
     }
 
     /// Until when no order is sent, if that is known.
     pub fn resting_until(&self) -> Option<Instant> {
-        self.breaker.resting_until().max(self.inner.keys().bound_until)
+        self.health.breaker.resting_until().max(self.inner.keys().bound_until)
     }
 
     /// Whether it answered when it was last asked: false if it could not be reached, was broken, or did not accept our
     /// account; nothing if it has not been asked yet.
     pub fn is_up(&self) -> Option<bool> {
-        match self.health.load(Ordering::Relaxed) {
-            up if up == Health::Up as u8 => Some(true),
-            down if down == Health::Down as u8 => Some(false),
-            _ => None,
-        }
+        self.health.is_up()
     }
 
     async fn call<T>(
@@ -167,7 +149,7 @@ impl Guarded {
         let outcome = result.as_ref().map_or_else(|error| error.kind.as_str(), |_| "ok");
         span.record("outcome", outcome);
         self.metrics.provider_called(Provider::id(self).id(), op.as_str(), outcome, began.elapsed());
-        self.note_health(op, result.as_ref().err());
+        self.health.note(op, result.as_ref().err());
         result
     }
 
@@ -178,66 +160,6 @@ impl Guarded {
         };
         let summary = format!("did not end {} within {} s", op.as_str(), deadline.as_secs());
         ProviderError::new(Provider::id(self), ErrorKind::Timeout, effect, summary)
-    }
-
-    fn note_health(&self, op: Op, error: Option<&ProviderError>) {
-        if error.is_some_and(|error| error.is_of_input) {
-            return;
-        }
-        // Outputs often lie elsewhere and expire; that says nothing about the vendor.
-        let purpose = match op {
-            Op::Submit | Op::Chat => Some(Purpose::Order),
-            Op::Find | Op::Poll | Op::Cancel => Some(Purpose::Question),
-            Op::Open => None,
-        };
-        if let Some(purpose) = purpose {
-            self.breaker.note(purpose, error.map_or(Outcome::Answered, |error| outcome(error.kind)));
-        }
-        let health = match op {
-            Op::Open => None,
-            Op::Submit | Op::Find | Op::Poll | Op::Cancel | Op::Chat => {
-                error.map_or(Some(Health::Up), |error| health_after(error.kind))
-            }
-        };
-        if let Some(health) = health {
-            self.health.store(health as u8, Ordering::Relaxed);
-        }
-    }
-}
-
-/// What an error says about the way to the vendor.
-fn outcome(kind: ErrorKind) -> Outcome {
-    match kind {
-        ErrorKind::Overloaded | ErrorKind::Timeout | ErrorKind::Transport => Outcome::Failed,
-        ErrorKind::InvalidOrder
-        | ErrorKind::ModelNotFound
-        | ErrorKind::ContentRefused
-        | ErrorKind::Unauthenticated
-        | ErrorKind::OutOfCredit
-        | ErrorKind::RateLimited
-        | ErrorKind::TicketUnknown
-        | ErrorKind::NoJobId
-        | ErrorKind::LinkExpired
-        | ErrorKind::NoOutput
-        | ErrorKind::Protocol => Outcome::Answered,
-    }
-}
-
-/// What an error says about the vendor's health, if anything.
-fn health_after(kind: ErrorKind) -> Option<Health> {
-    match kind {
-        ErrorKind::Unauthenticated
-        | ErrorKind::OutOfCredit
-        | ErrorKind::Overloaded
-        | ErrorKind::Timeout
-        | ErrorKind::Transport => Some(Health::Down),
-        ErrorKind::InvalidOrder
-        | ErrorKind::ModelNotFound
-        | ErrorKind::ContentRefused
-        | ErrorKind::RateLimited
-        | ErrorKind::TicketUnknown
-        | ErrorKind::NoOutput => Some(Health::Up),
-        ErrorKind::NoJobId | ErrorKind::LinkExpired | ErrorKind::Protocol => None,
     }
 }
 
@@ -404,7 +326,7 @@ mod tests {
         for kind in [ErrorKind::Transport, ErrorKind::Timeout, ErrorKind::Overloaded, ErrorKind::InvalidOrder] {
             let error =
                 ProviderError::new(Provider::id(&guarded), kind, Effect::None, "an input's URL fails").of_input();
-            (0..10).for_each(|_| guarded.note_health(Op::Submit, Some(&error)));
+            (0..10).for_each(|_| guarded.health.note(Op::Submit, Some(&error)));
         }
         assert_eq!((guarded.is_up(), guarded.rests(), guarded.breaker().recent()), (None, false, (0, 0)));
     }

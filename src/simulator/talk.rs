@@ -1,9 +1,11 @@
 //! What a simulated language model says. It follows from what was asked, so that a test knows it beforehand:
 //!
 //! - a schema is answered with JSON that keeps to it, a tool's answer with `The tool said: …`, anything else with `You said: …`;
+//! - where the prompt is a JSON object itself, its texts are the values of the schema's properties of the same name;
 //! - it wants the first tool called if it must, and the one named if one is named, with arguments that keep to its schema;
 //! - marks in the last prompt: `[tool]` wants the first tool called, `[tools]` each of them, `[think]` thinks first, `[refuse]` refuses,
-//!   `[filter]` is ended by the content filter, `[words=N]` says N words, however many.
+//!   `[filter]` is ended by the content filter, `[words=N]` says N words, however many;
+//! - a rule `chat:says=…` is obeyed before all of these.
 //!
 //! A token is a word with the white space before it.
 
@@ -123,21 +125,23 @@ pub(super) fn tokens(text: &str) -> Vec<String> {
 }
 
 impl Question {
-    /// The answer to it.
-    pub(super) fn answer(&self) -> Speech {
+    /// The answer to it: these words, if any are given.
+    pub(super) fn answer(&self, says: Option<&str>) -> Speech {
         let has = |mark: &str| self.prompt.contains(mark);
         let thoughts = if self.thinks || has("[think]") { "Let me think about it." } else { "" };
         let mut speech = Speech {
             thoughts: thoughts.to_owned(),
             text: Text::Written(String::new()),
             refusal: String::new(),
-            calls: self.calls(),
+            calls: if says.is_some() { Vec::new() } else { self.calls() },
             end: End::Stop,
             n_input: self.n_words.max(1),
             n_output: 0,
             n_thoughts: tokens(thoughts).len() as u64,
         };
-        if has("[refuse]") {
+        if let Some(says) = says {
+            speech.text = Text::Written(says.to_owned());
+        } else if has("[refuse]") {
             "I cannot help with that.".clone_into(&mut speech.refusal);
         } else if has("[filter]") {
             speech.end = End::Filter;
@@ -175,7 +179,7 @@ impl Question {
 
     fn text(&self) -> Text {
         if let Some(schema) = &self.schema {
-            return Text::Written(example(schema).to_string());
+            return Text::Written(self.about(schema).to_string());
         }
         if self.json {
             return Text::Written(json!({ "answer": self.prompt }).to_string());
@@ -185,6 +189,20 @@ impl Question {
         }
         let n = self.prompt.split_once("[words=").and_then(|(_, rest)| rest.split_once(']')?.0.parse().ok());
         n.map_or_else(|| Text::Written(format!("You said: {}", self.prompt)), Text::Counted)
+    }
+}
+
+impl Question {
+    /// A value that keeps to a schema, with the texts that the prompt has for it.
+    fn about(&self, schema: &Value) -> Value {
+        let mut value = example(schema);
+        let given: Value = serde_json::from_str(&self.prompt).unwrap_or_default();
+        for (name, property) in value.as_object_mut().into_iter().flatten() {
+            if let (Value::String(text), Some(given)) = (property, given[name.as_str()].as_str()) {
+                given.clone_into(text);
+            }
+        }
+        value
     }
 }
 

@@ -105,37 +105,70 @@ pub(super) fn usage(
     }
     let of_model = filter.model.as_ref().map(|model| bind(model.to_string().as_str().into()));
     let only = |column: &str| of_model.as_ref().map(|model| format!(" AND {column} = {model}")).unwrap_or_default();
-    // What leaves the operator's account is no spending of the caller.
-    let (provider, absorbed) = (change("provider"), change("absorbed"));
-    let (held, suspense) = (change("held"), change("suspense"));
-    let parts = counted.iter().flat_map(|counted| {
-        let Counted { table, in_ledger, spent, adds: [n, ok, saved, unpriced, chats, read, written], .. } = counted;
-        let of_row = spent.unwrap_or("0");
-        let rows = format!(
-            "SELECT {}, {n} AS n, {ok} AS ok, {of_row} AS spent, 0 AS held, 0 AS suspense, 0 AS absorbed, {saved} AS saved, \
-             {unpriced} AS unpriced, {chats} AS chats, {read} AS tokens_read, {written} AS tokens_written \
-             FROM {table} g WHERE {condition}{}",
-            keys(counted, "g.model"),
-            only("g.model"),
-        );
-        let movements = spent.is_none().then(|| {
-            format!(
-                "SELECT {}, 0, 0, {provider} + {absorbed}, {held}, {suspense}, -({absorbed}), 0, 0, 0, 0, 0 \
-                 FROM ledger l JOIN {table} g ON g.id = l.{in_ledger} WHERE l.{in_ledger} <> '' AND {condition}{}",
-                keys(counted, "l.model"),
-                only("l.model"),
-            )
-        });
-        [rows].into_iter().chain(movements)
-    });
+    // Each table is summed by itself, so that few rows come together and not each chat. Without keys nothing is no row.
+    let groups = match by.len() {
+        0 => "HAVING count(*) > 0".to_owned(),
+        n => format!("GROUP BY {}", (1..=n).map(|key| key.to_string()).collect::<Vec<_>>().join(", ")),
+    };
+    let parts =
+        counted.iter().flat_map(|counted| summed(counted, |model| keys(counted, model), &only, &condition, &groups));
     let parts = parts.collect::<Vec<_>>().join(" UNION ALL ");
-    let sums = SUMS.map(|sum| format!("CAST(SUM({sum}) AS BIGINT)")).join(", ");
     let text = format!(
-        "SELECT k0, k1, k2, {sums} FROM ( {parts}) AS t GROUP BY k0, k1, k2 ORDER BY k0, k1, k2 LIMIT {} OFFSET {}",
+        "SELECT k0, k1, k2, {} FROM ( {parts}) AS t GROUP BY k0, k1, k2 ORDER BY k0, k1, k2 LIMIT {} OFFSET {}",
+        SUMS.map(|sum| format!("CAST(SUM({sum}) AS BIGINT)")).join(", "),
         bind(i64::try_from(page.limit).unwrap_or(i64::MAX).into()),
         bind(i64::try_from(page.after.unwrap_or_default()).unwrap_or(i64::MAX).into()),
     );
     (text, values)
+}
+
+/// The sums of a table's rows, and those of its movements in the ledger, as statements.
+fn summed(
+    counted: &Counted,
+    keys: impl Fn(&str) -> String,
+    only: impl Fn(&str) -> String,
+    condition: &str,
+    groups: &str,
+) -> impl Iterator<Item = String> {
+    // What leaves the operator's account is no spending of the caller.
+    let (provider, absorbed) = (change("provider"), change("absorbed"));
+    let (held, suspense) = (change("held"), change("suspense"));
+    let Counted { table, in_ledger, spent, adds: [n, ok, saved, unpriced, chats, read, written], .. } = counted;
+    let of_rows = [n, ok, spent.unwrap_or("0"), "0", "0", "0", saved, unpriced, chats, read, written];
+    let rows = format!(
+        "SELECT {}, {} FROM {table} g WHERE {condition}{} {groups}",
+        keys("g.model"),
+        sums(of_rows),
+        only("g.model"),
+    );
+    let of_movements = [
+        "0",
+        "0",
+        &format!("{provider} + {absorbed}"),
+        &held,
+        &suspense,
+        &format!("-({absorbed})"),
+        "0",
+        "0",
+        "0",
+        "0",
+        "0",
+    ];
+    let movements = spent.is_none().then(|| {
+        format!(
+            "SELECT {}, {} FROM ledger l JOIN {table} g ON g.id = l.{in_ledger} WHERE l.{in_ledger} <> '' AND {condition}{} {groups}",
+            keys("l.model"),
+            sums(of_movements),
+            only("l.model"),
+        )
+    });
+    [rows].into_iter().chain(movements)
+}
+
+/// The sums of these, under their names.
+fn sums(of: [&str; SUMS.len()]) -> String {
+    let sum = |(name, of)| if of == "0" { format!("0 AS {name}") } else { format!("SUM({of}) AS {name}") };
+    SUMS.into_iter().zip(of).map(sum).collect::<Vec<_>>().join(", ")
 }
 
 /// By how much a movement `l` changes an account.

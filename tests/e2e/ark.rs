@@ -43,7 +43,7 @@ async fn the_official_ark_client_works() {
     let simulator = Simulator::start(&[]);
     simulator.control("settings", json!({ "latency": "300ms" })).await;
     let text = python("ark_sdk.py", simulator.vendor("ark/api/v3")).await;
-    assert_eq!(text.lines().count(), 7, "{text}");
+    assert_eq!(text.lines().count(), 8, "{text}");
 }
 
 #[tokio::test]

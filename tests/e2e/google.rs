@@ -198,5 +198,5 @@ async fn googles_own_client_works() {
     let output = timeout(Duration::from_secs(90), run).await.expect("the client ends").unwrap().expect("python starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(text.lines().count(), 9, "{text}");
+    assert_eq!(text.lines().count(), 11, "{text}");
 }

@@ -10,6 +10,8 @@ import sys
 import time
 import urllib.request
 
+import pydantic
+
 try:
     from volcenginesdkarkruntime import Ark
     from volcenginesdkarkruntime._exceptions import (
@@ -35,6 +37,12 @@ def control(base_url, path, body=None):
     url = base_url.removesuffix("/ark/api/v3") + "/_control/" + path
     with urllib.request.urlopen(urllib.request.Request(url, data=data)) as answer:
         return json.load(answer)
+
+
+class Town(pydantic.BaseModel):
+    name: str
+    people: int
+    rivers: list[str]
 
 
 def refused(kind, call):
@@ -167,9 +175,39 @@ def chat(client, base_url):
     refused(ArkBadRequestError, lambda: client.chat.completions.create(model=DOUBAO, messages=[]))
 
 
+def chat_in_every_form(client, base_url):
+    create = client.chat.completions.create
+
+    def asked(content):
+        return [{"role": "user", "content": content}]
+
+    parts = [{"type": "text", "text": "what is this?"}, {"type": "image_url", "image_url": {"url": PICTURE, "detail": "low"}}]
+    assert create(model=DOUBAO, messages=asked(parts)).choices[0].message.content == "You said: what is this?"
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3}}, "required": ["n"], "additionalProperties": False}
+    described = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema, "strict": True}}
+    made = create(model=DOUBAO, messages=asked("Bonn"), response_format=described)
+    assert json.loads(made.choices[0].message.content) == {"n": 3}, made
+    made = client.beta.chat.completions.parse(model=DOUBAO, messages=asked("Bonn"), response_format=Town)
+    assert isinstance(made.choices[0].message.parsed, Town), made
+    chunks = create(model=DOUBAO, messages=asked("hi"), stream=True, thinking={"type": "enabled"})
+    thoughts = "".join(choice.delta.reasoning_content or "" for chunk in chunks for choice in chunk.choices)
+    assert thoughts == "Let me think about it.", thoughts
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}]
+    chunks = create(model=DOUBAO, messages=asked("[tool]"), tools=tools, stream=True)
+    calls = [call for chunk in chunks for choice in chunk.choices for call in choice.delta.tool_calls or []]
+    assert calls[0].function.name == "weather" and calls[0].id, calls
+    assert "".join(call.function.arguments for call in calls) == "{}", calls
+    said = create(model=DOUBAO, messages=asked("[tool]"), tools=tools).choices[0].message
+    answer = {"role": "tool", "tool_call_id": said.tool_calls[0].id, "content": "rain"}
+    made = create(model=DOUBAO, messages=[*asked("[tool]"), said.model_dump(exclude_none=True), answer], tools=tools)
+    assert made.choices[0].message.content == "The tool said: rain", made
+    assert create(model=DOUBAO, messages=asked("a b c"), max_tokens=1).choices[0].finish_reason == "length"
+    assert create(model=DOUBAO, messages=asked("[filter]")).choices[0].finish_reason == "content_filter"
+
+
 def main(base_url):
     client = Ark(base_url=base_url, api_key="simulated")
-    for topic in [film, failed_film, lists, deletes, pictures, chat, refusals]:
+    for topic in [film, failed_film, lists, deletes, pictures, chat, chat_in_every_form, refusals]:
         topic(client, base_url)
         print(f"ok {topic.__name__}")
 

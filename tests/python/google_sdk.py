@@ -10,6 +10,8 @@ import time
 import urllib.parse
 import urllib.request
 
+import pydantic
+
 try:
     from google import genai
     from google.genai import errors, types
@@ -33,6 +35,17 @@ def control(root, path, body):
 def jobs(root, vendor):
     with urllib.request.urlopen(f"{root}/_control/jobs") as answer:
         return json.load(answer)[vendor]
+
+
+def chats(root):
+    with urllib.request.urlopen(f"{root}/_control/chats") as answer:
+        return json.load(answer)["gemini"]
+
+
+class Town(pydantic.BaseModel):
+    name: str
+    people: int
+    rivers: list[str]
 
 
 def refused(call):
@@ -192,6 +205,50 @@ def chat_with_tools(gemini, vertex, root):
     assert "".join(part.text or "" for part in parts) == "The tool said: sunny"
 
 
+def chat_in_every_form(gemini, vertex, root):
+    picture = types.Part.from_bytes(data=PNG, mime_type="image/png")
+    made = gemini.models.generate_content(model=LANGUAGE, contents=["what is this?", picture])
+    assert made.text == "You said: what is this?", made
+    config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=Town)
+    made = gemini.models.generate_content(model=LANGUAGE, contents="Bonn", config=config)
+    assert isinstance(made.parsed, Town), made
+    parts = gemini.models.generate_content_stream(model=LANGUAGE, contents="Bonn", config=config)
+    assert Town.model_validate_json("".join(part.text or "" for part in parts))
+    thoughts = types.GenerateContentConfig(thinking_config=types.ThinkingConfig(include_thoughts=True))
+    made = gemini.models.generate_content(model=LANGUAGE, contents="hi", config=thoughts)
+    assert [bool(part.thought) for part in made.candidates[0].content.parts] == [True, False], made
+    assert made.usage_metadata.thoughts_token_count == 5 and made.text == "You said: hi", made
+    short = types.GenerateContentConfig(max_output_tokens=2, system_instruction="be brief")
+    made = gemini.models.generate_content(model=LANGUAGE, contents="a b c d", config=short)
+    assert made.candidates[0].finish_reason == types.FinishReason.MAX_TOKENS, made
+    made = gemini.models.generate_content(model=LANGUAGE, contents="[filter]")
+    assert made.candidates[0].finish_reason == types.FinishReason.SAFETY and not made.text, made
+    assert gemini.models.count_tokens(model=LANGUAGE, contents="one two three").total_tokens == 3
+    talk = gemini.chats.create(model=LANGUAGE)
+    talk.send_message("one")
+    assert "".join(part.text or "" for part in talk.send_message_stream("two")) == "You said: two"
+    asked = chats(root)[-1]["body"]["contents"]
+    assert [turn["role"] for turn in asked] == ["user", "model", "user"], asked
+
+
+def functions_of_the_program(gemini, vertex, root):
+    def weather(city: str) -> str:
+        """What the weather is like."""
+        return "sunny in " + city
+
+    made = gemini.chats.create(model=LANGUAGE, config=types.GenerateContentConfig(tools=[weather])).send_message("[tool]")
+    assert made.text == "The tool said: sunny in text", made
+    declared = types.FunctionDeclaration(
+        name="weather", parameters=types.Schema(type="OBJECT", properties={"city": types.Schema(type="STRING")})
+    )
+    by_hand = types.AutomaticFunctionCallingConfig(disable=True)
+    config = types.GenerateContentConfig(
+        tools=[types.Tool(function_declarations=[declared])], automatic_function_calling=by_hand
+    )
+    parts = gemini.models.generate_content_stream(model=LANGUAGE, contents="[tool]", config=config)
+    assert [call.args for part in parts for call in part.function_calls or []] == [{"city": "text"}]
+
+
 def main(root):
     gemini = genai.Client(api_key="simulated", http_options={"base_url": f"{root}/gemini"})
     vertex = genai.Client(
@@ -211,6 +268,8 @@ def main(root):
         refusals,
         chat,
         chat_with_tools,
+        chat_in_every_form,
+        functions_of_the_program,
     ]:
         control(root, "faults", {"faults": []})
         topic(gemini, vertex, root)

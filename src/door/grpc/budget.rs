@@ -8,7 +8,7 @@ use crate::{
     domain::{budget::Spender, names::ModelName},
     door::{accept, pages::Wanted, present, refusal::Refusal},
     pb::v1::{self, budget_service_server::BudgetService},
-    store::port::{LedgerFilter, MAX_USAGE_KEYS, Page, UsageFilter, UsageKey},
+    store::port::{LedgerFilter, MAX_USAGE_KEYS, Page, UsageFilter, UsageKey, UsageRow},
 };
 
 /// The words of `group_by`, for callers.
@@ -24,16 +24,22 @@ impl BudgetService for Door {
             let ((filter, by), wanted) = Wanted::<u64>::read("GetUsage", asked_usage(request), page_size, &page_token)?;
             let (store, tenant) = (self.engine.store(), &caller.tenant);
             let n_seen = wanted.after().copied().unwrap_or_default();
-            let rows: Vec<_> =
-                store.usage(tenant, &filter, &by, wanted.query()).await?.into_iter().zip(n_seen + 1..).collect();
-            let total = store.usage(tenant, &filter, &[], Page { after: None, limit: 1 }).await?.pop();
+            let query = wanted.query();
+            let is_all = |rows: &[UsageRow]| query.after.is_none() && rows.len() < query.limit;
+            let rows = store.usage(tenant, &filter, &by, query.clone()).await?;
+            let total = if is_all(&rows) {
+                UsageRow::total(&rows)
+            } else {
+                store.usage(tenant, &filter, &[], Page { after: None, limit: 1 }).await?.pop().unwrap_or_default()
+            };
+            let rows: Vec<_> = rows.into_iter().zip(n_seen + 1..).collect();
             let spender = Spender { tenant, session: filter.session.as_ref(), labels: &filter.labels };
             let standings = store.standings(spender, self.engine.now()).await?;
             let (usage, next_page_token) = wanted.cut(&rows, |(_, number)| *number, |(row, _)| present::usage(row));
             Ok(v1::GetUsageResponse {
                 usage,
                 next_page_token,
-                total: Some(present::usage(&total.unwrap_or_default())),
+                total: Some(present::usage(&total)),
                 budgets: standings.iter().map(present::budget).collect(),
             })
         })

@@ -172,7 +172,11 @@ impl Problem {
 
     /// No such path.
     pub(super) fn no_such_path(method: &Method, uri: &Uri) -> Self {
-        Self::not_found("unknown_url", format!("Unknown request URL: {method} /v1{}.", cut(uri.path())))
+        let path = cut(uri.path());
+        // Some clients choose it by themselves.
+        let hint =
+            if path.starts_with("/responses") { " Of OpenAI's ways to talk there is Chat Completions." } else { "" };
+        Self::not_found("unknown_url", format!("Unknown request URL: {method} /v1{path}.{hint} {SERVED}"))
     }
 
     /// The path has no such method.
@@ -326,6 +330,9 @@ fn renamed(refusal: Refusal, names: impl Fn(&str) -> String) -> Refusal {
         | Refusal::Caller(_)) => other,
     }
 }
+
+/// What there is, for who asks for something else.
+const SERVED: &str = "Served are /v1/chat/completions, /v1/images/generations, /v1/images/edits, /v1/audio/speech, /v1/videos and /v1/models.";
 
 /// A path is the caller's own text, which is repeated only so far.
 fn cut(path: &str) -> String {

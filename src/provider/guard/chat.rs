@@ -13,11 +13,11 @@ use futures_util::{Stream, StreamExt};
 use tokio::time::{Instant, Sleep, sleep, timeout};
 use tracing::{Instrument, Span, field, info_span};
 
-use super::{Guarded, Op};
+use super::{Guarded, Op, health::Health};
 use crate::{
     domain::{chat::ChatCard, names::ProviderId},
     provider::{
-        breaker::{Outcome, Probe, Purpose},
+        breaker::Probe,
         chat::{ChatEvent, ChatOrder, ChatProvider, ChatStream},
         error::{Effect, ErrorKind, ProviderError},
         port::Provider,
@@ -42,7 +42,7 @@ impl ChatProvider for Guarded {
             return Err(ProviderError::new(id, ErrorKind::ModelNotFound, Effect::None, why));
         };
         // The first chat after a rest finds out for all, until it is answered.
-        let probe = self.breaker.try_pass().map_err(|until| resting(id, until))?;
+        let probe = self.health.breaker.try_pass().map_err(|until| resting(id, until))?;
         let began = Instant::now();
         let span = info_span!(
             "provider.call",
@@ -64,7 +64,7 @@ impl ChatProvider for Guarded {
                     has_ended: false,
                     _probe: probe,
                     note: Note { span, metrics: self.metrics.clone(), provider: id.clone(), began, outcome: "dropped" },
-                    breaker: Arc::clone(&self.breaker),
+                    health: Arc::clone(&self.health),
                 };
                 Ok(talk.boxed())
             }
@@ -72,7 +72,7 @@ impl ChatProvider for Guarded {
                 let outcome = error.kind.as_str();
                 span.record("outcome", outcome);
                 self.metrics.provider_called(id.id(), Op::Chat.as_str(), outcome, began.elapsed());
-                self.note_health(Op::Chat, Some(&error));
+                self.health.note(Op::Chat, Some(&error));
                 Err(error)
             }
         }
@@ -93,7 +93,7 @@ struct Talk {
     has_ended: bool,
     _probe: Option<Probe>,
     note: Note,
-    breaker: Arc<super::Breaker>,
+    health: Arc<Health>,
 }
 
 impl Stream for Talk {
@@ -128,19 +128,19 @@ impl Talk {
                 if !self.has_spoken {
                     self.has_spoken = true;
                     self.note.metrics.chat_began(self.note.provider.id(), self.note.began.elapsed());
-                    self.breaker.note(Purpose::Order, Outcome::Answered);
+                    self.health.note(Op::Chat, None);
                 }
                 return;
             }
             Ok(ChatEvent::End(_)) => {
                 self.note.outcome = "ok";
                 if !self.has_spoken {
-                    self.breaker.note(Purpose::Order, Outcome::Answered);
+                    self.health.note(Op::Chat, None);
                 }
             }
             Err(error) => {
                 self.note.outcome = error.kind.as_str();
-                self.breaker.note(Purpose::Order, super::outcome(error.kind));
+                self.health.note(Op::Chat, Some(error));
             }
         }
         self.has_ended = true;
@@ -296,6 +296,17 @@ mod tests {
         let error = said.next().await.unwrap().unwrap_err();
         assert_eq!((error.kind, error.effect), (ErrorKind::Timeout, Effect::Maybe), "{error}");
         assert!(said.next().await.is_none(), "an error ends it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_word_shows_that_the_vendor_is_up_and_silence_that_it_is_down() {
+        let guarded = guarded(Some("hm"));
+        let mut said = ChatProvider::chat(&guarded, order()).await.unwrap();
+        assert_eq!(guarded.is_up(), None);
+        said.next().await.unwrap().unwrap();
+        assert_eq!(guarded.is_up(), Some(true));
+        said.next().await.unwrap().unwrap_err();
+        assert_eq!(guarded.is_up(), Some(false));
     }
 
     #[tokio::test(start_paused = true)]

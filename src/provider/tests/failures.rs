@@ -55,16 +55,16 @@ enum Called {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Answered {
+pub(super) struct Answered {
     status: u16,
     #[serde(default)]
-    headers: BTreeMap<String, String>,
+    pub(super) headers: BTreeMap<String, String>,
     body: Value,
 }
 
 #[derive(Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Expected {
+pub(super) struct Expected {
     reason: FailureReason,
     #[serde(default)]
     field: Option<String>,
@@ -78,7 +78,7 @@ struct Expected {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Then {
+pub(super) enum Then {
     Fail,
     Retry,
     Look,
@@ -101,19 +101,26 @@ pub(in crate::provider) async fn mean_what_they_say<P: Provider>(
         let reply = reply(&fixture.answer);
         let server = Server::start(move |asked| prelude(asked).unwrap_or_else(|| reply.clone())).await;
         let provider = build(&server.base);
-        let (failure, then, retry_after) = outcome(&provider, &fixture).await;
-        let Expected { reason, field, charged, then: next, retryable, retry_after: wish } = fixture.expect;
-        let file = file.file_name().unwrap().to_string_lossy();
-        assert_eq!((failure.reason, failure.charged, then), (reason, charged, next), "{file}: {}", failure.message);
-        assert_eq!(failure.field, field, "{file}: {}", failure.message);
-        assert!(retryable.is_none_or(|retryable| retryable == failure.retryable), "{file}");
-        assert!(wish.is_none() || wish == retry_after, "{file}: {retry_after:?}");
-        assert!(!failure.message.is_empty() && !failure.reason.next_step().is_empty(), "{file}");
+        let outcome = outcome(&provider, &fixture).await;
+        is_as_expected(&file.file_name().unwrap().to_string_lossy(), &outcome, &fixture.expect);
     }
     files.len()
 }
 
-fn reply(answer: &Answered) -> Reply {
+/// What a failure means to a caller, what happens next, and the vendor's wish when that should be.
+pub(super) type Outcome = (Failure, Then, Option<u64>);
+
+/// A failure is the one that its file expects.
+pub(super) fn is_as_expected(file: &str, (failure, then, wish): &Outcome, expected: &Expected) {
+    let Expected { reason, field, charged, then: next, retryable, retry_after } = expected;
+    assert_eq!((&failure.reason, &failure.charged, then), (reason, charged, next), "{file}: {}", failure.message);
+    assert_eq!(failure.field, *field, "{file}: {}", failure.message);
+    assert!(retryable.is_none_or(|retryable| retryable == failure.retryable), "{file}");
+    assert!(retry_after.is_none() || retry_after == wish, "{file}: {wish:?}");
+    assert!(!failure.message.is_empty() && !failure.reason.next_step().is_empty(), "{file}");
+}
+
+pub(super) fn reply(answer: &Answered) -> Reply {
     let mut reply = match &answer.body {
         Value::String(text) => Reply::new(answer.status, text.clone()),
         body => Reply::json(answer.status, body),
@@ -124,7 +131,7 @@ fn reply(answer: &Answered) -> Reply {
     reply
 }
 
-async fn outcome(provider: &dyn Provider, fixture: &Fixture) -> (Failure, Then, Option<u64>) {
+async fn outcome(provider: &dyn Provider, fixture: &Fixture) -> Outcome {
     match fixture.call {
         Called::Submit => {
             let mut order = contract::order(provider, fixture.kind.unwrap_or(Kind::Video));
@@ -153,7 +160,7 @@ async fn outcome(provider: &dyn Provider, fixture: &Fixture) -> (Failure, Then, 
     }
 }
 
-fn of_error(error: &ProviderError, phase: FailurePhase, charged: Charged) -> (Failure, Then, Option<u64>) {
+pub(super) fn of_error(error: &ProviderError, phase: FailurePhase, charged: Charged) -> Outcome {
     let (then, wish) = match error.verdict() {
         Verdict::RetryAfter(wish) => (Then::Retry, wish),
         Verdict::AskFirst => (Then::Look, None),

@@ -42,7 +42,7 @@ pub(super) async fn complete(State(ark): State<Arc<Ark>>, received: Received) ->
         model,
         n: 1,
         with_logprobs: body["logprobs"] == true,
-        speech: question.answer(),
+        speech: question.answer(call.says()),
     };
     if body["stream"] != true {
         return Ok(chat.answer(call, answer.whole()).await);

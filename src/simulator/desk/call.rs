@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use crate::simulator::{
     World,
-    fault::{Answer, Edit, Faults},
+    fault::{Answer, Edit, Faults, TalkFault},
     server::Severed,
 };
 
@@ -95,6 +95,14 @@ impl Call {
 
     pub(crate) fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    /// What a model is to say whatever was asked; the first rule wins.
+    pub(crate) fn says(&self) -> Option<&str> {
+        self.faults.talk.iter().find_map(|fault| match fault {
+            TalkFault::Says(text) => Some(text.as_str()),
+            TalkFault::Pace(_) | TalkFault::Cut(_) => None,
+        })
     }
 
     /// Answers with this JSON, or as the faults say.

@@ -93,6 +93,7 @@ impl<D: Send + Sync + 'static> Chat<D> {
         let (mut pace, mut cut) = (Duration::ZERO, usize::MAX);
         for fault in &call.faults().talk {
             match fault {
+                TalkFault::Says(_) => {}
                 TalkFault::Pace(pause) => pace += *pause,
                 TalkFault::Cut(n) => cut = cut.min(*n),
             }

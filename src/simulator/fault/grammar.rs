@@ -33,11 +33,14 @@ WHAT, create (the life of the job it makes)
   failed=TEXT  canceled  aborted  stuck=starting|processing  uncancellable  hold
   latency=DURATION  retention=DURATION  size=BYTES  expires=FETCHES[,status=403|404]
   output=url|array|object[.KEY...]|data_uri|base64|null|text|webm
-WHAT, chat (an answer in events): pace=DURATION (before each but the first)  cut=EVENTS (then the connection breaks)
+WHAT, chat
+  says=TEXT (the model says this, whatever was asked; JSON needs an object, see below)
+  an answer in events: pace=DURATION (before each but the first)  cut=EVENTS (then the connection breaks)
 WHAT, webhook: duplicate  late=DURATION  lost  forged  stale
 Example: create:first=2:status=429,retry_after=1
 In a scenario file and at /_control/faults a rule may also be an object, without a file:
-  {"rule": "create:vendor=replicate,first=1", "answer": {"status": 422, "body": {...}}, "effect": "after"}"#;
+  {"rule": "create:vendor=replicate,first=1", "answer": {"status": 422, "body": {...}}, "effect": "after"}
+  {"rule": "chat:first=1", "says": "{\"city\": \"Bonn\"}"}"#;
 
 /// A fault rule that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +68,15 @@ struct Playing {
     effect: Option<String>,
 }
 
+/// What a model says, and when.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saying {
+    /// As above.
+    rule: String,
+    says: String,
+}
+
 impl TryFrom<Value> for Rule {
     type Error = RuleError;
 
@@ -73,27 +85,43 @@ impl TryFrom<Value> for Rule {
             return text.parse();
         }
         let rule = written.get("rule").and_then(Value::as_str).unwrap_or_default().to_owned();
-        serde_json::from_value(written)
-            .map_err(|error| format!("not text, and not {{\"rule\", \"answer\", \"effect\"}}: {error}"))
-            .and_then(play)
-            .map_err(|problem| RuleError { rule, problem })
+        let read = if written.get("says").is_some() {
+            serde_json::from_value(written).map(say)
+        } else {
+            serde_json::from_value(written).map(play)
+        };
+        let read = read.map_err(|error| {
+            format!("not text, {{\"rule\", \"answer\", \"effect\"}} or {{\"rule\", \"says\"}}: {error}")
+        });
+        read.flatten().map_err(|problem| RuleError { rule, problem })
     }
 }
 
 fn play(playing: Playing) -> Result<Rule, String> {
     let Playing { rule, answer, effect } = playing;
-    let clauses = split(&rule, ':')?;
-    let (operation, when) = match clauses.as_slice() {
-        [operation] => (operation, None),
-        [operation, when] => (operation, Some(when)),
-        _ => return Err("beside an answer, expected OPERATION or OPERATION:WHEN".to_owned()),
-    };
     let source = json!({ "rule": rule, "answer": answer, "effect": effect.as_deref().unwrap_or("before") });
     let what = What::Answer(timing(effect.as_deref())?, Answer::Played(answer));
-    Rule::new(source, operation, when, what)
+    Rule::beside(&rule, source, what)
+}
+
+fn say(saying: Saying) -> Result<Rule, String> {
+    let Saying { rule, says } = saying;
+    let source = json!({ "rule": rule, "says": says });
+    Rule::beside(&rule, source, What::Talk(TalkFault::Says(says)))
 }
 
 impl Rule {
+    /// Of `OPERATION` or `OPERATION:WHEN`, where what happens stands beside it.
+    fn beside(rule: &str, source: Value, what: What) -> Result<Self, String> {
+        let clauses = split(rule, ':')?;
+        let (operation, when) = match clauses.as_slice() {
+            [operation] => (operation, None),
+            [operation, when] => (operation, Some(when)),
+            _ => return Err("beside an answer, expected OPERATION or OPERATION:WHEN".to_owned()),
+        };
+        Self::new(source, operation, when, what)
+    }
+
     fn new(source: Value, operation: &str, when: Option<&String>, what: What) -> Result<Self, String> {
         let operation = self::operation(operation)?;
         let when = when.map(|clause| conditions(Terms::read(clause)?)).transpose()?.unwrap_or_default();
@@ -197,6 +225,7 @@ fn what(mut terms: Terms) -> Result<What, String> {
         "late" => What::Callback(CallbackFault::Late(duration(&word, value)?)),
         "lost" => flag(&word, value, What::Callback(CallbackFault::Lost))?,
         "forged" => flag(&word, value, What::Callback(CallbackFault::Forged))?,
+        "says" => What::Talk(TalkFault::Says(required(&word, value)?)),
         "pace" => What::Talk(TalkFault::Pace(duration(&word, value)?)),
         "cut" => What::Talk(TalkFault::Cut(number(&word, &required(&word, value)?)?)),
         "stale" => flag(&word, value, What::Callback(CallbackFault::Stale))?,
@@ -362,6 +391,7 @@ mod tests {
             "chat:drop,effect=after",
             "chat:malformed",
             "chat:pace=1s",
+            "chat:says=\"\"",
             "chat:prompt=x:cut=3",
             "cancel:nth=1,per=job:status=500,effect=after",
         ] {
@@ -409,6 +439,17 @@ mod tests {
         assert_eq!(rule.what, from_file);
         assert_eq!(rule.when.count, Some(Count::First(1)));
         assert_eq!(rule.source, written);
+    }
+
+    #[test]
+    fn what_a_model_says_may_hold_anything() {
+        let written = json!({ "rule": "chat:first=1", "says": "{\"a\": \"b:c,d\"}" });
+        let rule: Rule = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!((rule.operation, &rule.source), (Operation::Chat, &written));
+        assert_eq!(rule.what, What::Talk(TalkFault::Says("{\"a\": \"b:c,d\"}".to_owned())));
+        for wrong in [json!({ "rule": "get", "says": "x" }), json!({ "rule": "chat", "says": 5 })] {
+            assert!(serde_json::from_value::<Rule>(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -177,9 +177,11 @@ pub(crate) enum CallbackFault {
     Stale,
 }
 
-/// A conversation's answer in events that does not come as it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A conversation's answer that is not as it should be, or does not come so.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TalkFault {
+    /// The model says this instead.
+    Says(String),
     /// A pause before each event but the first.
     Pace(Duration),
     /// The connection breaks after so many events.
@@ -233,7 +235,7 @@ impl Faults {
             }
             What::Job(fault) => self.job.push(fault.clone()),
             What::Callback(fault) => self.callback.push(*fault),
-            What::Talk(fault) => self.talk.push(*fault),
+            What::Talk(fault) => self.talk.push(fault.clone()),
         }
     }
 }

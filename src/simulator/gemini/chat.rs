@@ -1,6 +1,9 @@
 //! `generateContent` and `streamGenerateContent` of language models.
 
-use axum::response::Response;
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -32,7 +35,8 @@ pub(super) async fn say(
             format!("models/{model} is not found for API version v1beta, or is not supported for generateContent.");
         return Ok(chat.refused(google::refuse(&Refusal { status: StatusCode::NOT_FOUND, text, wait: None })));
     }
-    let answer = Answer { id: gemini.desk.world.new_id(), model: model.to_owned(), speech: question.answer() };
+    let answer =
+        Answer { id: gemini.desk.world.new_id(), model: model.to_owned(), speech: question.answer(call.says()) };
     if !is_stream {
         return Ok(chat.answer(call, answer.whole()).await);
     }
@@ -41,6 +45,14 @@ pub(super) async fn say(
         return Ok(chat.answer(call, json!(parts)).await);
     }
     Ok(chat.stream(call, answer.events(), "").await)
+}
+
+/// `countTokens`: what a conversation would be read as.
+pub(super) fn count(received: &Received) -> Response {
+    let body = &received.body;
+    let n_words = question(body.get("generateContentRequest").unwrap_or(body)).n_words;
+    let details = json!([{ "modality": "TEXT", "tokenCount": n_words }]);
+    Json(json!({ "totalTokens": n_words, "promptTokensDetails": details })).into_response()
 }
 
 /// What an answer is written from.
@@ -150,7 +162,8 @@ fn question(body: &Value) -> Question {
         json: config["responseMimeType"] == "application/json",
         schema: config.get("responseJsonSchema").or_else(|| config.get("responseSchema")).cloned(),
         max_tokens: config["maxOutputTokens"].as_u64(),
-        thinks: config["thinkingConfig"]["includeThoughts"] == true,
+        // This one too.
+        thinks: ["includeThoughts", "include_thoughts"].iter().any(|key| config["thinkingConfig"][key] == true),
     }
 }
 

@@ -104,6 +104,9 @@ async fn act(
     if matches!(method, "generateContent" | "streamGenerateContent") && !makes_pictures {
         return chat::say(&gemini, model, method == "streamGenerateContent", received).await;
     }
+    if method == "countTokens" {
+        return Ok(chat::count(&received));
+    }
     let prompt = match method {
         "predictLongRunning" => google::veo_prompt(&received).to_owned(),
         _ => content::prompt(&received),

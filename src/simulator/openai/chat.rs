@@ -37,7 +37,7 @@ pub(super) async fn complete(State(openai): State<Arc<OpenAi>>, received: Receiv
         model,
         n: body["n"].as_u64().unwrap_or(1),
         with_logprobs: body["logprobs"] == true,
-        speech: question.answer(),
+        speech: question.answer(call.says()),
     };
     if body["stream"] != true {
         return Ok(chat.answer(call, answer.whole()).await);

@@ -11,7 +11,7 @@ use crate::{
         ledger::{Account, Cause},
         names::{ChatId, ModelName},
     },
-    store::port::{LedgerFilter, UsageFilter, UsageKey},
+    store::port::{LedgerFilter, UsageFilter, UsageKey, UsageRow},
 };
 
 fn chat(of: &str, session: Option<&SessionId>, cost: Option<i64>) -> ChatRecord {
@@ -105,6 +105,8 @@ pub(in crate::store) async fn usage_counts_chats_beside_generations(store: &Test
     assert_eq!(told(all(), &[]).await, [(keys(&[]), [1, 3, 20, 10, 1], 77)]);
     let expected = [(keys(&["text"]), [0, 3, 20, 10, 1], 7), (keys(&["video"]), [1, 0, 0, 0, 0], 70)];
     assert_eq!(told(all(), &[UsageKey::Kind]).await, expected);
+    let of_all = async |by: &[UsageKey]| store.usage(&tenant, &all(), by, page(10)).await.unwrap();
+    assert_eq!(of_all(&[]).await, [UsageRow::total(&of_all(&[UsageKey::Kind, UsageKey::State]).await)]);
     let text = || UsageFilter { kind: Some(Made::Text), ..all() };
     let by_state = [(keys(&["failed"]), [0, 1, 0, 0, 0], 0), (keys(&["succeeded"]), [0, 2, 20, 10, 1], 7)];
     assert_eq!(told(text(), &[UsageKey::State]).await, by_state);

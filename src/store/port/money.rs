@@ -84,6 +84,30 @@ pub struct UsageRow {
     pub output_tokens: u64,
 }
 
+impl UsageRow {
+    /// The sums of rows, without anything in common.
+    pub fn total(rows: &[Self]) -> Self {
+        let money = |of: fn(&Self) -> MicroUsd| {
+            rows.iter().fold(MicroUsd(0), |sum, row| MicroUsd(sum.0.saturating_add(of(row).0)))
+        };
+        let count = |of: fn(&Self) -> u64| rows.iter().fold(0_u64, |sum, row| sum.saturating_add(of(row)));
+        Self {
+            keys: Vec::new(),
+            n_generations: count(|row| row.n_generations),
+            n_succeeded: count(|row| row.n_succeeded),
+            spent: money(|row| row.spent),
+            held: money(|row| row.held),
+            suspense: money(|row| row.suspense),
+            absorbed: money(|row| row.absorbed),
+            saved: money(|row| row.saved),
+            n_unpriced: count(|row| row.n_unpriced),
+            n_chats: count(|row| row.n_chats),
+            input_tokens: count(|row| row.input_tokens),
+            output_tokens: count(|row| row.output_tokens),
+        }
+    }
+}
+
 /// Which movements to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LedgerFilter {

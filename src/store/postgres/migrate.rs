@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/postgres/V1__records.sql"),
     include_str!("../migrations/postgres/V2__limits.sql"),
     include_str!("../migrations/postgres/V3__chats.sql"),
+    include_str!("../migrations/postgres/V4__usage.sql"),
 ];
 
 /// Any number: nobody else locks the same one.

@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[(&str, &str)] = &[
     ("V4__money", include_str!("../migrations/sqlite/V4__money.sql")),
     ("V5__limits", include_str!("../migrations/sqlite/V5__limits.sql")),
     ("V6__chats", include_str!("../migrations/sqlite/V6__chats.sql")),
+    ("V7__usage", include_str!("../migrations/sqlite/V7__usage.sql")),
 ];
 
 /// Distinct statements of the catalogue, lists with every filter included.

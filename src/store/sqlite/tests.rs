@@ -112,12 +112,12 @@ fn a_file_of_a_newer_version_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
     let work = connect::for_writing(&file(&folder), Budgets::default()).unwrap();
     let newer = "INSERT INTO refinery_schema_history (version, name, applied_on, checksum) \
-        SELECT 7, 'later', applied_on, checksum FROM refinery_schema_history LIMIT 1";
+        SELECT 8, 'later', applied_on, checksum FROM refinery_schema_history LIMIT 1";
     work.db.execute(newer, ()).unwrap();
     drop(work);
     let refused = Sqlite::open(&file(&folder), Budgets::default()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 7, .. }), "{refused:?}");
-    assert!(refused.to_string().contains("version 7"), "{refused}");
+    assert!(matches!(refused, OpenError::Newer { found: 8, .. }), "{refused:?}");
+    assert!(refused.to_string().contains("version 8"), "{refused}");
 }
 
 #[tokio::test]

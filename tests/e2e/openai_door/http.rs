@@ -90,6 +90,22 @@ fn is(told: &(u16, String, Option<String>), status: u16, code: &str) {
 }
 
 #[tokio::test]
+async fn a_call_that_is_not_served_is_told_what_is() {
+    let world = World::start().await;
+    // The Responses API is what some clients choose by themselves.
+    for path in ["/responses", "/responses/resp_1/cancel", "/embeddings", "/images/variations"] {
+        let (status, body) = told(world.call(Method::POST, path).json(&json!({ "model": "x", "input": "hi" }))).await;
+        assert_eq!((status, &body["error"]["code"]), (StatusCode::NOT_FOUND, &json!("unknown_url")), "{body}");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains(&format!("POST /v1{path}.")) && message.contains("/v1/chat/completions,"),
+            "{message}"
+        );
+        assert_eq!(message.contains("Chat Completions"), path.starts_with("/responses"), "{message}");
+    }
+}
+
+#[tokio::test]
 async fn every_refusal_has_the_same_four_keys() {
     let world = World::start().await;
     for path in ["", "/", "/x", "/videos/", "/videos/a/b", "/chat", "/videos/%ff"] {

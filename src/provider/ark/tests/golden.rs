@@ -8,7 +8,7 @@ use crate::{
         error::{Effect, ErrorKind, ProviderError},
         id_of,
         port::{Progress, RemoteOutput, Status},
-        tests::failures::mean_what_they_say,
+        tests::{conversations::are_heard_as_they_say, failures::mean_what_they_say},
     },
 };
 
@@ -84,6 +84,11 @@ fn of_pictures_those_that_were_made_are_given_and_counted() {
 #[tokio::test]
 async fn every_failure_on_file_means_what_it_says() {
     assert!(mean_what_they_say("ark", ark, |_| None).await >= 30);
+}
+
+#[tokio::test]
+async fn every_conversation_on_file_is_heard_as_it_says() {
+    assert!(are_heard_as_they_say("ark", ark).await >= 10);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::{
         gemini::content,
         port::{Progress, Provider, RemoteOutput, Status},
         tests::{
+            conversations::are_heard_as_they_say,
             failures::mean_what_they_say,
             server::{Reply, Server},
         },
@@ -113,4 +114,9 @@ async fn every_failure_on_file_means_what_it_says() {
     let n_files = mean_what_they_say("gemini", |base: &Url| adapter(base), |_| None).await;
     assert!(n_files >= 30, "{n_files}");
     assert!(!format!("{:?}", adapter(&Url::parse("https://a.example/v1").unwrap())).contains(KEY));
+}
+
+#[tokio::test]
+async fn every_conversation_on_file_is_heard_as_it_says() {
+    assert!(are_heard_as_they_say("gemini", |base: &Url| adapter(base)).await >= 10);
 }

@@ -11,6 +11,7 @@ use crate::{
     provider::{
         chat::{ChatDelta, ChatEnd, ChatEvent, ChatMessage, ChatOrder, ChatProvider, Part, Speaker, Tool},
         error::{Effect, ErrorKind, ProviderError, Verdict},
+        tests::conversations::are_heard_as_they_say,
     },
     simulator::{SimulateArgs, bind},
 };
@@ -266,4 +267,9 @@ async fn an_answer_that_the_vendor_breaks_off_is_an_error() {
     let (openai, _, _serving) = simulated(&["chat:status=429,retry_after=3"]);
     let error = heard(&openai, asking("hi", true)).await.unwrap_err();
     assert_eq!(error.verdict(), Verdict::RetryAfter(Some(Duration::from_secs(3))));
+}
+
+#[tokio::test]
+async fn every_conversation_on_file_is_heard_as_it_says() {
+    assert!(are_heard_as_they_say(OPENAI, openai).await >= 10);
 }

@@ -19,7 +19,7 @@ async fn ten_that_open_an_empty_database_migrate_it_once() {
         opening.spawn(async move { open(&url, &format!("opener {index}")).await });
     }
     let stores = opening.join_all().await;
-    assert_eq!(server::psql(&url, "SELECT string_agg(version::text, ',') FROM filmgate.migrations"), "1,2,3");
+    assert_eq!(server::psql(&url, "SELECT string_agg(version::text, ',') FROM filmgate.migrations"), "1,2,3,4");
     let (program, version) = Postgres::examine(&address(&url)).await.unwrap();
     assert!(program.starts_with(|c: char| c.is_ascii_digit()), "{program}");
     assert_eq!(version, migrate::latest());
