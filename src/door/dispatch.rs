@@ -18,7 +18,7 @@ use http::{
 };
 use tokio::time::Instant;
 use tonic_web::GrpcWebLayer;
-use tower::{Layer, ServiceExt, util::option_layer};
+use tower::{Layer, ServiceExt};
 
 use super::{
     cors, encoding, measure,
@@ -53,10 +53,8 @@ pub fn dispatch(grpc: Router, http: Router, cors: &CorsConfig, metrics: &Metrics
             }
         }
     });
-    by_door
-        .layer(from_fn_with_state(cors.clone(), cors::refuse_foreign))
-        .layer(option_layer(cors::layer(cors)))
-        .layer(from_fn(envelope))
+    let guarded = by_door.layer(from_fn_with_state(cors.clone(), cors::refuse_foreign));
+    cors::ruled(guarded, cors).layer(from_fn(envelope))
 }
 
 /// What every call gets and every answer carries.
