@@ -178,7 +178,10 @@ impl<'de> Visitor<'de> for Look<'_> {
 
 /// The one name of a field that has this key, and the message that its value is; neither for what is no field.
 fn field<'de>(message: Option<&MessageDescriptor>, key: &str) -> (Option<Cow<'de, str>>, Option<MessageDescriptor>) {
-    let Some(message) = message else { return (None, None) };
+    // The types of protobuf itself have a form of their own, in which their fields are no names.
+    let Some(message) = message.filter(|message| message.package_name() != "google.protobuf") else {
+        return (None, None);
+    };
     let inner = |kind: Kind| kind.as_message().cloned();
     if message.is_map_entry() {
         return (None, inner(message.map_entry_value_field().kind()));

@@ -96,7 +96,10 @@ async fn http_answers_validators_heads_and_unknown_names() {
     assert_eq!(head.bytes().await.unwrap(), "");
     // Ranges are of GET alone.
     let part = ask(&server, Method::HEAD, path, &[(RANGE, "bytes=0-3")]).await;
-    assert_eq!((part.status(), header(&part, CONTENT_LENGTH)), (StatusCode::OK, Some(bytes.len().to_string().as_str())));
+    assert_eq!(
+        (part.status(), header(&part, CONTENT_LENGTH)),
+        (StatusCode::OK, Some(bytes.len().to_string().as_str()))
+    );
 
     let known = ask(&server, Method::GET, path, &[(IF_NONE_MATCH, &tag)]).await;
     assert_eq!((known.status(), header(&known, ETAG)), (StatusCode::NOT_MODIFIED, Some(tag.as_str())));

@@ -81,7 +81,8 @@ impl Schemas {
 
     /// Whether a message as a body must say something.
     pub(super) fn has_required(&self, message: &MessageDescriptor, without: &[&str]) -> bool {
-        message.fields().any(|field| !without.contains(&field.name()) && is_required(&field))
+        let must_be_set = |field: &FieldDescriptor| is_required(field) || unless_others(field).is_some();
+        message.fields().any(|field| !without.contains(&field.name()) && must_be_set(&field))
     }
 
     fn object(&mut self, message: &MessageDescriptor, without: &[&str], direction: Direction) -> Value {
