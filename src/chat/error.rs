@@ -52,7 +52,7 @@ pub enum Error {
 impl Error {
     /// The catalog has a model that nobody serves.
     pub(super) fn unserved(model: &ModelName) -> Self {
-        Self::Invalid(vec![Violation::new("model", format!("nobody serves {model} here"))])
+        Self::Invalid(vec![Violation::unknown("model", format!("nobody serves {model} here"))])
     }
 }
 

@@ -93,7 +93,7 @@ async fn said(
             AskedPart::Text(text) => content.push(Part::Text(text.clone())),
             AskedPart::Image { source, field, detail } => match picture(chat, tenant, source).await? {
                 Ok(file) => content.push(Part::Image { file, detail: detail.clone() }),
-                Err(why) => violations.push(Violation::new(field.clone(), why)),
+                Err(wrong) => violations.push(Violation { field: field.clone(), ..wrong }),
             },
         }
     }
@@ -106,26 +106,27 @@ async fn said(
     })
 }
 
-/// A picture, or what is wrong with it.
-async fn picture(chat: &Chat, tenant: &TenantId, source: &AskedSource) -> Result<Result<InputFile, String>, Error> {
+/// A picture, or what is wrong with it; in which field the caller knows.
+async fn picture(chat: &Chat, tenant: &TenantId, source: &AskedSource) -> Result<Result<InputFile, Violation>, Error> {
+    let wrong = |why: String| Violation::new("", why);
     match source {
         AskedSource::Url(url) => Ok(Ok(InputFile::Url(url.clone()))),
         AskedSource::Bytes(data) => {
             let found = infer::get(data).filter(|found| found.matcher_type() == infer::MatcherType::Image);
             let file =
                 found.map(|found| InputFile::Bytes { media_type: found.mime_type().to_owned(), data: data.clone() });
-            Ok(file.ok_or_else(|| "is no picture that filmgate knows".to_owned()))
+            Ok(file.ok_or_else(|| wrong("is no picture that filmgate knows".to_owned())))
         }
         AskedSource::Artifact(id) => {
             let Some(artifact) = chat.engine().store().artifact(tenant, id).await? else {
-                return Ok(Err(format!("there is no {id}")));
+                return Ok(Err(Violation::unknown("", format!("there is no {id}"))));
             };
             let media_type = artifact.facts.media_type.clone();
             if !media_type.starts_with("image/") {
-                return Ok(Err(format!("{id} is {media_type}, no picture")));
+                return Ok(Err(wrong(format!("{id} is {media_type}, no picture"))));
             }
             if artifact.size > MOST_BYTES {
-                return Ok(Err(format!("{id} has {} bytes; a picture has at most {MOST_BYTES}", artifact.size)));
+                return Ok(Err(wrong(format!("{id} has {} bytes; a picture has at most {MOST_BYTES}", artifact.size))));
             }
             let read = async {
                 let stream = chat.engine().read(&artifact, 0..artifact.size).await?;

@@ -193,7 +193,7 @@ impl Catalog {
                 None => {
                     let known: Vec<&str> = self.routes.keys().map(RouteName::id).collect();
                     let known = if known.is_empty() { "none is configured".to_owned() } else { known.join(", ") };
-                    Err(refused(field, format!("no route {name} is configured; allowed: {known}")))
+                    Err(unknown(field, format!("no route {name} is configured; allowed: {known}")))
                 }
             },
         }
@@ -216,13 +216,13 @@ impl Catalog {
         let n_more = known.len().saturating_sub(MOST_NAMES);
         known.truncate(MOST_NAMES);
         let more = if n_more > 0 { format!(" and {n_more} more, see ListModels") } else { String::new() };
-        refused("model", format!("unsupported model {text:?}; supported for {kind}: {}{more}", known.join(", ")))
+        unknown("model", format!("unsupported model {text:?}; supported for {kind}: {}{more}", known.join(", ")))
     }
 
     fn candidate(&self, model: &ModelName, field: &str, asked: &Asked<'_>) -> Result<Candidate, NoCandidate> {
         let Some(entry) = self.providers.get(&model.provider) else {
             let known: Vec<&str> = self.providers.keys().map(ProviderId::id).collect();
-            return Err(refused(field, format!("unknown provider {}; allowed: {}", model.provider, known.join(", "))));
+            return Err(unknown(field, format!("unknown provider {}; allowed: {}", model.provider, known.join(", "))));
         };
         if let Some(how) = &entry.missing {
             return Err(NoCandidate::NotConfigured { provider: model.provider.clone(), how: how.clone() });
@@ -296,6 +296,11 @@ fn refused(field: &str, why: String) -> NoCandidate {
     NoCandidate::Violations(vec![Violation::new(field, why)])
 }
 
+/// Nothing here has the name that `field` says.
+fn unknown(field: &str, why: String) -> NoCandidate {
+    NoCandidate::Violations(vec![Violation::unknown(field, why)])
+}
+
 /// A model that nobody described takes the prompt and the provider's own options; a typed option would be a guess.
 fn undescribed(model: &ModelName, asked: &Asked<'_>) -> Result<Candidate, NoCandidate> {
     let why = |what: &str| {
@@ -329,5 +334,5 @@ fn undescribed(model: &ModelName, asked: &Asked<'_>) -> Result<Candidate, NoCand
 
 fn unknown_model(model: &ModelName, field: &str, entry: &ProviderEntry) -> NoCandidate {
     let known: Vec<&str> = entry.cards.iter().map(|card| card.name.as_str()).collect();
-    refused(field, format!("unknown model {model}; {} serves: {}", model.provider, known.join(", ")))
+    unknown(field, format!("unknown model {model}; {} serves: {}", model.provider, known.join(", ")))
 }

@@ -124,12 +124,19 @@ pub struct Violation {
     pub field: String,
     /// What is wrong with it.
     pub description: String,
+    /// Whether it may well be a name, and nothing here has it.
+    pub names_nothing: bool,
 }
 
 impl Violation {
     /// Of a field and what is wrong with it.
     pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
-        Self { field: field.into(), description: description.into() }
+        Self { field: field.into(), description: description.into(), names_nothing: false }
+    }
+
+    /// Of a field that names nothing here.
+    pub fn unknown(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { names_nothing: true, ..Self::new(field, description) }
     }
 }
 

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use axum::{extract::Request, response::Response};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tower::{Layer, ServiceExt, service_fn, util::option_layer};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{dispatch, request_id, which::Door};
+use super::{dispatch, listen::App, request_id, which::Door};
 use crate::config::CorsConfig;
 
 /// How long a browser remembers what it was told. Two hours is the most that any of them does.
@@ -42,8 +43,19 @@ const EXPOSED: [HeaderName; 20] = [
 /// What a browser, and no page, says of where a call comes from.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
+/// The same application under the rules in force.
+pub(super) fn ruled<A: App>(app: A, config: &CorsConfig) -> impl App + use<A> {
+    let ruled = option_layer(layer(config)).layer(app.clone());
+    service_fn(move |request: Request| {
+        let (app, ruled) = (app.clone(), ruled.clone());
+        // The rules take any OPTIONS for a browser's question before a call. Without an origin it is none: the doors say what they take.
+        let is_plain = request.method() == Method::OPTIONS && !request.headers().contains_key(header::ORIGIN);
+        async move { if is_plain { app.oneshot(request).await } else { ruled.oneshot(request).await } }
+    })
+}
+
 /// The rules in force; none if no page may call.
-pub(super) fn layer(config: &CorsConfig) -> Option<CorsLayer> {
+fn layer(config: &CorsConfig) -> Option<CorsLayer> {
     let rules = CorsLayer::new()
         .allow_methods([Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         // What a page that may call may send is judged by the doors; clients' own headers (`x-stainless-…`) are past listing.
@@ -93,9 +105,8 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, routing::get};
+    use axum::{body::Body, routing::get};
     use http::Request;
-    use tower::ServiceExt;
 
     use super::*;
 
@@ -127,6 +138,24 @@ mod tests {
         assert!(read["access-control-expose-headers"].to_str().unwrap().contains("grpc-status-details-bin"));
         let vary: Vec<_> = read.get_all(header::VARY).iter().collect();
         assert!(vary.contains(&&HeaderValue::from_static("x-filmgate-tenant")) && vary.len() > 1, "{vary:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_for_options_without_an_origin_is_told_by_the_door() {
+        let door = Router::new().route("/", get(async || "").options(async || [(header::ALLOW, "GET")]));
+        let request = |origin: Option<&str>| {
+            let request = Request::options("/").header(header::ACCESS_CONTROL_REQUEST_METHOD, "GET");
+            let request = origin.into_iter().fold(request, |request, origin| request.header(header::ORIGIN, origin));
+            request.body(Body::empty()).unwrap()
+        };
+        for (config, origin, told) in [
+            (CorsConfig::Any, None, true),
+            (CorsConfig::Any, Some("https://a.example"), false),
+            (CorsConfig::Off, Some("https://a.example"), true),
+        ] {
+            let answer = ruled(door.clone(), &config).oneshot(request(origin)).await.unwrap();
+            assert_eq!(answer.headers().contains_key(header::ALLOW), told, "{config:?} {origin:?}");
+        }
     }
 
     #[test]

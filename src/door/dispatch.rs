@@ -21,7 +21,7 @@ use http::{
 };
 use tokio::time::Instant;
 use tonic_web::{GrpcWebLayer, GrpcWebService};
-use tower::{Layer, Service, ServiceExt, service_fn, util::option_layer};
+use tower::{Layer, Service, ServiceExt, service_fn};
 
 use super::{
     cors, encoding, hear_out,
@@ -43,7 +43,7 @@ pub fn dispatch(grpc: Router, http: Router, cors: &CorsConfig, metrics: &Metrics
     let http = encoding::layer(http).layer(from_fn_with_state(metrics.clone(), plain_http));
     let halves = Arc::new(Halves { grpc, web, http, cors: cors.clone() });
     let by_door = service_fn(move |request| Arc::clone(&halves).answer(request));
-    let by_door = option_layer(cors::layer(cors)).layer(by_door);
+    let by_door = cors::ruled(by_door, cors);
     service_fn(move |request| envelope(request, by_door.clone()))
 }
 

@@ -18,6 +18,7 @@ mod json;
 mod links;
 pub mod listen;
 mod measure;
+mod once;
 mod openai;
 mod order;
 mod pages;
@@ -32,7 +33,8 @@ mod which;
 
 use std::sync::Arc;
 
-use axum::{Router, middleware::map_response};
+use axum::{Router, extract::Request, middleware::map_response, response::Response};
+use http::StatusCode;
 use tokio::sync::watch;
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -72,8 +74,15 @@ pub fn http_router(
     grpc: Router,
 ) -> Router {
     files::router(engine.clone(), links.clone())
-        .merge(openai::router(engine.clone(), chat, links, targets))
-        .merge(hooks::router(engine))
+        .merge(hooks::router(engine.clone()))
         .merge(probes::router(readiness))
+        .method_not_allowed_fallback(wrong_method)
+        .merge(openai::router(engine, chat, links, targets))
         .merge(json::router(grpc))
+}
+
+/// Which methods a path takes is told by its router, in `Allow`.
+async fn wrong_method(request: Request) -> Response {
+    let message = "this path does not take this method; the header Allow names those that it takes";
+    which::Door::of(&request).refuse(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", message)
 }

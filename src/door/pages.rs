@@ -55,10 +55,10 @@ impl<K: Serialize + DeserializeOwned> Wanted<K> {
         let mut after = None;
         match (page_token, decode::<K>(page_token)) {
             ("", _) => {}
-            (_, None) => violations.push(Violation::new("page_token", "is not a token of this list")),
+            (_, None) => violations.push(Violation::unknown("page_token", "is not a token of this list")),
             (_, Some(token)) if bound.as_ref().is_some_and(|bound| *bound != token.f) => {
-                violations
-                    .push(Violation::new("page_token", "belongs to a list with other filters; start anew without it"));
+                let why = "belongs to a list with other filters; start anew without it";
+                violations.push(Violation::unknown("page_token", why));
             }
             (_, Some(token)) => after = Some(token.k),
         }

@@ -240,9 +240,10 @@ fn tell_quote(refused: NoQuote, message: String) -> Told {
 
 fn tell_invalid(violations: Vec<Violation>) -> Told {
     let n_all = violations.len();
+    let names_nothing = n_all > 0 && violations.iter().all(|wrong| wrong.names_nothing);
     let mut n_bytes = 0;
     let mut shown = Vec::new();
-    for Violation { field, description } in violations {
+    for Violation { field, description, names_nothing: _ } in violations {
         let (field, description) = (cut(field, MAX_FIELD_BYTES), cut(description, MAX_DESCRIPTION_BYTES));
         n_bytes += field.len() + description.len();
         if n_bytes > MAX_VIOLATION_BYTES && !shown.is_empty() {
@@ -259,6 +260,8 @@ fn tell_invalid(violations: Vec<Violation>) -> Told {
     let mut told = Told::new(Code::InvalidArgument, ErrorReason::InvalidRequest, message);
     told.details.set_bad_request(shown);
     let told = told.with("n_violations", n_all.to_string());
+    // A name that nothing has is no defect of the request: doors that can tell the two apart do.
+    let told = if names_nothing { told.with("names_nothing", "true".to_owned()) } else { told };
     if n_omitted > 0 { told.with("n_omitted", n_omitted.to_string()) } else { told }
 }
 

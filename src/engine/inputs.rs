@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// Most bytes of a file to start from: it is in memory while it is handed over.
-pub const MAX_INPUT_BYTES: u64 = 32 << 20;
+/// Most bytes of a file to start from: it is in memory while it is handed over. OpenAI takes pictures of that size.
+pub const MAX_INPUT_BYTES: u64 = 50 << 20;
 
 /// An input that can be used.
 enum Checked {
@@ -55,9 +55,9 @@ impl Engine {
         let mut violations = Vec::new();
         for (index, input) in request.inputs.iter().enumerate() {
             let field = format!("inputs[{index}].{}", input.field);
-            match self.check_input(&request.tenant, request.kind, input).await? {
+            match self.check_input(&request.tenant, request.kind, input, &field).await? {
                 Ok(found) => checked.push((field, input.role, found)),
-                Err(why) => violations.push(Violation::new(field, why)),
+                Err(wrong) => violations.push(wrong),
             }
         }
         if !violations.is_empty() {
@@ -105,21 +105,23 @@ impl Engine {
         tenant: &TenantId,
         kind: Kind,
         AskedInput { role, source, .. }: &AskedInput,
-    ) -> Result<Result<Checked, String>, Error> {
+        field: &str,
+    ) -> Result<Result<Checked, Violation>, Error> {
+        let wrong = |why: String| Violation::new(field, why);
         let found = match source {
             AskedSource::Url(url) => Ok(Checked::Url(InputSource::Url(url.clone()))),
             AskedSource::Artifact(id) => match self.store().artifact(tenant, id).await? {
-                None => Err(format!("there is no {id}")),
+                None => Err(Violation::unknown(field, format!("there is no {id}"))),
                 Some(artifact) if artifact.size > MAX_INPUT_BYTES => {
-                    Err(format!("{id} has {} bytes; an input has at most {MAX_INPUT_BYTES}", artifact.size))
+                    Err(wrong(format!("{id} has {} bytes; an input has at most {MAX_INPUT_BYTES}", artifact.size)))
                 }
                 Some(artifact) => Ok(Checked::There(Box::new(artifact))),
             },
-            AskedSource::Bytes(bytes) => self.check_bytes(tenant, bytes).await?,
+            AskedSource::Bytes(bytes) => self.check_bytes(tenant, bytes).await?.map_err(wrong),
         };
         Ok(found.and_then(|checked| match checked.file() {
             Some((media_type, _)) if !plays(kind, *role, media_type) => {
-                Err(format!("is {media_type}; {role} takes {}", parts(kind, *role).join(" or ")))
+                Err(wrong(format!("is {media_type}; {role} takes {}", parts(kind, *role).join(" or "))))
             }
             Some(_) | None => Ok(checked),
         }))

@@ -180,6 +180,19 @@ async fn pages_may_call_every_door_only_if_the_settings_say_so() {
 }
 
 #[tokio::test]
+async fn a_method_that_a_path_does_not_take_is_refused_with_those_that_it_takes() {
+    let server = Setup::sample().start().await;
+    for (version, client) in clients() {
+        for path in ["/livez", "/artifacts/x", "/metrics"] {
+            let answer = client.delete(url(&server, path)).send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), &answer.headers()["allow"]), (405, &"GET,HEAD".parse().unwrap()));
+            let body: serde_json::Value = answer.json().await.unwrap();
+            assert_eq!(body["error"]["code"], "METHOD_NOT_ALLOWED", "{version} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_answer_and_its_log_carry_the_id_of_the_call() {
     let server = Setup::sample().with("FILMGATE_LOG", "debug").start().await;
     for (version, client) in clients() {

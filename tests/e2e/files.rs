@@ -70,12 +70,12 @@ async fn http_serves_one_range_and_refuses_what_lies_outside() {
         assert_eq!(response.bytes().await.unwrap(), bytes[start..end], "{range}");
     }
     // Several ranges, other units and rubbish: the whole file, as if nothing had been asked.
-    for range in ["bytes=0-1,4-5", "pages=1-2", "bytes=b-a", "bytes=", "\t"] {
+    for range in ["bytes=0-1,4-5", "pages=1-2", "bytes=b-a", "bytes=5-4", "bytes=", "\t"] {
         let response = ask(&server, Method::GET, &artifact.http_path, &[(RANGE, range)]).await;
         assert_eq!((response.status(), header(&response, CONTENT_RANGE)), (StatusCode::OK, None), "{range}");
         assert_eq!(response.bytes().await.unwrap(), bytes, "{range}");
     }
-    for range in [past.as_str(), "bytes=99999999-999999999", "bytes=5-4"] {
+    for range in [past.as_str(), "bytes=99999999-999999999", "bytes=99999999999999999999-", "bytes=-0"] {
         let response = ask(&server, Method::GET, &artifact.http_path, &[(RANGE, range)]).await;
         assert_eq!(response.status(), StatusCode::RANGE_NOT_SATISFIABLE, "{range}");
         assert_eq!(header(&response, CONTENT_RANGE), Some(format!("bytes */{size}").as_str()), "{range}");
@@ -94,8 +94,12 @@ async fn http_answers_validators_heads_and_unknown_names() {
     let tag = header(&head, ETAG).unwrap().to_owned();
     assert_eq!(tag, format!("\"{}\"", artifact.sha256));
     assert_eq!(head.bytes().await.unwrap(), "");
+    // Ranges are of GET alone.
     let part = ask(&server, Method::HEAD, path, &[(RANGE, "bytes=0-3")]).await;
-    assert_eq!((part.status(), header(&part, CONTENT_LENGTH)), (StatusCode::PARTIAL_CONTENT, Some("4")));
+    assert_eq!(
+        (part.status(), header(&part, CONTENT_LENGTH)),
+        (StatusCode::OK, Some(bytes.len().to_string().as_str()))
+    );
 
     let known = ask(&server, Method::GET, path, &[(IF_NONE_MATCH, &tag)]).await;
     assert_eq!((known.status(), header(&known, ETAG)), (StatusCode::NOT_MODIFIED, Some(tag.as_str())));

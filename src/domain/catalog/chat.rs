@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Catalog, MOST_EXAMPLES, MOST_NAMES, NoCandidate, ProviderEntry, SAMPLE, refused};
+use super::{Catalog, MOST_EXAMPLES, MOST_NAMES, NoCandidate, ProviderEntry, SAMPLE, refused, unknown};
 use crate::domain::{
     chat::ChatCard,
     names::{ModelName, ProviderId},
@@ -44,27 +44,17 @@ impl Catalog {
     pub fn talker(&self, text: &str, needs: &ChatNeeds) -> Result<Talker, NoCandidate> {
         let named = if text.is_empty() { self.default_chat.clone() } else { self.named_chat(text) };
         let Some(model) = named else {
-            let why = if text.is_empty() {
-                "must be set: there is no default model".to_owned()
-            } else {
-                self.unknown_chat(text)
-            };
-            return Err(refused("model", why));
+            let none = || refused("model", "must be set: there is no default model".to_owned());
+            return Err(if text.is_empty() { none() } else { self.no_talker(text) });
         };
-        let Some(entry) = self.providers.get(&model.provider) else {
-            return Err(refused("model", self.unknown_chat(text)));
-        };
+        let Some(entry) = self.providers.get(&model.provider) else { return Err(self.no_talker(text)) };
         if let Some(how) = &entry.missing {
             return Err(NoCandidate::NotConfigured { provider: model.provider, how: how.clone() });
         }
         let Some(card) = entry.chat_card(&model.name) else {
             // A model without a card takes what its provider takes.
-            let other = entry.cards.iter().find(|card| card.name == model.name || card.aliases.contains(&model.name));
-            return match other {
-                Some(card) => Err(refused("model", format!("{model} makes {}; it cannot be talked with", card.kind))),
-                None if entry.open_chat => Ok(Talker { model, card: None }),
-                None => Err(refused("model", self.unknown_chat(text))),
-            };
+            let is_open = entry.open_chat && self.card(&model).is_none();
+            return if is_open { Ok(Talker { model, card: None }) } else { Err(self.no_talker(text)) };
         };
         let violations = self.unfit(card, needs);
         if !violations.is_empty() {
@@ -92,12 +82,25 @@ impl Catalog {
         usable.flat_map(|(id, entry)| entry.chat_cards.iter().map(move |card| (id, card)))
     }
 
-    fn unknown_chat(&self, text: &str) -> String {
+    /// What is said of a name that no language model has: perhaps another model has it.
+    fn no_talker(&self, text: &str) -> NoCandidate {
+        let other = self.named(text, None).and_then(|model| Some((self.card(&model)?.kind, model)));
+        match other {
+            Some((kind, model)) => {
+                let why = format!("{model} makes {kind} and cannot be talked with; {}", self.talkers());
+                refused("model", why)
+            }
+            None => unknown("model", format!("unsupported model {text:?}; {}", self.talkers())),
+        }
+    }
+
+    /// Which models can be talked with, in words.
+    fn talkers(&self) -> String {
         let names: Vec<String> = self.usable_chat().map(|(id, card)| format!("{id}/{}", card.name)).collect();
         let (some, others) = names.split_at(names.len().min(MOST_NAMES));
         let more =
             if others.is_empty() { String::new() } else { format!(" and {} more, see ListModels", others.len()) };
-        format!("unsupported model {text:?}; supported for text: {}{more}", some.join(", "))
+        format!("supported for text: {}{more}", some.join(", "))
     }
 
     /// What a model cannot do of what is needed, each with models that can.

@@ -85,9 +85,9 @@ pub(in crate::door) fn estimates(
         match one(ordered, count, quoting, catalog, targets) {
             Ok(order) => orders.push(order),
             Err(Refusal::Invalid(wrong)) => {
-                violations.0.extend(wrong.into_iter().map(|Violation { field, description }| {
-                    Violation::new(format!("{path}.{kind}.{field}"), description)
-                }));
+                let of_order =
+                    |wrong: Violation| Violation { field: format!("{path}.{kind}.{}", wrong.field), ..wrong };
+                violations.0.extend(wrong.into_iter().map(of_order));
             }
             Err(refusal) => return Err(refusal),
         }

@@ -122,14 +122,14 @@ impl Refused {
         Self { status: StatusCode::NOT_FOUND, code: code.into(), ..self }
     }
 
-    /// The same refusal, unless all that is wrong is the token of a page: then there is no such page.
-    pub(super) fn of_page(self) -> Self {
-        let violations = self.details.get("fieldViolations").and_then(Value::as_array);
-        let is_of_page = violations.is_some_and(|all| all.len() == 1 && all[0]["field"] == "page_token");
-        if self.status != StatusCode::BAD_REQUEST || !is_of_page {
-            return self;
-        }
-        Self { status: StatusCode::NOT_FOUND, code: "PAGE_NOT_FOUND".into(), ..self }
+    /// The same refusal, unless all that is wrong is that a field names nothing: then nothing is there, as it would be with a path.
+    fn of_names(self) -> Self {
+        let names_nothing = self.details.get("metadata").is_some_and(|metadata| metadata["names_nothing"] == "true");
+        let field = self.details.get("fieldViolations").and_then(|all| all[0]["field"].as_str());
+        let Some(field) = field.filter(|_| names_nothing) else { return self };
+        let name = field.rsplit('.').next().unwrap_or(field);
+        let code = format!("{}_NOT_FOUND", name.trim_end_matches("_token").to_ascii_uppercase());
+        Self { status: StatusCode::NOT_FOUND, code: code.into(), ..self }
     }
 
     /// The body of the answer.
@@ -194,7 +194,7 @@ impl From<&Status> for Refused {
         let charged = if http.is_client_error() { "NO" } else { "UNKNOWN" };
         let told_charged =
             info.and_then(|info| info.metadata.get("charged")).map_or(charged, String::as_str).to_owned();
-        let refused = refused.with("retryable", retryable).with("charged", told_charged);
+        let refused = refused.with("retryable", retryable).with("charged", told_charged).of_names();
         if http != StatusCode::SERVICE_UNAVAILABLE {
             return refused;
         }

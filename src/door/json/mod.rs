@@ -95,7 +95,6 @@ async fn make(
         Answer::Bytes { part, bytes } => raw::download(call, message, part, bytes).await,
     };
     answer.map_err(|refused| {
-        let refused = refused.of_page();
         variables.iter().fold(refused, |refused, (field, _)| refused.in_path(field, route.collection()))
     })
 }

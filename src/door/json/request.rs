@@ -21,12 +21,13 @@ use super::{
     query,
     routes::{Body, Route},
 };
-use crate::door::grpc::MAX_MESSAGE_BYTES;
+use crate::door::{
+    grpc::MAX_MESSAGE_BYTES,
+    once::{self, Flaw},
+};
 
 /// Largest JSON text that is read: what fits into a message of gRPC also fits as base64.
 const MAX_JSON_BYTES: usize = 6 << 20;
-/// Most values in one JSON text. Each costs a hundred times its two bytes, so a body of nothing but zeros would cost more than a gigabyte.
-const MAX_JSON_VALUES: usize = 100_000;
 /// How long the JSON of a request may take to come.
 const MAX_WAIT: Duration = Duration::from_secs(60);
 /// How much of a refused body is read, and for how long, so that its sender gets to read why.
@@ -176,9 +177,10 @@ async fn refuse_body(body: HttpBody) -> Result<(), Refused> {
 
 /// A message from its canonical JSON.
 fn from_json(descriptor: &MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, Refused> {
-    if n_values(json) > MAX_JSON_VALUES {
-        return Err(Refused::field("request", format!("has more than {MAX_JSON_VALUES} values")));
-    }
+    once::check(json, Some(descriptor)).map_err(|flaw| match &flaw {
+        Flaw::Twice(place) => Refused::field(place, flaw.why()),
+        Flaw::TooMany | Flaw::TooDeep => Refused::field("request", flaw.why()),
+    })?;
     let mut reader = serde_json::Deserializer::from_slice(json);
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(&mut reader, &mut track);
@@ -230,21 +232,6 @@ fn kind_at(descriptor: &MessageDescriptor, place: &Path) -> Option<Kind> {
 fn unknown_field(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("unrecognized field name '")?;
     rest.rsplit_once('\'').map(|(name, _)| name)
-}
-
-/// How many values a JSON text has at most: one more than its commas and brackets, outside of strings.
-fn n_values(json: &[u8]) -> usize {
-    let (mut n, mut in_text, mut escaped) = (1, false, false);
-    for byte in json {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_text => escaped = true,
-            b'"' => in_text = !in_text,
-            b',' | b'[' | b'{' if !in_text => n += 1,
-            _ => {}
-        }
-    }
-    n
 }
 
 /// A message from a JSON value that was made from a query.

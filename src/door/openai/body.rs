@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::problem::Problem;
+use crate::door::once::{self, Flaw};
 
 /// Most bytes of a JSON body, and of all texts of a form: a picture as a data URL and the rest fit.
 pub(super) const MAX_TEXT_BYTES: usize = 32 << 20;
@@ -74,12 +75,25 @@ pub(super) async fn whole(
     Ok((bytes.freeze(), place))
 }
 
+/// Refuses JSON that says something twice, or too much.
+pub(super) fn check_json(bytes: &[u8]) -> Result<(), Problem> {
+    once::check(bytes, None).map_err(|flaw| match &flaw {
+        Flaw::Twice(place) => Problem::wrong_value(place, format_args!("it {}", flaw.why())),
+        Flaw::TooMany | Flaw::TooDeep => {
+            let message = format!("The JSON body of your request {}.", flaw.why());
+            Problem::new(StatusCode::BAD_REQUEST, message).with_code("invalid_json")
+        }
+    })
+}
+
 /// The next bytes of a body.
 async fn next(frames: &mut BodyDataStream) -> Result<Option<Bytes>, Problem> {
     match timeout(IDLE, frames.next()).await {
         Ok(None) => Ok(None),
         Ok(Some(Ok(frame))) => Ok(Some(frame)),
-        Ok(Some(Err(_))) => Err(Problem::new(StatusCode::BAD_REQUEST, "The body ended early.")),
+        Ok(Some(Err(_))) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "The body ended early.").with_code("incomplete_body"))
+        }
         Err(_) => Err(late()),
     }
 }

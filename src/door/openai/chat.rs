@@ -139,9 +139,13 @@ fn facts(conversation: &Conversation) -> impl Iterator<Item = (HeaderName, Heade
 fn tell(refusal: Refusal, model: &str, names: Names) -> Problem {
     if let Refusal::Invalid(violations) = &refusal
         && !model.is_empty()
-        && violations.iter().any(|wrong| wrong.field == "model")
+        && let Some(wrong) = violations.iter().find(|wrong| wrong.field == "model")
     {
-        return Problem::model_not_found(model);
+        return if wrong.names_nothing {
+            Problem::model_not_found(model)
+        } else {
+            Problem::no_model(&wrong.description)
+        };
     }
     let may_cost = matches!(&refusal, Refusal::Chat { failure, .. } if failure.charged != Charged::No);
     let problem = Problem::of(refusal, |field| names.of(field));

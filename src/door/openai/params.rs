@@ -152,6 +152,7 @@ fn exact(number: f64) -> Option<i64> {
 }
 
 fn object(bytes: &Bytes) -> Result<Map<String, Value>, Problem> {
+    body::check_json(bytes)?;
     match serde_json::from_slice(bytes) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(other) => {
@@ -212,5 +213,7 @@ mod tests {
         for bad in [&b"[]"[..], b"", b"{", b"nothing", b"{\"a\": \"\xff\"}", b"{} {}"] {
             assert!(object(&Bytes::from_static(bad)).is_err(), "{bad:?}");
         }
+        let twice = told(&object(&Bytes::from_static(b"{\"a\": {\"n\": 1, \"n\": 1}}")).unwrap_err());
+        assert!(twice.contains("'a.n'"), "{twice}");
     }
 }

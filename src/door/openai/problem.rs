@@ -137,8 +137,12 @@ impl Problem {
     /// Nothing here has this model name.
     pub(super) fn model_not_found(name: &str) -> Self {
         let shown: String = name.chars().take(200).collect();
-        let message = format!("The model '{shown}' does not exist here. GET /v1/models lists those that do.");
-        let problem = Self::new(StatusCode::NOT_FOUND, message).with_code("model_not_found");
+        Self::no_model(format!("The model '{shown}' does not exist here. GET /v1/models lists those that do."))
+    }
+
+    /// Nothing here is a model of the kind that the call needs.
+    pub(super) fn no_model(message: impl Into<String>) -> Self {
+        let problem = Self::not_found("model_not_found", message);
         Self { param: Some("model".to_owned()), ..problem }
     }
 

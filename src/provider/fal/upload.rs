@@ -27,7 +27,7 @@ impl Fal {
         }
     }
 
-    /// An input has at most 32 MiB, far below what fal wants in parts.
+    /// An input has at most 50 MiB, far below what fal wants in parts.
     async fn upload(&self, media_type: &str, data: Bytes) -> Result<String, ProviderError> {
         let extension = media_type.rsplit('/').next().unwrap_or("bin");
         let segments = ["storage", "upload", "initiate"];

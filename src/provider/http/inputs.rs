@@ -26,7 +26,7 @@ use crate::{
 use super::client;
 
 /// Most bytes of one file: it is in memory while it is handed over.
-pub const INPUT_CAP: usize = 32 << 20;
+pub const INPUT_CAP: usize = 50 << 20;
 const MOST_REDIRECTS: usize = 5;
 /// Longest silence of a host.
 const IDLE: Duration = Duration::from_secs(30);

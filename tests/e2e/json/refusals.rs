@@ -44,6 +44,13 @@ async fn wrong_json_is_refused_by_the_name_of_the_field_or_the_place() {
         ("{\"inputs\": [{\"uri\": \"a\", \"artifact\": \"b\"}]}", "inputs[0]", "oneof"),
         ("{\"maxDuration\": \"soon\"}", "maxDuration", ""),
         ("{\"labels\": {\"a\": 1}}", "labels.a", "expected a string"),
+        ("{\"prompt\": \"a\", \"prompt\": \"b\"}", "prompt", "comes twice"),
+        ("{\"prompt\": \"a\", \"requestId\": \"a\", \"request_id\": \"a\"}", "request_id", "comes twice"),
+        (
+            "{\"prompt\": \"a\", \"options\": {\"providerOptions\": {\"x\": [{\"a\": 1, \"a\": 2}]}}}",
+            "options.providerOptions.x[0].a",
+            "comes twice",
+        ),
     ] {
         let (status, code, details) = send(&server, JSON, body).await;
         let (told, description) = violation(&details);
@@ -52,6 +59,36 @@ async fn wrong_json_is_refused_by_the_name_of_the_field_or_the_place() {
     }
     let (status, _, details) = send(&server, JSON, b"{\"prompt\": \"\xff\"}".to_vec()).await;
     assert_eq!((status, violation(&details).0), (400, "request"), "{details}");
+}
+
+#[tokio::test]
+async fn a_field_that_names_nothing_is_told_as_a_path_that_names_nothing() {
+    let server = Setup::sample().start().await;
+    let input = |id: &str| json!({ "prompt": "a", "inputs": [{ "role": "INPUT_ROLE_SOURCE", "artifact": id }] });
+    for (body, status, code, field) in [
+        (json!({ "prompt": "a", "model": "nobody/none" }), 404, "MODEL_NOT_FOUND", "model"),
+        (json!({ "prompt": "a", "model": "none" }), 404, "MODEL_NOT_FOUND", "model"),
+        (json!({ "prompt": "a", "route": "none" }), 404, "ROUTE_NOT_FOUND", "route"),
+        (input("artifacts/none"), 404, "ARTIFACT_NOT_FOUND", "inputs[0].artifact"),
+        // A model that makes something else is there, and what else is wrong is wrong in any case.
+        (json!({ "prompt": "a", "model": "sample/video" }), 400, "VALIDATION_ERROR", "model"),
+        (
+            json!({ "prompt": "a", "options": { "steps": 0 }, "model": "nobody/none" }),
+            400,
+            "VALIDATION_ERROR",
+            "options.steps",
+        ),
+        (input("artifacts/no one"), 400, "VALIDATION_ERROR", "inputs[0].artifact"),
+    ] {
+        let (told, word, details) = send(&server, JSON, body.to_string()).await;
+        assert_eq!((told, word.as_str(), violation(&details).0), (status, code, field), "{body}: {details}");
+    }
+    let order = json!({ "orders": [{ "video": { "prompt": "a", "model": "nobody/none" } }] });
+    let (status, code, details) = refused(post(&server, "/api/v1/costs:estimate", &order).await).await;
+    assert_eq!((status, code.as_str(), violation(&details).0), (404, "MODEL_NOT_FOUND", "orders[0].video.model"));
+    // What nothing can be in is empty.
+    let backwards = "/api/v1/usage?startTime=2026-02-01T00:00:00Z&endTime=2026-01-01T00:00:00Z";
+    assert_eq!(get(&server, backwards).await.status(), 200);
 }
 
 #[tokio::test]

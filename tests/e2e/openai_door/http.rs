@@ -153,6 +153,26 @@ async fn every_refusal_has_the_same_four_keys() {
 }
 
 #[tokio::test]
+async fn what_is_said_twice_or_far_too_often_is_refused_by_every_call_that_reads_json() {
+    let world = World::start().await;
+    let twice = r#""x": {"b": [{"c": 1, "c": 2}]}"#;
+    let zeros = format!(r#""x": [{}0]"#, "0,".repeat(8 << 20));
+    let deep = format!(r#""x": {}{}"#, "[".repeat(100_000), "]".repeat(100_000));
+    for path in ["/videos", "/images/generations", "/images/edits", "/audio/speech", "/chat/completions"] {
+        for (what, code, param) in
+            [(twice, "invalid_value", Some("x.b[0].c")), (&zeros, "invalid_json", None), (&deep, "invalid_json", None)]
+        {
+            let body = format!(r#"{{"prompt": "a", "messages": [{{"role": "user", "content": "a"}}], {what}}}"#);
+            let call = world.call(Method::POST, path).header("content-type", "application/json").body(body);
+            let told = refused(call).await;
+            is(&told, 400, code);
+            assert_eq!(told.2.as_deref(), param, "{path}");
+        }
+    }
+    assert_eq!(world.simulator.jobs("openai").await.len(), 0);
+}
+
+#[tokio::test]
 async fn the_head_of_a_part_may_not_be_endless() {
     let world = World::start().await;
     let mut body = b"--b\r\nContent-Disposition: form-data; name=\"".to_vec();
@@ -233,7 +253,7 @@ async fn a_long_picture_is_stored_while_it_comes_and_is_the_same_the_next_time()
     let rubbish = Form::new().part("input_reference", file).text("prompt", "rubbish");
     let told = refused(world.call(Method::POST, "/videos").multipart(rubbish)).await;
     assert_eq!((told.0, told.2.as_deref()), (400, Some("input_reference")), "{told:?}");
-    let file = Part::bytes(vec![0; 33 << 20]).file_name("a.png").mime_str("image/png").unwrap();
+    let file = Part::bytes(vec![0; 51 << 20]).file_name("a.png").mime_str("image/png").unwrap();
     let huge = Form::new().part("input_reference", file).text("prompt", "huge");
     is(&refused(world.call(Method::POST, "/videos").multipart(huge)).await, 413, "request_too_large");
 }

@@ -216,6 +216,8 @@ def what_is_wrong(it):
             error = refused(kind, lambda: create(**{"model": MODEL, "messages": user("Hi"), "stream": stream, **arguments}))
             assert error.code == code and (param is None or error.param == param), (arguments, error.body)
             assert set(error.body) == {"message", "type", "param", "code"}, error.body
+    error = refused(openai.NotFoundError, lambda: create(model="sora-2", messages=user("Hi")))
+    assert "makes video" in error.message and MODEL in error.message, error.message
 
 
 def the_vendor_fails(it):

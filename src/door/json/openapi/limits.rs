@@ -65,6 +65,11 @@ impl Limits {
         self.texts("required_unless")
     }
 
+    /// The names of the fields that must not be set where this one is.
+    pub(super) fn not_beside(&self) -> Vec<String> {
+        self.texts("not_beside").unwrap_or_default()
+    }
+
     fn texts(&self, name: &str) -> Option<Vec<String>> {
         let names = self.get(name)?;
         Some(names.as_list()?.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect())

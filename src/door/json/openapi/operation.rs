@@ -42,6 +42,10 @@ pub(super) fn of(route: &Route, schemas: &mut Schemas) -> (String, Value) {
         let free = |field: &FieldDescriptor| !taken.contains(&field.name()) && in_body.as_deref() != Some(field.name());
         input.fields().filter(free).for_each(|field| query_parameters(&field, "", 0, schemas, &mut parameters));
     }
+    if let Body::Bytes(_) = &route.body {
+        // The body says its type itself, in the usual header; a parameter that says another is only in the way.
+        parameters.retain(|parameter| !parameter["name"].as_str().is_some_and(|name| name.ends_with(".mediaType")));
+    }
     if let Answer::Stream(Some(_)) = &route.answer {
         parameters.push(json!({
             "name": "Last-Event-ID", "in": "header", "required": false,

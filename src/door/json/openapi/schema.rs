@@ -81,7 +81,8 @@ impl Schemas {
 
     /// Whether a message as a body must say something.
     pub(super) fn has_required(&self, message: &MessageDescriptor, without: &[&str]) -> bool {
-        message.fields().any(|field| !without.contains(&field.name()) && is_required(&field))
+        let must_be_set = |field: &FieldDescriptor| is_required(field) || unless_others(field).is_some();
+        message.fields().any(|field| !without.contains(&field.name()) && must_be_set(&field))
     }
 
     fn object(&mut self, message: &MessageDescriptor, without: &[&str], direction: Direction) -> Value {
@@ -108,7 +109,8 @@ impl Schemas {
             object["required"] = required.into();
         }
         let choices = message.oneofs().filter(|oneof| !oneof.is_synthetic()).flat_map(|oneof| choice(&oneof));
-        let choices: Vec<Value> = choices.chain(fields.iter().filter_map(unless_others)).collect();
+        let others = fields.iter().flat_map(|field| unless_others(field).into_iter().chain(not_beside(field)));
+        let choices: Vec<Value> = choices.chain(others).collect();
         if !choices.is_empty() {
             object["allOf"] = choices.into();
         }
@@ -252,16 +254,13 @@ fn whole(is_lenient: bool, format: &str, minimum: i64, maximum: u64, n_digits: u
 
 /// Of a choice at most one is set, and one must be if the contract says so.
 fn choice(oneof: &OneofDescriptor) -> Vec<Value> {
-    let names: Vec<String> = oneof.fields().map(|field| field.json_name().to_owned()).collect();
+    let fields: Vec<FieldDescriptor> = oneof.fields().collect();
     let mut pairs = Vec::new();
     if comments::of(&oneof.parent_message().parent_file(), oneof.path()).starts_with(REQUIRED) {
-        pairs.push(any_of(&names));
+        pairs.push(any_of(&fields));
     }
-    for (index, one) in names.iter().enumerate() {
-        for other in &names[index + 1..] {
-            let properties = json!({ one: not_null(), other: not_null() });
-            pairs.push(json!({ "not": { "required": [one, other], "properties": properties } }));
-        }
+    for (index, one) in fields.iter().enumerate() {
+        pairs.extend(fields[index + 1..].iter().map(|other| not_both(one, other)));
     }
     pairs
 }
@@ -270,18 +269,40 @@ fn choice(oneof: &OneofDescriptor) -> Vec<Value> {
 fn unless_others(field: &FieldDescriptor) -> Option<Value> {
     let others = Limits::of(field)?.required_unless()?;
     let others = others.iter().filter_map(|name| field.parent_message().get_field_by_name(name));
-    let names: Vec<String> = others.chain([field.clone()]).map(|field| field.json_name().to_owned()).collect();
-    Some(any_of(&names))
+    let fields: Vec<FieldDescriptor> = others.chain([field.clone()]).collect();
+    Some(any_of(&fields))
+}
+
+/// That a field is not set beside those that it excludes.
+fn not_beside(field: &FieldDescriptor) -> Vec<Value> {
+    let others = Limits::of(field).map(|limits| limits.not_beside()).unwrap_or_default();
+    let others = others.iter().filter_map(|name| field.parent_message().get_field_by_name(name));
+    others.map(|other| not_both(field, &other)).collect()
 }
 
 /// That one of the fields is set, at least.
-fn any_of(names: &[String]) -> Value {
-    let one = |name: &String| json!({ "required": [name], "properties": { name: not_null() } });
-    json!({ "anyOf": names.iter().map(one).collect::<Vec<_>>() })
+fn any_of(fields: &[FieldDescriptor]) -> Value {
+    let one = |field: &FieldDescriptor| {
+        let name = field.json_name();
+        json!({ "required": [name], "properties": { name: is_set(field) } })
+    };
+    json!({ "anyOf": fields.iter().map(one).collect::<Vec<_>>() })
 }
 
-fn not_null() -> Value {
-    json!({ "not": { "type": "null" } })
+fn not_both(one: &FieldDescriptor, other: &FieldDescriptor) -> Value {
+    let names = [one.json_name(), other.json_name()];
+    json!({ "not": { "required": names, "properties": { names[0]: is_set(one), names[1]: is_set(other) } } })
+}
+
+/// What a field holds that is set: not null, and not its empty value where the two are the same.
+fn is_set(field: &FieldDescriptor) -> Value {
+    match field.kind() {
+        _ if field.supports_presence() => json!({ "not": { "type": "null" } }),
+        _ if field.is_list() => json!({ "type": "array", "minItems": 1 }),
+        Kind::String => json!({ "type": "string", "minLength": 1 }),
+        Kind::Enum(known) => json!({ "not": { "enum": [null, 0, known.default_value().name()] } }),
+        _ => json!({ "not": { "type": "null" } }),
+    }
 }
 
 /// Messages that have a JSON form of their own.

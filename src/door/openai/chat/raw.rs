@@ -7,11 +7,14 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeOwned, Error, MapAccess, Visitor},
+    de::{DeserializeOwned, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use crate::door::openai::problem::Problem;
+use crate::door::{
+    once::Key,
+    openai::{body::check_json, problem::Problem},
+};
 
 /// Where a value is in the body. Written out only when something is wrong with it.
 #[derive(Debug, Clone, Copy)]
@@ -67,13 +70,14 @@ impl fmt::Display for At<'_> {
     }
 }
 
-/// The fields of an object that were not taken out yet.
+/// The fields of an object that were not taken out yet. None comes twice, for the whole body was looked through first.
 #[derive(Debug)]
 pub(super) struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'a> Object<'a> {
     /// The whole body.
     pub(super) fn of_body(body: &'a [u8]) -> Result<Self, Problem> {
+        check_json(body)?;
         let text = std::str::from_utf8(body).map_err(|error| not_json(&format!("it is not UTF-8: {error}")))?;
         serde_json::from_str(text).map_err(|error| not_json(&error.to_string()))
     }
@@ -131,12 +135,6 @@ impl<'de> Deserialize<'de> for Object<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object<'de>, A::Error> {
                 let mut fields: Vec<(Cow<'de, str>, &'de RawValue)> = Vec::with_capacity(8);
                 while let Some(Key(key)) = map.next_key()? {
-                    // Whoever reads the first and whoever reads the last would disagree about what was asked.
-                    if fields.len() >= MAX_FIELDS || fields.iter().any(|(known, _)| *known == key) {
-                        let shown: String = key.chars().take(100).collect();
-                        let why = if fields.len() < MAX_FIELDS { "comes twice" } else { "is one field too many" };
-                        return Err(A::Error::custom(format!("'{shown}' {why}")));
-                    }
                     fields.push((key, map.next_value()?));
                 }
                 Ok(Object(fields))
@@ -144,36 +142,6 @@ impl<'de> Deserialize<'de> for Object<'de> {
         }
 
         deserializer.deserialize_map(Fields)
-    }
-}
-
-/// Most fields of one object that is read here; looking for one twice takes the square of it.
-const MAX_FIELDS: usize = 256;
-
-/// A key, borrowed where it has no escapes.
-struct Key<'a>(Cow<'a, str>);
-
-impl<'de> Deserialize<'de> for Key<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-
-        impl<'de> Visitor<'de> for Text {
-            type Value = Key<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
-            }
-        }
-
-        deserializer.deserialize_str(Text)
     }
 }
 

@@ -26,7 +26,7 @@ from filmgate.v1 import limits_pb2 as filmgate_dot_v1_dot_limits__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66ilmgate/v1/chat.proto\x12\x0b\x66ilmgate.v1\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc5\x01\n\x0b\x43hatMessage\x12#\n\x04role\x18\x01 \x01(\x0e\x32\x15.filmgate.v1.ChatRole\x12:\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x15.filmgate.v1.ChatPartB\x12\xa2\x9f\x19\x0e\x30\x01R\ntool_calls\x12)\n\ntool_calls\x18\x03 \x03(\x0b\x32\x15.filmgate.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12\x14\n\x04name\x18\x05 \x01(\tB\x06\xa2\x9f\x19\x02\x10@\"K\n\x08\x43hatPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\'\n\x05image\x18\x02 \x01(\x0b\x32\x16.filmgate.v1.ChatImageH\x00\x42\x06\n\x04part\"r\n\tChatImage\x12\x12\n\x08\x61rtifact\x18\x01 \x01(\tH\x00\x12\r\n\x03uri\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12(\n\x06\x64\x65tail\x18\x04 \x01(\tB\x18\xa2\x9f\x19\x14\x1a\x12^(low|high|auto)?$B\x08\n\x06source\"\x7f\n\x04Tool\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xa2\x9f\x19\x17\x1a\x15^[A-Za-z0-9_-]{1,64}$\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"L\n\x08ToolCall\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\xa2\x9f\x19\x02\x08\x01\x12\x14\n\x04name\x18\x02 \x01(\tB\x06\xa2\x9f\x19\x02\x08\x01\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"M\n\nToolChoice\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x15.filmgate.v1.ToolModeH\x00\x12\x0e\n\x04tool\x18\x02 \x01(\tH\x00\x42\x08\n\x06\x63hoice\"\xb4\x01\n\x0eResponseFormat\x12-\n\x04type\x18\x01 \x01(\x0e\x32\x1f.filmgate.v1.ResponseFormatType\x12)\n\x04name\x18\x02 \x01(\tB\x1b\xa2\x9f\x19\x17\x1a\x15^[A-Za-z0-9_-]{0,64}$\x12\x13\n\x0bschema_json\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\t\n\x07_strict\"I\n\tChatStart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0e\n\x06sample\x18\x04 \x01(\x08\"\xe1\x01\n\tChatDelta\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\treasoning\x18\x03 \x01(\t\x12\x0f\n\x07refusal\x18\x04 \x01(\t\x12.\n\ntool_calls\x18\x05 \x03(\x0b\x32\x1a.filmgate.v1.ToolCallDelta\x12\x30\n\rfinish_reason\x18\x06 \x01(\x0e\x32\x19.filmgate.v1.FinishReason\x12\x30\n\x0fprovider_fields\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"P\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\"{\n\x07\x43hatEnd\x12&\n\x05usage\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.TokenUsage\x12\x1b\n\x0e\x63ost_micro_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x10provider_chat_id\x18\x03 \x01(\tB\x11\n\x0f_cost_micro_usd\"p\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\x04 \x01(\x03*|\n\x08\x43hatRole\x12\x19\n\x15\x43HAT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_ROLE_SYSTEM\x10\x01\x12\x12\n\x0e\x43HAT_ROLE_USER\x10\x02\x12\x17\n\x13\x43HAT_ROLE_ASSISTANT\x10\x03\x12\x12\n\x0e\x43HAT_ROLE_TOOL\x10\x04*e\n\x08ToolMode\x12\x19\n\x15TOOL_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTOOL_MODE_NONE\x10\x01\x12\x12\n\x0eTOOL_MODE_AUTO\x10\x02\x12\x16\n\x12TOOL_MODE_REQUIRED\x10\x03*\xa5\x01\n\x12ResponseFormatType\x12$\n RESPONSE_FORMAT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RESPONSE_FORMAT_TYPE_TEXT\x10\x01\x12$\n RESPONSE_FORMAT_TYPE_JSON_OBJECT\x10\x02\x12$\n RESPONSE_FORMAT_TYPE_JSON_SCHEMA\x10\x03*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x66ilmgate/v1/chat.proto\x12\x0b\x66ilmgate.v1\x1a\x18\x66ilmgate/v1/limits.proto\x1a\x1cgoogle/protobuf/struct.proto\"\xc5\x01\n\x0b\x43hatMessage\x12#\n\x04role\x18\x01 \x01(\x0e\x32\x15.filmgate.v1.ChatRole\x12:\n\x07\x63ontent\x18\x02 \x03(\x0b\x32\x15.filmgate.v1.ChatPartB\x12\xa2\x9f\x19\x0e\x30\x01R\ntool_calls\x12)\n\ntool_calls\x18\x03 \x03(\x0b\x32\x15.filmgate.v1.ToolCall\x12\x14\n\x0ctool_call_id\x18\x04 \x01(\t\x12\x14\n\x04name\x18\x05 \x01(\tB\x06\xa2\x9f\x19\x02\x10@\"K\n\x08\x43hatPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\'\n\x05image\x18\x02 \x01(\x0b\x32\x16.filmgate.v1.ChatImageH\x00\x42\x06\n\x04part\"\x8e\x02\n\tChatImage\x12\x39\n\x08\x61rtifact\x18\x01 \x01(\tB%\xa2\x9f\x19!\x1a\x1f^artifacts/[A-Za-z0-9_-]{1,64}$H\x00\x12\x81\x01\n\x03uri\x18\x02 \x01(\tBr\xa2\x9f\x19n\x1al^(https://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,24}([/?][!-\"$-~]*)?|data:[^,]*,[!-~]+)$H\x00\x12\x0e\n\x04\x64\x61ta\x18\x03 \x01(\x0cH\x00\x12(\n\x06\x64\x65tail\x18\x04 \x01(\tB\x18\xa2\x9f\x19\x14\x1a\x12^(low|high|auto)?$B\x08\n\x06source\"\x7f\n\x04Tool\x12)\n\x04name\x18\x01 \x01(\tB\x1b\xa2\x9f\x19\x17\x1a\x15^[A-Za-z0-9_-]{1,64}$\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x17\n\x0fparameters_json\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_strict\"L\n\x08ToolCall\x12\x12\n\x02id\x18\x01 \x01(\tB\x06\xa2\x9f\x19\x02\x08\x01\x12\x14\n\x04name\x18\x02 \x01(\tB\x06\xa2\x9f\x19\x02\x08\x01\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"M\n\nToolChoice\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x15.filmgate.v1.ToolModeH\x00\x12\x0e\n\x04tool\x18\x02 \x01(\tH\x00\x42\x08\n\x06\x63hoice\"\xb4\x01\n\x0eResponseFormat\x12-\n\x04type\x18\x01 \x01(\x0e\x32\x1f.filmgate.v1.ResponseFormatType\x12)\n\x04name\x18\x02 \x01(\tB\x1b\xa2\x9f\x19\x17\x1a\x15^[A-Za-z0-9_-]{0,64}$\x12\x13\n\x0bschema_json\x18\x03 \x01(\t\x12\x13\n\x06strict\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\tB\t\n\x07_strict\"I\n\tChatStart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x0f\n\x07session\x18\x03 \x01(\t\x12\x0e\n\x06sample\x18\x04 \x01(\x08\"\xe1\x01\n\tChatDelta\x12\x0e\n\x06\x63hoice\x18\x01 \x01(\r\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x11\n\treasoning\x18\x03 \x01(\t\x12\x0f\n\x07refusal\x18\x04 \x01(\t\x12.\n\ntool_calls\x18\x05 \x03(\x0b\x32\x1a.filmgate.v1.ToolCallDelta\x12\x30\n\rfinish_reason\x18\x06 \x01(\x0e\x32\x19.filmgate.v1.FinishReason\x12\x30\n\x0fprovider_fields\x18\x07 \x01(\x0b\x32\x17.google.protobuf.Struct\"P\n\rToolCallDelta\x12\r\n\x05index\x18\x01 \x01(\r\x12\n\n\x02id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x04 \x01(\t\"{\n\x07\x43hatEnd\x12&\n\x05usage\x18\x01 \x01(\x0b\x32\x17.filmgate.v1.TokenUsage\x12\x1b\n\x0e\x63ost_micro_usd\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x18\n\x10provider_chat_id\x18\x03 \x01(\tB\x11\n\x0f_cost_micro_usd\"p\n\nTokenUsage\x12\x14\n\x0cinput_tokens\x18\x01 \x01(\x03\x12\x1b\n\x13\x63\x61\x63hed_input_tokens\x18\x02 \x01(\x03\x12\x15\n\routput_tokens\x18\x03 \x01(\x03\x12\x18\n\x10reasoning_tokens\x18\x04 \x01(\x03*|\n\x08\x43hatRole\x12\x19\n\x15\x43HAT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_ROLE_SYSTEM\x10\x01\x12\x12\n\x0e\x43HAT_ROLE_USER\x10\x02\x12\x17\n\x13\x43HAT_ROLE_ASSISTANT\x10\x03\x12\x12\n\x0e\x43HAT_ROLE_TOOL\x10\x04*e\n\x08ToolMode\x12\x19\n\x15TOOL_MODE_UNSPECIFIED\x10\x00\x12\x12\n\x0eTOOL_MODE_NONE\x10\x01\x12\x12\n\x0eTOOL_MODE_AUTO\x10\x02\x12\x16\n\x12TOOL_MODE_REQUIRED\x10\x03*\xa5\x01\n\x12ResponseFormatType\x12$\n RESPONSE_FORMAT_TYPE_UNSPECIFIED\x10\x00\x12\x1d\n\x19RESPONSE_FORMAT_TYPE_TEXT\x10\x01\x12$\n RESPONSE_FORMAT_TYPE_JSON_OBJECT\x10\x02\x12$\n RESPONSE_FORMAT_TYPE_JSON_SCHEMA\x10\x03*\x9f\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1c\n\x18\x46INISH_REASON_TOOL_CALLS\x10\x03\x12 \n\x1c\x46INISH_REASON_CONTENT_FILTER\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHATMESSAGE'].fields_by_name['content']._serialized_options = b'\242\237\031\0160\001R\ntool_calls'
   _globals['_CHATMESSAGE'].fields_by_name['name']._loaded_options = None
   _globals['_CHATMESSAGE'].fields_by_name['name']._serialized_options = b'\242\237\031\002\020@'
+  _globals['_CHATIMAGE'].fields_by_name['artifact']._loaded_options = None
+  _globals['_CHATIMAGE'].fields_by_name['artifact']._serialized_options = b'\242\237\031!\032\037^artifacts/[A-Za-z0-9_-]{1,64}$'
+  _globals['_CHATIMAGE'].fields_by_name['uri']._loaded_options = None
+  _globals['_CHATIMAGE'].fields_by_name['uri']._serialized_options = b'\242\237\031n\032l^(https://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\\.)+[A-Za-z]{2,24}([/?][!-\"$-~]*)?|data:[^,]*,[!-~]+)$'
   _globals['_CHATIMAGE'].fields_by_name['detail']._loaded_options = None
   _globals['_CHATIMAGE'].fields_by_name['detail']._serialized_options = b'\242\237\031\024\032\022^(low|high|auto)?$'
   _globals['_TOOL'].fields_by_name['name']._loaded_options = None
@@ -47,36 +51,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLCALL'].fields_by_name['name']._serialized_options = b'\242\237\031\002\010\001'
   _globals['_RESPONSEFORMAT'].fields_by_name['name']._loaded_options = None
   _globals['_RESPONSEFORMAT'].fields_by_name['name']._serialized_options = b'\242\237\031\027\032\025^[A-Za-z0-9_-]{0,64}$'
-  _globals['_CHATROLE']._serialized_start=1581
-  _globals['_CHATROLE']._serialized_end=1705
-  _globals['_TOOLMODE']._serialized_start=1707
-  _globals['_TOOLMODE']._serialized_end=1808
-  _globals['_RESPONSEFORMATTYPE']._serialized_start=1811
-  _globals['_RESPONSEFORMATTYPE']._serialized_end=1976
-  _globals['_FINISHREASON']._serialized_start=1979
-  _globals['_FINISHREASON']._serialized_end=2138
+  _globals['_CHATROLE']._serialized_start=1738
+  _globals['_CHATROLE']._serialized_end=1862
+  _globals['_TOOLMODE']._serialized_start=1864
+  _globals['_TOOLMODE']._serialized_end=1965
+  _globals['_RESPONSEFORMATTYPE']._serialized_start=1968
+  _globals['_RESPONSEFORMATTYPE']._serialized_end=2133
+  _globals['_FINISHREASON']._serialized_start=2136
+  _globals['_FINISHREASON']._serialized_end=2295
   _globals['_CHATMESSAGE']._serialized_start=96
   _globals['_CHATMESSAGE']._serialized_end=293
   _globals['_CHATPART']._serialized_start=295
   _globals['_CHATPART']._serialized_end=370
-  _globals['_CHATIMAGE']._serialized_start=372
-  _globals['_CHATIMAGE']._serialized_end=486
-  _globals['_TOOL']._serialized_start=488
-  _globals['_TOOL']._serialized_end=615
-  _globals['_TOOLCALL']._serialized_start=617
-  _globals['_TOOLCALL']._serialized_end=693
-  _globals['_TOOLCHOICE']._serialized_start=695
-  _globals['_TOOLCHOICE']._serialized_end=772
-  _globals['_RESPONSEFORMAT']._serialized_start=775
-  _globals['_RESPONSEFORMAT']._serialized_end=955
-  _globals['_CHATSTART']._serialized_start=957
-  _globals['_CHATSTART']._serialized_end=1030
-  _globals['_CHATDELTA']._serialized_start=1033
-  _globals['_CHATDELTA']._serialized_end=1258
-  _globals['_TOOLCALLDELTA']._serialized_start=1260
-  _globals['_TOOLCALLDELTA']._serialized_end=1340
-  _globals['_CHATEND']._serialized_start=1342
-  _globals['_CHATEND']._serialized_end=1465
-  _globals['_TOKENUSAGE']._serialized_start=1467
-  _globals['_TOKENUSAGE']._serialized_end=1579
+  _globals['_CHATIMAGE']._serialized_start=373
+  _globals['_CHATIMAGE']._serialized_end=643
+  _globals['_TOOL']._serialized_start=645
+  _globals['_TOOL']._serialized_end=772
+  _globals['_TOOLCALL']._serialized_start=774
+  _globals['_TOOLCALL']._serialized_end=850
+  _globals['_TOOLCHOICE']._serialized_start=852
+  _globals['_TOOLCHOICE']._serialized_end=929
+  _globals['_RESPONSEFORMAT']._serialized_start=932
+  _globals['_RESPONSEFORMAT']._serialized_end=1112
+  _globals['_CHATSTART']._serialized_start=1114
+  _globals['_CHATSTART']._serialized_end=1187
+  _globals['_CHATDELTA']._serialized_start=1190
+  _globals['_CHATDELTA']._serialized_end=1415
+  _globals['_TOOLCALLDELTA']._serialized_start=1417
+  _globals['_TOOLCALLDELTA']._serialized_end=1497
+  _globals['_CHATEND']._serialized_start=1499
+  _globals['_CHATEND']._serialized_end=1622
+  _globals['_TOKENUSAGE']._serialized_start=1624
+  _globals['_TOKENUSAGE']._serialized_end=1736
 # @@protoc_insertion_point(module_scope)

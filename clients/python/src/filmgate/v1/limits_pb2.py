@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66ilmgate/v1/limits.proto\x12\x0b\x66ilmgate.v1\x1a google/protobuf/descriptor.proto\"\xdd\x02\n\x06Limits\x12\x17\n\nmin_length\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nmax_length\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x14\n\x07pattern\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tmin_items\x18\x06 \x01(\rH\x05\x88\x01\x01\x12\x16\n\tmax_items\x18\x07 \x01(\rH\x06\x88\x01\x01\x12\x18\n\x0bkey_pattern\x18\x08 \x01(\tH\x07\x88\x01\x01\x12\x0e\n\x06values\x18\t \x03(\t\x12\x17\n\x0frequired_unless\x18\n \x03(\tB\r\n\x0b_min_lengthB\r\n\x0b_max_lengthB\n\n\x08_patternB\n\n\x08_minimumB\n\n\x08_maximumB\x0c\n\n_min_itemsB\x0c\n\n_max_itemsB\x0e\n\x0c_key_pattern:D\n\x06limits\x12\x1d.google.protobuf.FieldOptions\x18\xf4\x93\x03 \x01(\x0b\x32\x13.filmgate.v1.Limitsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66ilmgate/v1/limits.proto\x12\x0b\x66ilmgate.v1\x1a google/protobuf/descriptor.proto\"\xf1\x02\n\x06Limits\x12\x17\n\nmin_length\x18\x01 \x01(\rH\x00\x88\x01\x01\x12\x17\n\nmax_length\x18\x02 \x01(\rH\x01\x88\x01\x01\x12\x14\n\x07pattern\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x14\n\x07minimum\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x14\n\x07maximum\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x16\n\tmin_items\x18\x06 \x01(\rH\x05\x88\x01\x01\x12\x16\n\tmax_items\x18\x07 \x01(\rH\x06\x88\x01\x01\x12\x18\n\x0bkey_pattern\x18\x08 \x01(\tH\x07\x88\x01\x01\x12\x0e\n\x06values\x18\t \x03(\t\x12\x17\n\x0frequired_unless\x18\n \x03(\t\x12\x12\n\nnot_beside\x18\x0b \x03(\tB\r\n\x0b_min_lengthB\r\n\x0b_max_lengthB\n\n\x08_patternB\n\n\x08_minimumB\n\n\x08_maximumB\x0c\n\n_min_itemsB\x0c\n\n_max_itemsB\x0e\n\x0c_key_pattern:D\n\x06limits\x12\x1d.google.protobuf.FieldOptions\x18\xf4\x93\x03 \x01(\x0b\x32\x13.filmgate.v1.Limitsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,5 +33,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'filmgate.v1.limits_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_LIMITS']._serialized_start=76
-  _globals['_LIMITS']._serialized_end=425
+  _globals['_LIMITS']._serialized_end=445
 # @@protoc_insertion_point(module_scope)

@@ -10,7 +10,7 @@ LIMITS_FIELD_NUMBER: _ClassVar[int]
 limits: _descriptor.FieldDescriptor
 
 class Limits(_message.Message):
-    __slots__ = ("min_length", "max_length", "pattern", "minimum", "maximum", "min_items", "max_items", "key_pattern", "values", "required_unless")
+    __slots__ = ("min_length", "max_length", "pattern", "minimum", "maximum", "min_items", "max_items", "key_pattern", "values", "required_unless", "not_beside")
     MIN_LENGTH_FIELD_NUMBER: _ClassVar[int]
     MAX_LENGTH_FIELD_NUMBER: _ClassVar[int]
     PATTERN_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,7 @@ class Limits(_message.Message):
     KEY_PATTERN_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
     REQUIRED_UNLESS_FIELD_NUMBER: _ClassVar[int]
+    NOT_BESIDE_FIELD_NUMBER: _ClassVar[int]
     min_length: int
     max_length: int
     pattern: str
@@ -31,4 +32,5 @@ class Limits(_message.Message):
     key_pattern: str
     values: _containers.RepeatedScalarFieldContainer[str]
     required_unless: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, min_length: _Optional[int] = ..., max_length: _Optional[int] = ..., pattern: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., min_items: _Optional[int] = ..., max_items: _Optional[int] = ..., key_pattern: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ..., required_unless: _Optional[_Iterable[str]] = ...) -> None: ...
+    not_beside: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, min_length: _Optional[int] = ..., max_length: _Optional[int] = ..., pattern: _Optional[str] = ..., minimum: _Optional[float] = ..., maximum: _Optional[float] = ..., min_items: _Optional[int] = ..., max_items: _Optional[int] = ..., key_pattern: _Optional[str] = ..., values: _Optional[_Iterable[str]] = ..., required_unless: _Optional[_Iterable[str]] = ..., not_beside: _Optional[_Iterable[str]] = ...) -> None: ...
