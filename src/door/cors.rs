@@ -105,8 +105,7 @@ fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use axum::{body::Body, routing::get};
-    use http::Request;
+    use axum::{Router, body::Body, routing::get};
 
     use super::*;
 

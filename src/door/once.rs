@@ -120,7 +120,7 @@ impl<'de> Visitor<'de> for Look<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         let Self { search, message, depth } = self;
-        let mut known = HashSet::new();
+        let mut known = Names::default();
         while let Some(Key(key)) = map.next_key()? {
             let (name, inner) = field(message.as_ref(), &key);
             let is_new = known.insert(name.unwrap_or_else(|| key.clone()));
@@ -173,6 +173,29 @@ impl<'de> Visitor<'de> for Look<'_> {
 
     fn visit_str<E>(self, _: &str) -> Result<(), E> {
         Ok(())
+    }
+}
+
+/// The names of one object. Most have few, which are faster compared than hashed.
+#[derive(Default)]
+struct Names<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
+    const FEW: usize = 16;
+
+    /// False if it was there.
+    fn insert(&mut self, name: Cow<'a, str>) -> bool {
+        if self.few.contains(&name) {
+            return false;
+        }
+        if self.few.len() < Self::FEW {
+            self.few.push(name);
+            return true;
+        }
+        self.many.insert(name)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{
     domain::{budget::Spender, names::ModelName},
     door::{accept, pages::Wanted, present, refusal::Refusal},
     pb::v1::{self, budget_service_server::BudgetService},
-    store::port::{LedgerFilter, MAX_USAGE_KEYS, Page, UsageFilter, UsageKey, UsageRow},
+    store::port::{LedgerFilter, MAX_USAGE_KEYS, Page, UsageFilter, UsageKey},
 };
 
 /// The words of `group_by`, for callers.
@@ -24,22 +24,16 @@ impl BudgetService for Door {
             let ((filter, by), wanted) = Wanted::<u64>::read("GetUsage", asked_usage(request), page_size, &page_token)?;
             let (store, tenant) = (self.engine.store(), &caller.tenant);
             let n_seen = wanted.after().copied().unwrap_or_default();
-            let query = wanted.query();
-            let is_all = |rows: &[UsageRow]| query.after.is_none() && rows.len() < query.limit;
-            let rows = store.usage(tenant, &filter, &by, query.clone()).await?;
-            let total = if is_all(&rows) {
-                UsageRow::total(&rows)
-            } else {
-                store.usage(tenant, &filter, &[], Page { after: None, limit: 1 }).await?.pop().unwrap_or_default()
-            };
-            let rows: Vec<_> = rows.into_iter().zip(n_seen + 1..).collect();
+            let rows: Vec<_> =
+                store.usage(tenant, &filter, &by, wanted.query()).await?.into_iter().zip(n_seen + 1..).collect();
+            let total = store.usage(tenant, &filter, &[], Page { after: None, limit: 1 }).await?.pop();
             let spender = Spender { tenant, session: filter.session.as_ref(), labels: &filter.labels };
             let standings = store.standings(spender, self.engine.now()).await?;
             let (usage, next_page_token) = wanted.cut(&rows, |(_, number)| *number, |(row, _)| present::usage(row));
             Ok(v1::GetUsageResponse {
                 usage,
                 next_page_token,
-                total: Some(present::usage(&total)),
+                total: Some(present::usage(&total.unwrap_or_default())),
                 budgets: standings.iter().map(present::budget).collect(),
             })
         })
@@ -123,7 +117,13 @@ fn times(
         }
         read
     };
-    (read(start, "start_time"), read(end, "end_time"))
+    let (start, end) = (read(start, "start_time"), read(end, "end_time"));
+    if let (Some(first), Some(last)) = (start, end)
+        && first >= last
+    {
+        told(Refusal::field("end_time", "must be after start_time"));
+    }
+    (start, end)
 }
 
 fn usage_key(word: &str) -> Option<UsageKey> {
@@ -160,7 +160,8 @@ mod tests {
             model: "x".to_owned(),
             session: "x".to_owned(),
             kind: 99,
-            end_time: time(-1 << 60),
+            start_time: time(7),
+            end_time: time(7),
             ..Default::default()
         };
         let fields = ["end_time", "model", "session", "kind", "group_by[1]", "group_by[2]", "group_by"];
