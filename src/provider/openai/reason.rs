@@ -124,7 +124,7 @@ const PHRASES: [(Reason, &[&str]); 3] = [
             "safety system",
             "moderation_blocked",
             "usage guidelines",
-            "usage policies",
+            "usage polic",
             "responsible ai practices",
         ],
     ),
@@ -310,6 +310,8 @@ mod tests {
         let content = Some(Reason::Content);
         check("moderation_blocked", "image_generation_user_error", "", content);
         check("content_policy_violation", "invalid_request_error", "", content);
+        let flagged = "Invalid prompt: your prompt was flagged as potentially violating our usage policy.";
+        check("invalid_prompt", "invalid_request_error", flagged, content);
         check("sentinel_block", "", "", content);
         check("", "", "input_moderation", content);
         check("contentFilter", "", "", content);
