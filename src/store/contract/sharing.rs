@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(in crate::store) async fn identical_orders_in_flight_have_one_leader(store: &Tested) {
-    let answers = together(store, (0..500).map(|_| Ask::order("d")).collect()).await;
+    let answers = together(store, (0..200).map(|_| Ask::order("d")).collect()).await;
     let generations: Vec<Generation> = answers
         .into_iter()
         .map(|answer| match answer.unwrap() {
@@ -19,13 +19,13 @@ pub(in crate::store) async fn identical_orders_in_flight_have_one_leader(store: 
         })
         .collect();
     let (leaders, followers): (Vec<_>, Vec<_>) = generations.iter().partition(|generation| !generation.coalesced);
-    assert_eq!((leaders.len(), followers.len()), (1, 499));
+    assert_eq!((leaders.len(), followers.len()), (1, 199));
     for follower in followers {
         assert_eq!(follower.leader, Some(leaders[0].id));
         assert_eq!((follower.cost.held, follower.attempts.len()), (MicroUsd::ZERO, 0));
     }
     let changes = succeed(store, leaders[0]).await;
-    assert_eq!(changes.others.len(), 499);
+    assert_eq!(changes.others.len(), 199);
     assert_eq!(unfinished(store, page(10)).await, []);
 }
 
