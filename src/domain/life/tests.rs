@@ -474,8 +474,9 @@ fn check_record(generation: &Generation) -> Result<(), TestCaseError> {
         prop_assert!(matches!(generation.state, State::Unresolved | State::Cancelling));
     }
     prop_assert_eq!(generation.failure.is_some(), generation.state == State::Failed);
-    // Every candidate's estimate is the same. A quote, of its own or of who had the job before, may leave less to hold.
-    let most = if n_open > 0 { MicroUsd(70.max(generation.cost.quoted.unwrap_or_default().0)) } else { MicroUsd::ZERO };
+    // Every candidate's estimate is the same, and a quote is for less than 150. Its own, or that of who had the job before, is what is held.
+    let quoted = if generation.coalesced { 149 } else { generation.cost.quoted.unwrap_or_default().0 };
+    let most = if n_open > 0 { MicroUsd(quoted.max(70)) } else { MicroUsd::ZERO };
     prop_assert!(generation.cost.held <= most, "{generation:?}");
     prop_assert!(generation.ended_at.is_none_or(|ended_at| ended_at >= generation.created_at));
     for attempt in &generation.attempts {
