@@ -134,31 +134,45 @@ async fn write_all(store: Arc<dyn Store>, mut given: Given) {
         if pages.is_empty() {
             return;
         }
-        if write(&*store, &mut pages).await.is_err() {
+        match write(&*store, &mut pages).await {
+            Ok(()) => {}
             // One that cannot be written takes no other with it.
-            for page in &mut pages {
-                if let Err(error) = write(&*store, slice::from_mut(page)).await {
-                    let cause = error.source().map(ToString::to_string);
-                    error!(chat = %page.record.id, %error, cause, "what a chat used and cost could not be written");
+            Err(StoreError::Broken(_)) => {
+                for page in &mut pages {
+                    if let Err(error) = record(&*store, slice::from_mut(page)).await {
+                        lost(page, &error);
+                    }
                 }
             }
+            Err(error @ StoreError::Unavailable(_)) => pages.iter().for_each(|page| lost(page, &error)),
         }
     }
 }
 
 /// Writes pages, all of them or none; waits for the store for a while.
 async fn write(store: &dyn Store, pages: &mut [Page]) -> Result<(), StoreError> {
-    let chats: Vec<_> = pages.iter().map(|page| (page.record.clone(), page.turns.clone())).collect();
     let mut wait = FIRST_WAIT;
     for _ in 1..TRIES {
-        match store.record_chats(chats.clone()).await {
+        match record(store, pages).await {
             Err(StoreError::Unavailable(_)) => {}
-            written => return written.map(|()| tell(pages)),
+            written => return written,
         }
         sleep(wait).await;
         wait *= 2;
     }
-    store.record_chats(chats).await.map(|()| tell(pages))
+    record(store, pages).await
+}
+
+async fn record(store: &dyn Store, pages: &mut [Page]) -> Result<(), StoreError> {
+    let chats = pages.iter().map(|page| (page.record.clone(), page.turns.clone())).collect();
+    store.record_chats(chats).await?;
+    tell(pages);
+    Ok(())
+}
+
+fn lost(page: &Page, error: &StoreError) {
+    let cause = error.source().map(ToString::to_string);
+    error!(chat = %page.record.id, %error, cause, "what a chat used and cost could not be written");
 }
 
 fn tell(pages: &mut [Page]) {

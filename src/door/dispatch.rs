@@ -55,13 +55,11 @@ struct Halves {
 }
 
 impl Halves {
-    async fn answer(self: Arc<Self>, mut request: Request) -> Result<Response, Infallible> {
+    async fn answer(self: Arc<Self>, request: Request) -> Result<Response, Infallible> {
         if let Some(refused) = cors::refused(&self.cors, &request) {
             return Ok(refused);
         }
-        let door = Door::of(&request);
-        request.extensions_mut().insert(door);
-        match door {
+        match Door::of(&request) {
             Door::Grpc => self.grpc.clone().oneshot(request).await,
             Door::GrpcWeb => match plainly(request) {
                 Ok(request) => self.web.clone().oneshot(request).await.map(|answer| answer.map(Body::new)),
@@ -87,12 +85,13 @@ async fn plain_http(State(metrics): State<Metrics>, request: Request, next: Next
 }
 
 /// What every call gets and every answer carries.
-async fn envelope<S>(request: Request, mut next: S) -> Result<Response, Infallible>
+async fn envelope<S>(mut request: Request, mut next: S) -> Result<Response, Infallible>
 where
     S: Service<Request, Response = Response, Error = Infallible>,
 {
     let started = Instant::now();
     let door = Door::of(&request);
+    request.extensions_mut().insert(door);
     let id = RequestId::of(request.headers());
     let (request, fate) = bounded(request, door);
     let mut answer = id.scope(next.call(request)).await?;

@@ -49,8 +49,13 @@ const PATHS: [(&str, Door); 9] = [
 ];
 
 impl Door {
-    /// Of a call, by its content type, then by its path.
+    /// Of a call, as it was noted when it came in.
     pub(super) fn of<B>(request: &Request<B>) -> Self {
+        request.extensions().get().copied().unwrap_or_else(|| Self::judge(request))
+    }
+
+    /// By the content type, then by the path.
+    fn judge<B>(request: &Request<B>) -> Self {
         match essence(request.headers()).as_deref() {
             Some(kind) if kind.starts_with("application/grpc-web") => Self::GrpcWeb,
             Some(kind) if kind.starts_with("application/grpc") => Self::Grpc,
