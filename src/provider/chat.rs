@@ -82,6 +82,29 @@ impl ChatOrder {
     }
 }
 
+#[cfg(test)]
+impl ChatOrder {
+    /// For tests: a conversation with nothing else said about the answer, which is wanted whole.
+    pub(crate) fn plain(model: &str, messages: Vec<ChatMessage>) -> Self {
+        Self {
+            model: model.to_owned(),
+            card: None,
+            messages,
+            temperature: None,
+            top_p: None,
+            max_tokens: None,
+            stop: Vec::new(),
+            seed: None,
+            tools: Vec::new(),
+            tool_choice: None,
+            parallel_tool_calls: None,
+            format: None,
+            provider_options: Map::new(),
+            stream: false,
+        }
+    }
+}
+
 /// Who says something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaker {

@@ -21,22 +21,7 @@ fn message(speaker: Speaker, content: Vec<Part>) -> ChatMessage {
 }
 
 fn order(messages: Vec<ChatMessage>) -> ChatOrder {
-    ChatOrder {
-        model: "m".to_owned(),
-        card: None,
-        messages,
-        temperature: None,
-        top_p: None,
-        max_tokens: None,
-        stop: Vec::new(),
-        seed: None,
-        tools: Vec::new(),
-        tool_choice: None,
-        parallel_tool_calls: None,
-        format: None,
-        provider_options: serde_json::Map::new(),
-        stream: false,
-    }
+    ChatOrder::plain("m", messages)
 }
 
 fn raw(json: &str) -> Box<RawValue> {

@@ -269,22 +269,7 @@ mod tests {
     }
 
     fn order() -> ChatOrder {
-        ChatOrder {
-            model: "m".to_owned(),
-            card: None,
-            messages: Vec::new(),
-            temperature: None,
-            top_p: None,
-            max_tokens: None,
-            stop: Vec::new(),
-            seed: None,
-            tools: Vec::new(),
-            tool_choice: None,
-            parallel_tool_calls: None,
-            format: None,
-            provider_options: serde_json::Map::new(),
-            stream: true,
-        }
+        ChatOrder { stream: true, ..ChatOrder::plain("m", Vec::new()) }
     }
 
     #[tokio::test(start_paused = true)]

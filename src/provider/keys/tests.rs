@@ -132,22 +132,7 @@ impl Stage {
     }
 
     async fn chat(&self) -> Result<(), ProviderError> {
-        let order = ChatOrder {
-            model: "m".to_owned(),
-            card: None,
-            messages: Vec::new(),
-            temperature: None,
-            top_p: None,
-            max_tokens: None,
-            stop: Vec::new(),
-            seed: None,
-            tools: Vec::new(),
-            tool_choice: None,
-            parallel_tool_calls: None,
-            format: None,
-            provider_options: serde_json::Map::new(),
-            stream: true,
-        };
+        let order = ChatOrder { stream: true, ..ChatOrder::plain("m", Vec::new()) };
         self.keys.chat().unwrap().chat(order).await.map(drop)
     }
 

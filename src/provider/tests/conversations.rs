@@ -17,7 +17,6 @@ use std::{fs, path::Path};
 
 use futures_util::StreamExt;
 use serde::Deserialize;
-use serde_json::Map;
 use url::Url;
 
 use super::{
@@ -106,22 +105,7 @@ fn order(model: &str, stream: bool) -> ChatOrder {
     let content = vec![Part::Text("Say hello".to_owned())];
     let message =
         ChatMessage { speaker: Speaker::User, content, tool_calls: Vec::new(), tool_call_id: None, name: None };
-    ChatOrder {
-        model: model.to_owned(),
-        card: None,
-        messages: vec![message],
-        temperature: None,
-        top_p: None,
-        max_tokens: None,
-        stop: Vec::new(),
-        seed: None,
-        tools: Vec::new(),
-        tool_choice: None,
-        parallel_tool_calls: None,
-        format: None,
-        provider_options: Map::new(),
-        stream,
-    }
+    ChatOrder { stream, ..ChatOrder::plain(model, vec![message]) }
 }
 
 async fn hear(provider: &dyn ChatProvider, order: ChatOrder) -> (Said, Option<ProviderError>) {

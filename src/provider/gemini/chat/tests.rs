@@ -20,22 +20,7 @@ fn message(speaker: Speaker, text: &str) -> ChatMessage {
 }
 
 fn order(messages: Vec<ChatMessage>) -> ChatOrder {
-    ChatOrder {
-        model: "gemini-3.7-flash".to_owned(),
-        card: None,
-        messages,
-        temperature: None,
-        top_p: None,
-        max_tokens: None,
-        stop: Vec::new(),
-        seed: None,
-        tools: Vec::new(),
-        tool_choice: None,
-        parallel_tool_calls: None,
-        format: None,
-        provider_options: serde_json::Map::new(),
-        stream: false,
-    }
+    ChatOrder::plain("gemini-3.7-flash", messages)
 }
 
 async fn written(order: &ChatOrder) -> Result<String, (String, String)> {

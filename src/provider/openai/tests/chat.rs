@@ -20,22 +20,7 @@ fn asking(text: &str, stream: bool) -> ChatOrder {
     let content = vec![Part::Text(text.to_owned())];
     let message =
         ChatMessage { speaker: Speaker::User, content, tool_calls: Vec::new(), tool_call_id: None, name: None };
-    ChatOrder {
-        model: "gpt-5.4-mini".to_owned(),
-        card: None,
-        messages: vec![message],
-        temperature: None,
-        top_p: None,
-        max_tokens: None,
-        stop: Vec::new(),
-        seed: None,
-        tools: Vec::new(),
-        tool_choice: None,
-        parallel_tool_calls: None,
-        format: None,
-        provider_options: serde_json::Map::new(),
-        stream,
-    }
+    ChatOrder { stream, ..ChatOrder::plain("gpt-5.4-mini", vec![message]) }
 }
 
 /// All that is said, as one delta, and how it ends.
