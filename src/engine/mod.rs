@@ -1,6 +1,6 @@
 //! What happens: admission, and one readable async function that drives each generation.
 //!
-//! `admit` stores a request, `drive` takes it to its end through the pure `plan`, `watch` shows it, `recover` starts again after a restart, `shared` works beside other
+//! `calls` are what callers may ask, `admit` stores a request, `drive` takes it to its end through the pure `plan`, `watch` shows it, `recover` starts again after a restart, `shared` works beside other
 //! processes on one store, `reconcile` sees to it that what is owned is driven.
 //! Nothing here names generated types, SQL or a vendor.
 
@@ -9,8 +9,10 @@ pub mod request;
 pub mod view;
 
 mod admit;
+mod apply;
 mod brief;
 mod callbacks;
+mod calls;
 mod clock;
 mod drive;
 mod drivers;
@@ -38,8 +40,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{Notify, oneshot, watch as channel};
-use tracing::{Instrument, warn};
+use tokio::sync::{Notify, watch as channel};
 use url::Url;
 
 pub use self::{
@@ -54,21 +55,13 @@ pub use self::{
     retry::{Backoff, Pace},
     watch::Watch,
 };
-use self::{drivers::Drivers, gate::Gate, hear::Known, lease::Lease, outlook::Seen, view::View, watch::Hub};
+use self::{drivers::Drivers, gate::Gate, hear::Known, lease::Lease, outlook::Seen, watch::Hub};
 use crate::{
     artifact::{Blobs, Collector},
-    domain::{
-        catalog::Catalog,
-        generation::{Generation, HistoryEvent, State},
-        life::{Event, Resolution},
-        names::{GenerationId, ModelName, ProviderId, TenantId},
-    },
-    failpoint::{self, Point},
-    lifecycle::{Drain, OnFailure, OnShutdown, Policy, Tasks},
+    domain::{catalog::Catalog, names::ProviderId},
+    lifecycle::{Drain, Tasks},
     provider::{port::Provider, registry::Registry},
-    store::port::{
-        ApplyError, Bound, Changes, Claim, DeleteError, GenerationFilter, Intended, Limit, Limits, Page, Store,
-    },
+    store::port::{Limit, Store},
     telemetry::Metrics,
 };
 
@@ -180,122 +173,6 @@ impl Engine {
         }))
     }
 
-    /// The snapshots of a generation, from the current one to the last.
-    pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
-        // What is driven here is shown as it is stored; only the rest is read, such as what has ended and may have expired since.
-        let is_current = self.drivers().drives(id) || !self.store().is_shared();
-        let shows = |shown: &Generation| {
-            // Whoever changed it elsewhere may have been told of it before we were.
-            let is_current = is_current && shown.sequence >= after_sequence;
-            is_current && shown.tenant == *tenant && !shown.state.is_terminal()
-        };
-        if let Some(own) = self.hub().join(id).filter(|own| shows(&own.borrow())) {
-            return Ok(Watch::new(self.clone(), own, after_sequence));
-        }
-        let known = self.find(tenant, id).await?;
-        let ended = known.state.is_terminal();
-        let own = self.hub().subscribe(Arc::new(known));
-        if !ended {
-            // What ended between reading and subscribing would otherwise be missed.
-            let now = self.find(tenant, id).await?;
-            self.hub().publish(Arc::new(now));
-        }
-        Ok(Watch::new(self.clone(), own, after_sequence))
-    }
-
-    /// The snapshots of a generation whose job another one shares; none if it cannot be read now.
-    async fn watch_leader(&self, leader: GenerationId) -> Option<channel::Receiver<Arc<Generation>>> {
-        if let Some(shown) = self.hub().join(leader) {
-            return Some(shown);
-        }
-        let loaded = self.store().load(leader).await.ok().flatten()?;
-        Some(self.hub().subscribe(Arc::new(loaded.generation)))
-    }
-
-    /// The snapshots of what was just accepted; of a deleted generation, whose request id still answers, how it ended.
-    pub async fn watch_admitted(&self, admitted: &Admitted) -> Result<Watch, Error> {
-        let generation = &admitted.view.generation;
-        if generation.state.is_terminal() {
-            return Ok(Watch::new(self.clone(), self.hub().subscribe(Arc::clone(generation)), 0));
-        }
-        self.watch(&generation.tenant, generation.id, 0).await
-    }
-
-    /// A generation.
-    pub async fn get(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
-        let generation = match self.shown(tenant, id) {
-            Some(shown) => shown,
-            None => Arc::new(self.find(tenant, id).await?),
-        };
-        self.views(vec![generation]).await?.pop().ok_or(Error::GenerationNotFound)
-    }
-
-    /// Generations, newest first.
-    pub async fn list(
-        &self,
-        tenant: &TenantId,
-        filter: &GenerationFilter,
-        page: Page<GenerationId>,
-    ) -> Result<Vec<View>, Error> {
-        let listed = self.store().generations(tenant, filter, page).await?;
-        self.views(listed.into_iter().map(Arc::new).collect()).await
-    }
-
-    /// Asks for the end of a generation; repeating it succeeds.
-    pub async fn cancel(&self, tenant: &TenantId, id: GenerationId) -> Result<View, Error> {
-        self.find(tenant, id).await?;
-        let cancelled = match self.apply_for_caller(id, Event::CancelRequested).await? {
-            // The job may have moved on to another generation; the caller asked about this one.
-            Ok(generation) if generation.id != id => return self.get(tenant, id).await,
-            Ok(generation) => generation,
-            Err(ApplyError::Refused { generation, .. }) if generation.state == State::Cancelled => {
-                Arc::from(generation)
-            }
-            Err(ApplyError::Refused { generation, .. }) => return Err(Error::Finished(generation.state)),
-            // Only a claim can be lost, and a caller has none.
-            Err(ApplyError::NotFound | ApplyError::Lost) => return Err(Error::GenerationNotFound),
-            Err(ApplyError::Budget(refused)) => return Err(refused.into()),
-            Err(ApplyError::Store(error)) => return Err(error.into()),
-        };
-        Ok(self.view(cancelled))
-    }
-
-    /// Ends what is unknown by a person's decision.
-    pub async fn resolve(&self, tenant: &TenantId, id: GenerationId, resolution: Resolution) -> Result<View, Error> {
-        self.find(tenant, id).await?;
-        match self.apply_for_caller(id, Event::Resolved(resolution)).await? {
-            Ok(generation) => Ok(self.view(generation)),
-            Err(ApplyError::Refused { generation, .. }) => Err(Error::NotUnresolved(generation.state)),
-            Err(ApplyError::NotFound | ApplyError::Lost) => Err(Error::GenerationNotFound),
-            Err(ApplyError::Budget(refused)) => Err(refused.into()),
-            Err(ApplyError::Store(error)) => Err(error.into()),
-        }
-    }
-
-    /// Deletes an ended generation with its artifacts.
-    pub async fn delete(&self, tenant: &TenantId, id: GenerationId) -> Result<(), Error> {
-        match self.store().delete_generation(tenant, id).await {
-            Ok(()) => {
-                self.hub().forget(id);
-                Ok(())
-            }
-            Err(DeleteError::NotFound) => Err(Error::GenerationNotFound),
-            Err(DeleteError::Unfinished(state)) => Err(Error::Unfinished(state)),
-            Err(DeleteError::Store(error)) => Err(error.into()),
-        }
-    }
-
-    /// The history of a generation, oldest first.
-    pub async fn history(
-        &self,
-        tenant: &TenantId,
-        id: GenerationId,
-        page: Page<u64>,
-    ) -> Result<Vec<HistoryEvent>, Error> {
-        self.find(tenant, id).await?;
-        Ok(self.store().history(id, page).await?)
-    }
-
     /// What can be ordered.
     pub fn catalog(&self) -> &Catalog {
         &self.0.parts.catalog
@@ -309,145 +186,6 @@ impl Engine {
     /// Whether calls can be served; changes are signalled.
     pub fn readiness(&self) -> channel::Receiver<bool> {
         self.0.ready.subscribe()
-    }
-
-    /// Does `work` to its end even if the caller goes away in the middle: what is stored must also be shown and driven.
-    async fn to_the_end<T: Send + 'static>(
-        &self,
-        name: &'static str,
-        work: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (answer, answered) = oneshot::channel();
-        let policy = Policy { on_shutdown: OnShutdown::Wait, on_failure: OnFailure::Log };
-        let work = async move {
-            // Nobody may be waiting any more.
-            let _ = answer.send(work.await);
-        };
-        self.0.parts.tasks.spawn(name, policy, work.in_current_span());
-        // The task was dropped, which only the last moments of the process do.
-        answered.await.map_err(|_| Error::Draining)
-    }
-
-    /// Applies an event that a caller asked for, even if the caller goes away.
-    async fn apply_for_caller(
-        &self,
-        id: GenerationId,
-        event: Event,
-    ) -> Result<Result<Arc<Generation>, ApplyError>, Error> {
-        let engine = self.clone();
-        self.to_the_end("apply", async move {
-            let applied = engine.apply(id, event, None).await;
-            if let Err(ApplyError::Store(_)) = applied {
-                // It may have been applied all the same.
-                engine.doubt();
-            }
-            applied
-        })
-        .await
-    }
-
-    /// Applies an event and shows what it changed to all who watch.
-    async fn apply(&self, id: GenerationId, event: Event, claim: Option<Claim>) -> Result<Arc<Generation>, ApplyError> {
-        let now = self.now();
-        let changes = self.store().apply(id, event, claim, now).await?;
-        Ok(self.show(changes, now))
-    }
-
-    /// As `apply`, for an intent to submit: none if the store holds it back, and then the gate knows for how long.
-    async fn intend(
-        &self,
-        id: GenerationId,
-        event: Event,
-        claim: Option<Claim>,
-        limits: &Limits,
-    ) -> Result<Option<Arc<Generation>>, ApplyError> {
-        let now = self.now();
-        match self.store().intend(id, event, claim, limits, now).await? {
-            Intended::Stored(changes) => Ok(Some(self.show(*changes, now))),
-            Intended::Wait(bound, wait) => {
-                self.gate(&limits.model.provider).hold_back(bound, &limits.model, wait);
-                Ok(None)
-            }
-        }
-    }
-
-    /// What must hold when an order is sent to a model.
-    fn limits_of(&self, model: &ModelName) -> Limits {
-        let of_provider = self.settings().limits.get(&model.provider).map(|limits| limits.of_provider);
-        let of_model = self.gate(&model.provider).limit_of(model);
-        Limits { model: model.clone(), of_provider: of_provider.unwrap_or_default(), of_model }
-    }
-
-    /// A provider wants no orders for so long: none goes there from here, nor from other processes, nor after a restart.
-    async fn pause(&self, model: &ModelName, wait: Duration) {
-        let wait = wait.min(retry::LONGEST);
-        self.gate(&model.provider).hold_back(Bound::Provider, model, Some(wait));
-        let now = self.now();
-        let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-        if let Err(error) = self.store().pause(model.provider.id(), until, now).await {
-            // Others will hear it from the provider.
-            warn!(provider.id = %model.provider, error = ?error, "its pause is known to this process only");
-        }
-    }
-
-    /// Shows what an event changed to all who watch.
-    fn show(&self, changes: Changes, now: Timestamp) -> Arc<Generation> {
-        let generation = Arc::new(changes.generation);
-        let ended = generation.state.is_terminal();
-        if ended {
-            failpoint::reach(Point::SettleAfter);
-            failpoint::reach(Point::NotifyBefore);
-        }
-        for changed in changes.others.into_iter().map(Arc::new).chain([Arc::clone(&generation)]) {
-            // Now, and not before: each end is counted once, by the process that brought it about.
-            if changed.ended_at == Some(now) {
-                self.metrics().finished(changed.state.as_str());
-                self.0.seen.note(&changed);
-            }
-            self.announce_callback(&changed);
-            self.note_heir(&changed);
-            self.hub().publish(changed);
-        }
-        if ended {
-            failpoint::reach(Point::NotifyAfter);
-        }
-        generation
-    }
-
-    /// If the generation handed its job over, the driver of that job is expected to go on with the one that took it.
-    fn note_heir(&self, generation: &Generation) {
-        if let Some(successor) = generation.successor {
-            self.drivers().expect(generation.id, successor);
-        }
-    }
-
-    /// Starts the driver of a generation that has not ended.
-    fn start(&self, generation: &Arc<Generation>, claim: Claim) {
-        if !generation.state.is_terminal() {
-            recover::spawn(self, Arc::clone(generation), claim, recover::Origin::Accepted);
-        }
-    }
-
-    /// Has the generation's driver read its record again and ask the provider now, wherever it is.
-    pub async fn nudge(&self, id: GenerationId) -> Result<(), Error> {
-        if !self.drivers().nudge(id) {
-            self.store().hint(id).await?;
-        }
-        Ok(())
-    }
-
-    /// An unfinished generation as it is stored, if that can be told without the store: only this process writes it, and shows what it writes before
-    /// it answers. What has ended may be deleted or expire.
-    fn shown(&self, tenant: &TenantId, id: GenerationId) -> Option<Arc<Generation>> {
-        if self.store().is_shared() {
-            // Who has just changed it at another process must see that here.
-            return None;
-        }
-        self.hub().shown(id).filter(|shown| shown.tenant == *tenant && !shown.state.is_terminal())
-    }
-
-    async fn find(&self, tenant: &TenantId, id: GenerationId) -> Result<Generation, Error> {
-        self.store().generation(tenant, id).await?.ok_or(Error::GenerationNotFound)
     }
 
     fn provider(&self, id: &ProviderId) -> Option<Arc<dyn Provider>> {

@@ -1,11 +1,18 @@
-//! The providers as they are now.
+//! The providers as they are now, and what must hold when an order is sent there.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tracing::warn;
 
-use super::Engine;
+use super::{Engine, retry};
 use crate::{
-    domain::{catalog::ProviderEntry, names::ProviderId},
+    domain::{
+        catalog::ProviderEntry,
+        names::{ModelName, ProviderId},
+    },
     provider::port::Provider,
+    store::port::{Bound, Limits},
 };
 
 /// A provider with what was seen of it lately.
@@ -60,5 +67,24 @@ impl Engine {
             }
         };
         self.catalog().providers.iter().map(state).collect()
+    }
+
+    /// What must hold when an order is sent to a model.
+    pub(super) fn limits_of(&self, model: &ModelName) -> Limits {
+        let of_provider = self.settings().limits.get(&model.provider).map(|limits| limits.of_provider);
+        let of_model = self.gate(&model.provider).limit_of(model);
+        Limits { model: model.clone(), of_provider: of_provider.unwrap_or_default(), of_model }
+    }
+
+    /// A provider wants no orders for so long: none goes there from here, nor from other processes, nor after a restart.
+    pub(super) async fn pause(&self, model: &ModelName, wait: Duration) {
+        let wait = wait.min(retry::LONGEST);
+        self.gate(&model.provider).hold_back(Bound::Provider, model, Some(wait));
+        let now = self.now();
+        let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        if let Err(error) = self.store().pause(model.provider.id(), until, now).await {
+            // Others will hear it from the provider.
+            warn!(provider.id = %model.provider, error = ?error, "its pause is known to this process only");
+        }
     }
 }

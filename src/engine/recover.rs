@@ -55,6 +55,13 @@ impl Engine {
         Ok(())
     }
 
+    /// Starts the driver of a generation that has not ended.
+    pub(super) fn start(&self, generation: &Arc<Generation>, claim: Claim) {
+        if !generation.state.is_terminal() {
+            spawn(self, Arc::clone(generation), claim, Origin::Accepted);
+        }
+    }
+
     fn look_after_own(&self) {
         self.start_reconciling();
         self.start_measuring();

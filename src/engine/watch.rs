@@ -8,9 +8,12 @@ use std::{
 
 use tokio::{sync::watch, time};
 
-use super::{Engine, error::Error, view::View};
+use super::{Admitted, Engine, error::Error, view::View};
 use crate::{
-    domain::{generation::Generation, names::GenerationId},
+    domain::{
+        generation::Generation,
+        names::{GenerationId, TenantId},
+    },
     telemetry::Watching,
 };
 
@@ -118,6 +121,49 @@ impl Shown {
             }
         }
         &self.channels[&id]
+    }
+}
+
+impl Engine {
+    /// The snapshots of a generation, from the current one to the last.
+    pub async fn watch(&self, tenant: &TenantId, id: GenerationId, after_sequence: u64) -> Result<Watch, Error> {
+        // What is driven here is shown as it is stored; only the rest is read, such as what has ended and may have expired since.
+        let is_current = self.drivers().drives(id) || !self.store().is_shared();
+        let shows = |shown: &Generation| {
+            // Whoever changed it elsewhere may have been told of it before we were.
+            let is_current = is_current && shown.sequence >= after_sequence;
+            is_current && shown.tenant == *tenant && !shown.state.is_terminal()
+        };
+        if let Some(own) = self.hub().join(id).filter(|own| shows(&own.borrow())) {
+            return Ok(Watch::new(self.clone(), own, after_sequence));
+        }
+        let known = self.find(tenant, id).await?;
+        let ended = known.state.is_terminal();
+        let own = self.hub().subscribe(Arc::new(known));
+        if !ended {
+            // What ended between reading and subscribing would otherwise be missed.
+            let now = self.find(tenant, id).await?;
+            self.hub().publish(Arc::new(now));
+        }
+        Ok(Watch::new(self.clone(), own, after_sequence))
+    }
+
+    /// The snapshots of a generation whose job another one shares; none if it cannot be read now.
+    pub(super) async fn watch_leader(&self, leader: GenerationId) -> Option<watch::Receiver<Arc<Generation>>> {
+        if let Some(shown) = self.hub().join(leader) {
+            return Some(shown);
+        }
+        let loaded = self.store().load(leader).await.ok().flatten()?;
+        Some(self.hub().subscribe(Arc::new(loaded.generation)))
+    }
+
+    /// The snapshots of what was just accepted; of a deleted generation, whose request id still answers, how it ended.
+    pub async fn watch_admitted(&self, admitted: &Admitted) -> Result<Watch, Error> {
+        let generation = &admitted.view.generation;
+        if generation.state.is_terminal() {
+            return Ok(Watch::new(self.clone(), self.hub().subscribe(Arc::clone(generation)), 0));
+        }
+        self.watch(&generation.tenant, generation.id, 0).await
     }
 }
 
