@@ -1,6 +1,7 @@
 //! Gateways over HTTP in front of one vendor that answers at once: what each adds to a call, how many calls it carries, and its memory.
-//! filmgate is the release binary with everything on disk; its peers record nothing. Callers and vendor are kept on one core, the gateway
-//! under measurement on another. Peers that are not installed are left out; `scripts/bench-peers` installs them.
+//! filmgate is the release binary with everything on disk; its peers record nothing, but for one that is no product: the least that a durable
+//! gateway can do (`support/durable.rs`), which shows what this machine could carry at most. Callers and vendor are kept on one core, the
+//! gateway under measurement on another. Peers that are not installed are left out; `scripts/bench-peers` installs them.
 //! Run: `cargo bench --bench gateways [-- SECONDS_A_ROUND ROUNDS] [chat] [images] [videos]`; it needs taskset (`util-linux`).
 
 mod support;
@@ -17,12 +18,12 @@ use anyhow::{Context, Result, ensure};
 use futures_util::{FutureExt, future::BoxFuture};
 use serde_json::json;
 use support::{
-    Bar, CALLERS, Report, SERVER, argument,
+    Bar, CALLERS, Report, SERVER, argument, durable,
     gateways::{Gateway, IMAGE, INSTALL, LINKED_IMAGE, VIDEO},
     http::{Connection, get, open, post},
     load::{Round, round},
     mib,
-    process::{Home, stay_on},
+    process::{Home, peer_asked_for, stay_on},
     upstream::{self, N_PIECES, VIDEO_BYTES},
 };
 use tokio::{sync::Mutex, time::sleep};
@@ -56,6 +57,11 @@ struct Case {
 type Call = fn(Arc<Gateway>, Arc<Mutex<Connection>>) -> BoxFuture<'static, Result<()>>;
 
 fn main() -> Result<()> {
+    if let Some((_, addr)) = peer_asked_for() {
+        let [upstream, folder]: [String; 2] =
+            std::env::args().skip(3).collect::<Vec<_>>().try_into().ok().context("a vendor and a folder are needed")?;
+        return tokio::runtime::Runtime::new()?.block_on(durable::serve(addr, &upstream, folder.into()));
+    }
     stay_on(CALLERS)?;
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(measure())
 }
@@ -69,6 +75,7 @@ async fn measure() -> Result<()> {
     let vendor = upstream::start().await?;
     let home = Home::new()?.on_core(SERVER).with_openai(format!("http://{vendor}/v1"));
     let mut gateways = vec![Arc::new(Gateway::direct(vendor)), Arc::new(Gateway::filmgate(&home).await?)];
+    gateways.push(Arc::new(Gateway::bare_durable(vendor).await?));
     for peer in [Gateway::crabllm(vendor).await?, Gateway::litellm(vendor).await?, Gateway::portkey(vendor).await?] {
         gateways.extend(peer.map(Arc::new));
     }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::{
-    SERVER,
+    SERVER, durable,
     process::{Home, Process, free_addr, program},
 };
 
@@ -51,6 +51,16 @@ impl Gateway {
         // One that it knows; the vendor here does not look at the name.
         let (addr, chat_model) = (process.addr, "gpt-5.4-mini".to_owned());
         Ok(Self { name: "filmgate", addr, chat_model, headers, process: Some(process), _files: None })
+    }
+
+    /// The least that a durable gateway can do; it serves images and videos.
+    pub(crate) async fn bare_durable(upstream: SocketAddr) -> Result<Self> {
+        let files = TempDir::new()?;
+        let upstream = upstream.to_string();
+        let arguments = [upstream.as_ref(), files.path().as_os_str()];
+        let process = Process::peer_on(durable::NAME, Some(SERVER), &arguments).await?;
+        let (addr, chat_model, headers) = (process.addr, CHAT.to_owned(), String::new());
+        Ok(Self { name: durable::NAME, addr, chat_model, headers, process: Some(process), _files: Some(files) })
     }
 
     /// crabllm as it is by default: nothing is recorded.

@@ -2,10 +2,11 @@
 //!
 //! The number that counts in a report is a ratio to a peer that ran beside it, never a figure of one machine. A benchmark fails only when it
 //! could not measure; a missed bar is a line in its report.
-#![expect(clippy::print_stdout, reason = "a benchmark reports on standard output")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark reports on standard output")]
 #![allow(dead_code, clippy::allow_attributes, reason = "every benchmark uses its own part of this")]
 
 pub(crate) mod database;
+pub(crate) mod durable;
 pub(crate) mod gateways;
 pub(crate) mod http;
 pub(crate) mod load;
