@@ -27,8 +27,13 @@ use crate::{domain::budget::Budgets, store::port::StoreError};
 
 /// Most writes in one transaction.
 const MAX_BATCH: usize = 256;
-/// How long a transaction waits for company while many write: what shares its pages and its flush costs a fraction.
+/// While many write, a transaction waits for company: what shares its pages and its flush costs a fraction. It waits on for as long as each such
+/// time brings somebody.
 const COMPANY: Duration = Duration::from_micros(500);
+/// It waits so many times at most.
+const WAITS: usize = 10;
+/// So many are company enough to wait no further; as many as in the transaction before are worth one wait all the same.
+const ENOUGH: usize = 32;
 /// They are many from so many in the transaction before on; whoever writes alone never waits.
 const MANY: usize = 4;
 /// Most writes that wait for the next transaction; more callers wait for a place.
@@ -241,12 +246,27 @@ fn run(mut work: Work, mut messages: mpsc::Receiver<Message>) {
     let mut n_before = 0;
     while let Some(first) = messages.blocking_recv() {
         take(Some(first), &mut messages, &mut batch);
-        if n_before >= MANY && batch.len() < n_before {
-            thread::sleep(COMPANY);
-            take(None, &mut messages, &mut batch);
+        if n_before >= MANY {
+            wait_for_company(n_before, &mut messages, &mut batch);
         }
         n_before = batch.len();
         commit(&mut work, &mut batch);
+    }
+}
+
+fn wait_for_company(n_before: usize, messages: &mut mpsc::Receiver<Message>, batch: &mut Vec<Box<dyn Job>>) {
+    let mut wanted = n_before.max(ENOUGH);
+    for _ in 0..WAITS {
+        let n = batch.len();
+        if n >= wanted {
+            return;
+        }
+        thread::sleep(COMPANY);
+        take(None, messages, batch);
+        if batch.len() == n {
+            return;
+        }
+        wanted = ENOUGH;
     }
 }
 
