@@ -39,7 +39,13 @@ const CASES: [Case; 5] = [
     },
     Case { group: "images", title: "image as base64", n_at_once: 64, call: image, bars: &[("LiteLLM", 10.0, None)] },
     Case { group: "images", title: "image as URL", n_at_once: 64, call: image_url, bars: &[("LiteLLM", 10.0, None)] },
-    Case { group: "videos", title: "video job", n_at_once: 256, call: video, bars: &[("LiteLLM", 20.0, None)] },
+    Case {
+        group: "videos",
+        title: "video job",
+        n_at_once: 256,
+        call: video,
+        bars: &[("LiteLLM", 20.0, None), ("bare-durable", 0.5, None)],
+    },
 ];
 /// Between two looks at a video.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
