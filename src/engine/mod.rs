@@ -1,7 +1,8 @@
 //! What happens: admission, and one readable async function that drives each generation.
 //!
-//! `calls` are what callers may ask, `admit` stores a request, `drive` takes it to its end through the pure `plan`, `watch` shows it, `recover` starts again after a restart, `shared` works beside other
-//! processes on one store, `reconcile` sees to it that what is owned is driven.
+//! `calls` are what callers may ask, `admit` stores a request, `drive` takes it to its end through the pure `plan`, `apply` tells the store what
+//! happened, `watch` shows it, `recover` starts again after a restart, `shared` works beside other processes on one store, `reconcile` sees to it
+//! that what is owned is driven.
 //! Nothing here names generated types, SQL or a vendor.
 
 pub mod error;

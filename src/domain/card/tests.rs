@@ -1,4 +1,7 @@
+use serde_json::{Map, Value};
+
 use super::*;
+use crate::domain::order::Mode;
 
 fn card() -> ModelCard {
     toml::from_str(

@@ -254,6 +254,7 @@ fn run(mut work: Work, mut messages: mpsc::Receiver<Message>) {
     }
 }
 
+/// Adds to the batch what comes within 5 ms, as long as more of it comes and not enough is there.
 fn wait_for_company(n_before: usize, messages: &mut mpsc::Receiver<Message>, batch: &mut Vec<Box<dyn Job>>) {
     let mut wanted = n_before.max(ENOUGH);
     for _ in 0..WAITS {
